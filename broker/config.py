@@ -1,0 +1,238 @@
+"""The config file: its shape, its defaults, its checks.
+
+Owns: every setting there is. `parse` is a pure function of the text; `load` reads the file. It must never import a vendor: a `[providers.NAME]`
+table says what it says, and `broker.providers.registry` applies it.
+
+A setting that is here changes behaviour in tests/system/test_settings.py, which fails for one that has no test.
+"""
+
+import ipaddress
+import tomllib
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from broker.model.account import valid_provider_name
+from broker.model.errors import BrokerError, ErrorCode
+from broker.model.secret import Secret
+from broker.paths import config_file, default_auth_dir, expand
+
+INTERNAL_KEY = "ccs-internal-managed"
+"""The key CCS writes into every client it configures. A public constant, so it opens the proxy on loopback only."""
+
+_MAX_CONFIG_BYTES = 1 << 20
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file: unknown keys are errors, so that a misspelt setting is never silently without effect."""
+
+
+class StoreConfig(_Table, frozen=True):
+    """[store]: the auth directories. An empty list means the one CCS and CLIProxyAPI share."""
+
+    directories: tuple[str, ...] = ()
+    mode: Literal["plain", "sealed"] = "plain"
+    key_source: Literal["auto", "credential", "keyring", "passphrase", "file"] = "auto"
+    rescan_seconds: float = 60.0
+
+
+class RefreshConfig(_Table, frozen=True):
+    """[refresh]: `ahead` renews before expiry in the background; without it, only when a lease asks."""
+
+    ahead: bool = True
+    request_timeout_seconds: float = 30.0
+    stop_timeout_seconds: float = 20.0
+
+
+class SocketConfig(_Table, frozen=True):
+    """[socket]: limits on what a client of the Unix sockets may do."""
+
+    max_connections: int = 512
+    max_body_bytes: int = 262_144
+    request_timeout_seconds: float = 10.0
+    max_wait_seconds: float = 120.0
+
+
+class ProxyConfig(_Table, frozen=True):
+    """[proxy]: where it listens, who gets in, how long it waits. Timeouts are seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 8317
+    api_keys: tuple[Secret, ...] = ()
+    internal_key: bool = True
+    allowed_hosts: tuple[str, ...] = ()
+    workers: int = 1
+    max_body_bytes: int = 64 << 20
+    max_connections: int = 1024
+    connect_timeout: float = 10.0
+    first_byte_timeout: float = 300.0
+    idle_timeout: float = 120.0
+    keepalive_seconds: float = 15.0
+    safety_off: bool = False
+
+
+class ProviderConfig(_Table, frozen=True):
+    """[providers.NAME]: overrides of a built-in provider, or with `kind = "oauth2"` a provider of the user's own."""
+
+    kind: Literal["oauth2"] | None = None
+    title: str | None = None
+    issuer: str | None = None
+    authorize_url: str | None = None
+    token_url: str | None = None
+    revoke_url: str | None = None
+    userinfo_url: str | None = None
+    device_url: str | None = None
+    api_url: str | None = None
+    client_id: str | None = None
+    client_secret_file: str | None = None
+    client_secret_env: str | None = None
+    client_auth: Literal["post", "basic"] | None = None
+    scopes: tuple[str, ...] | None = None
+    redirect_port: int | None = None
+    extra_params: dict[str, str] = {}
+    lead_seconds: float | None = None
+
+
+class UpstreamConfig(_Table, frozen=True):
+    """[upstreams.NAME]: where the proxy reaches an API."""
+
+    base_url: str
+
+
+class LoggingConfig(_Table, frozen=True):
+    """[logging]: to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Config(_Table, frozen=True):
+    """The whole file. Every table is optional."""
+
+    store: StoreConfig = StoreConfig()
+    refresh: RefreshConfig = RefreshConfig()
+    socket: SocketConfig = SocketConfig()
+    proxy: ProxyConfig = ProxyConfig()
+    providers: dict[str, ProviderConfig] = {}
+    upstreams: dict[str, UpstreamConfig] = {}
+    logging: LoggingConfig = LoggingConfig()
+
+    def auth_directories(self) -> tuple[Path, ...]:
+        """Return the auth directories, absolute."""
+        return tuple(expand(text) for text in self.store.directories) or (default_auth_dir(),)
+
+
+def load(path: Path | None = None) -> Config:
+    """Read the config file; a missing one means the defaults, unless `path` named it.
+
+    Raises:
+        BrokerError: `bad_request`, naming the file and the line or key at fault.
+    """
+    file = path or config_file()
+    try:
+        with file.open("rb") as source:
+            data = source.read(_MAX_CONFIG_BYTES + 1)
+    except FileNotFoundError:
+        if path is not None:
+            raise BrokerError(ErrorCode.BAD_REQUEST, f"{file}: no such file") from None
+        return Config()
+    except OSError as error:
+        raise BrokerError(ErrorCode.BAD_REQUEST, f"{file}: {error.strerror}") from error
+    if len(data) > _MAX_CONFIG_BYTES:
+        raise BrokerError(ErrorCode.BAD_REQUEST, f"{file}: larger than {_MAX_CONFIG_BYTES} bytes")
+    return parse(data, str(file))
+
+
+def parse(data: bytes, name: str = "config") -> Config:
+    """Read the text of a config file.
+
+    Raises:
+        BrokerError: `bad_request`, naming the line (for TOML faults) or the key (for wrong or unknown settings).
+    """
+    try:
+        tree = tomllib.loads(data.decode())
+        config = msgspec.convert(tree, Config, dec_hook=_convert)
+    except UnicodeDecodeError as error:
+        raise _fault(name, f"not UTF-8 at byte {error.start}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise _fault(name, str(error)) from None
+    except msgspec.ValidationError as error:
+        raise _fault(name, str(error).replace("$.", "").replace("Object", "the table")) from None
+    _check(config, name)
+    return config
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address is this machine's loopback."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _convert(kind: type, value: object) -> object:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise ValueError("Expected `str`")
+
+
+def _fault(name: str, detail: str) -> BrokerError:
+    return BrokerError(ErrorCode.BAD_REQUEST, f"{name}: {detail}", hint="docs/config.md lists every setting.")
+
+
+_POSITIVE = {
+    "store": ("rescan_seconds",),
+    "refresh": ("request_timeout_seconds", "stop_timeout_seconds"),
+    "socket": ("max_connections", "max_body_bytes", "request_timeout_seconds", "max_wait_seconds"),
+    "proxy": (
+        "workers", "max_body_bytes", "max_connections",
+        "connect_timeout", "first_byte_timeout", "idle_timeout", "keepalive_seconds",
+    ),
+}  # fmt: skip
+
+
+def _check(config: Config, name: str) -> None:
+    for section, keys in _POSITIVE.items():
+        for key in keys:
+            if not getattr(getattr(config, section), key) > 0:
+                raise _fault(name, f"{section}.{key} must be greater than 0")
+    if not 0 <= config.proxy.port <= 65535:
+        raise _fault(name, "proxy.port must be from 0 to 65535")
+    if not is_loopback(config.proxy.host) and not config.proxy.api_keys:
+        raise _fault(name, "proxy.host is not loopback, so proxy.api_keys must name at least one key")
+    if any(len(key.reveal()) < 8 for key in config.proxy.api_keys):
+        raise _fault(name, "proxy.api_keys: a key must have at least 8 characters")
+    for provider, table in config.providers.items():
+        _check_provider(provider, table, name)
+    for upstream, settings in config.upstreams.items():
+        _check_url(f"upstreams.{upstream}.base_url", settings.base_url, name)
+
+
+def _check_provider(provider: str, table: ProviderConfig, name: str) -> None:
+    where = f"providers.{provider}"
+    if not valid_provider_name(provider):
+        raise _fault(name, f"{where}: a provider name is lower-case letters, digits and '-'")
+    for key in table.__struct_fields__:
+        value = getattr(table, key)
+        if isinstance(value, str) and (key.endswith("_url") or key == "issuer"):
+            _check_url(f"{where}.{key}", value, name)
+    if table.client_secret_file is not None and table.client_secret_env is not None:
+        raise _fault(name, f"{where}: client_secret_file and client_secret_env exclude each other")
+    if table.redirect_port is not None and not 0 <= table.redirect_port <= 65535:
+        raise _fault(name, f"{where}.redirect_port must be from 0 to 65535")
+    if table.kind == "oauth2" and not table.client_id:
+        raise _fault(name, f"{where}.client_id is missing")
+    if table.kind == "oauth2" and not (table.issuer or table.token_url):
+        raise _fault(name, f"{where} needs issuer, or authorize_url and token_url")
+
+
+def _check_url(key: str, url: str, name: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise _fault(name, f"{key} must be an https URL without user name")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise _fault(name, f"{key}: plain http is accepted for loopback hosts only")

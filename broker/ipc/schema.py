@@ -1,0 +1,309 @@
+"""The messages of the socket contract, version 1.
+
+Owns: every JSON shape that crosses the socket. Pure. A field is added, never renamed or given another meaning; readers ignore fields they
+don't know. Times are wall-clock seconds since the epoch, absolute, so that a message can be built once and served many times.
+"""
+
+from typing import Final, TypeVar
+
+import msgspec
+
+from broker.model.errors import TRAITS, BrokerError, ErrorCode
+from broker.model.secret import Secret
+
+__all__ = [
+    "PROBLEM_JSON",
+    "AccountList",
+    "AccountView",
+    "Changed",
+    "Cooldown",
+    "Health",
+    "ImportAnswer",
+    "Lease",
+    "LoginCallback",
+    "LoginStart",
+    "LoginView",
+    "Problem",
+    "ProviderView",
+    "Removed",
+    "Report",
+    "ReportAnswer",
+    "Snapshot",
+    "WatchAccount",
+    "WatchEvent",
+    "decode",
+    "decode_event",
+    "encode",
+    "error_of",
+    "problem_of",
+]
+
+T = TypeVar("T")
+
+PROBLEM_JSON: Final = "application/problem+json"
+
+
+class Cooldown(msgspec.Struct, frozen=True):
+    """An account set aside for one model (or all, with `model` null) until `until`."""
+
+    model: str | None
+    until: float
+    reason: str
+
+
+class AccountView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """An account as anyone on the socket may see it: no secrets.
+
+    `state` is one of the StateName values; `reason` says why in one sentence; `hint` what to do. `default` marks the account a bare provider
+    name means. `file` is the file's name in its directory.
+    """
+
+    account: str
+    provider: str
+    label: str
+    state: str
+    generation: int
+    reason: str | None = None
+    hint: str | None = None
+    since: float | None = None
+    email: str | None = None
+    expires_at: float | None = None
+    last_refresh: float | None = None
+    next_refresh: float | None = None
+    default: bool = False
+    paused: bool = False
+    disabled: bool = False
+    renewable: bool = False
+    file: str = ""
+    cooldowns: tuple[Cooldown, ...] = ()
+    facts: dict[str, str] = {}
+
+
+class AccountList(msgspec.Struct, frozen=True):
+    """GET /v1/accounts."""
+
+    accounts: tuple[AccountView, ...]
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """A token to use now.
+
+    `expires_at` is null for tokens that do not expire. `short` is true when the provider issues tokens that live shorter than the
+    validity asked for, and this is as good as it gets: the one case in which a lease holds less than was asked (promise P6).
+    `facts` are the non-secret fields the API side needs.
+    """
+
+    account: str
+    provider: str
+    generation: int
+    access_token: Secret
+    token_type: str = "Bearer"  # noqa: S105 - the word of RFC 6750
+    expires_at: float | None = None
+    short: bool = False
+    facts: dict[str, str] = {}
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST /v1/report: what happened with a lease.
+
+    `outcome`: `rejected` (the API answered 401; compare-and-swap on `generation`), `limited` (cool down until `until`, or for
+    `retry_after` seconds; for `model`, or the whole account when null), `ok` (clears what `limited` set). `max_wait` seconds bounds the wait for the next
+    lease after `rejected`.
+    """
+
+    account: str
+    generation: int
+    outcome: str
+    model: str | None = None
+    until: float | None = None
+    retry_after: float | None = None
+    reason: str = ""
+    min_validity: float = 60.0
+    max_wait: float = 10.0
+
+
+class ReportAnswer(msgspec.Struct, frozen=True):
+    """The answer to a report: the lease to use next, where there is one."""
+
+    lease: Lease | None = None
+    cooldown: Cooldown | None = None
+
+
+class WatchAccount(msgspec.Struct, frozen=True):
+    """One account on the push stream: its view, and its lease while it has a servable token."""
+
+    view: AccountView
+    lease: Lease | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot"):
+    """The whole table. It supersedes everything the reader held."""
+
+    accounts: tuple[WatchAccount, ...]
+    version: str
+
+
+class Changed(msgspec.Struct, frozen=True, tag_field="type", tag="changed"):
+    """One account is new or differs."""
+
+    account: WatchAccount
+
+
+class Removed(msgspec.Struct, frozen=True, tag_field="type", tag="removed"):
+    """One account is gone."""
+
+    account: str
+
+
+WatchEvent = Snapshot | Changed | Removed
+
+
+class LoginStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST /v1/logins. `callback` false means no listener: the person pastes the final URL or the code. `timeout` is seconds."""
+
+    provider: str
+    label: str | None = None
+    flow: str | None = None
+    callback: bool = True
+    project: str | None = None
+    timeout: float = 300.0
+
+
+class LoginView(msgspec.Struct, frozen=True, kw_only=True):
+    """A login under way or ended. `state`: `waiting`, `finishing`, `done`, `failed`. `url` is where the person goes.
+
+    `notes` are sentences for the person (which project was chosen, what is limited).
+    """
+
+    id: str
+    provider: str
+    state: str
+    flow: str
+    url: str | None = None
+    redirect_uri: str | None = None
+    user_code: str | None = None
+    expires_at: float | None = None
+    account: str | None = None
+    file: str | None = None
+    notes: tuple[str, ...] = ()
+    problem: "Problem | None" = None
+
+
+class LoginCallback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/logins/{id}/callback: the pasted callback URL, its query, or the bare code."""
+
+    text: Secret
+
+
+class ImportAnswer(msgspec.Struct, frozen=True):
+    """POST /v1/import: what was adopted, and what was not and why."""
+
+    adopted: tuple[str, ...] = ()
+    refused: dict[str, str] = {}
+
+
+class ProviderView(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider the daemon knows."""
+
+    name: str
+    title: str
+    flows: tuple[str, ...]
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /v1/health. `status`: `ok` or `degraded`; `problems` are sentences; `protections` were found by probing, not assumed."""
+
+    status: str
+    version: str
+    pid: int
+    uptime: float
+    accounts: dict[str, int]
+    providers: tuple[ProviderView, ...] = ()
+    problems: tuple[str, ...] = ()
+    protections: dict[str, bool] = {}
+    store_mode: str = "plain"
+    directories: tuple[str, ...] = ()
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """A problem document (RFC 9457): `code` is one of `ErrorCode`; `type` is `urn:ccs-broker:` and the code."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    retryable: bool
+    hint: str
+    account: str | None = None
+    retry_after: float | None = None
+
+
+def problem_of(error: BrokerError) -> Problem:
+    """Return the document that tells `error`."""
+    return Problem(
+        type=f"urn:ccs-broker:{error.code}",
+        title=TRAITS[error.code].title,
+        status=error.status,
+        detail=error.detail,
+        code=error.code.value,
+        retryable=error.retryable,
+        hint=error.hint,
+        account=error.account,
+        retry_after=error.retry_after,
+    )
+
+
+def error_of(problem: Problem) -> BrokerError:
+    """Return the error a problem document tells; a code we don't know (a newer daemon's) becomes `internal`."""
+    known = problem.code in ErrorCode._value2member_map_
+    return BrokerError(
+        ErrorCode(problem.code) if known else ErrorCode.INTERNAL,
+        problem.detail,
+        hint=problem.hint,
+        account=problem.account,
+        retry_after=problem.retry_after,
+        retryable=problem.retryable,
+    )
+
+
+def encode(message: object) -> bytes:
+    """Write a message as JSON; this is where a lease's token becomes text."""
+    return _encoder.encode(message)
+
+
+def decode(data: bytes | str, shape: type[T]) -> T:
+    """Read a message.
+
+    Raises:
+        BrokerError: `bad_request`, naming the field, where `data` is not JSON or not of this shape.
+    """
+    try:
+        return msgspec.json.decode(data, type=shape, dec_hook=_to_secret)
+    except msgspec.MsgspecError as error:
+        raise BrokerError(ErrorCode.BAD_REQUEST, f"not a valid message: {error}") from None
+
+
+def decode_event(data: bytes | str) -> WatchEvent:
+    """Read one event of the push stream; raises as `decode` does."""
+    try:
+        event: WatchEvent = _event_decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise BrokerError(ErrorCode.BAD_REQUEST, f"not a valid event: {error}") from None
+    return event
+
+
+def _from_secret(value: object) -> str:
+    if isinstance(value, Secret):
+        return value.reveal()
+    raise NotImplementedError(f"no JSON form for {type(value).__name__}")
+
+
+def _to_secret(kind: type, value: object) -> Secret:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise ValueError("expected text")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_from_secret)
+_event_decoder = msgspec.json.Decoder(WatchEvent, dec_hook=_to_secret)

@@ -1,0 +1,46 @@
+"""What the program may ask of time and chance.
+
+Owns: the two protocols that `broker.system` implements for real and `tests.fakes.clock` for tests, and `Now`, the pair of
+readings a decision is made with. It must never read a clock itself.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Chance", "Clock", "Now"]
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """One reading of both clocks, taken once and passed down.
+
+    `wall` is seconds since the Unix epoch: only for stored expiries and for display, as it can step.
+    `boot` is seconds on a clock that counts suspended time and never steps: for intervals and deadlines.
+    """
+
+    wall: float
+    boot: float
+
+
+class Clock(Protocol):
+    """A source of time."""
+
+    def now(self) -> Now:
+        """Read both clocks."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; may return late after a suspend, so callers decide anew when it does."""
+        ...
+
+
+class Chance(Protocol):
+    """A source of randomness fit for secrets."""
+
+    def unit(self) -> float:
+        """Return a number in [0, 1): for jitter."""
+        ...
+
+    def token(self, bytes_: int) -> str:
+        """Return `bytes_` random bytes as unpadded base64url text: for state, verifiers, ids and nonces."""
+        ...

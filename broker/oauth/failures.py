@@ -1,0 +1,60 @@
+"""What can go wrong at a provider, by what to do next.
+
+Owns: the union `Failure` and the exception that carries one out of a flow. Sorting answers into it is `broker.oauth.sorting`. It must never
+hold a secret: reasons are shown to people and stored.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Permanent:
+    """The grant is dead (RFC 6749 section 5.2 `invalid_grant` and its kin): only a person can help.
+
+    `code` is the provider's own word; `reason` one sentence with no secret in it.
+    """
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transient:
+    """It may pass: 5xx, a network fault before the request was sent, an answer we cannot place."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimited:
+    """The provider asks us to wait. `retry_after` is seconds, None where it did not say how long."""
+
+    reason: str
+    retry_after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Misconfigured:
+    """The client registration is at fault (`invalid_client`, `unauthorized_client`...): never blamed on the login."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLost:
+    """The request was sent and no usable answer came: the refresh token may or may not be spent."""
+
+    reason: str
+
+
+Failure = Permanent | Transient | RateLimited | Misconfigured | AnswerLost
+
+
+class FlowFailedError(Exception):
+    """A flow ended without its result; `failure` says what to do next."""
+
+    def __init__(self, failure: Failure) -> None:
+        """Carry `failure`."""
+        super().__init__(failure.reason)
+        self.failure = failure

@@ -1,0 +1,98 @@
+"""What a flow and its runner say to each other.
+
+Owns: the request and response values, and the type of a flow. It must never perform a request.
+"""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from broker.model.secret import Secret
+
+T = TypeVar("T")
+
+Method = Literal["GET", "POST", "DELETE"]
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request to a provider.
+
+    `url` holds no secret. `headers` hold no secret either; `bearer` becomes `Authorization: Bearer` when it is sent, `basic`
+    (client id, client secret) becomes HTTP Basic as RFC 6749 section 2.3.1 encodes it. `form` and `json` are the two bodies, at
+    most one of them set; their `Secret` values are revealed by `encode_body`, at the moment of sending.
+
+    `spends` marks the one request that may consume a refresh token for good: its runner writes the rotation journal around it,
+    and after a crash feeds the recorded answer to a fresh run of the same flow instead of sending it again.
+    """
+
+    method: Method
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    form: Mapping[str, str | Secret] | None = None
+    json: Mapping[str, object] | None = None
+    bearer: Secret | None = None
+    basic: tuple[str, Secret] | None = None
+    spends: bool = False
+
+    def encode_body(self) -> tuple[bytes, str] | None:
+        """Return the body and its content type, secrets in clear; None where there is no body."""
+        if self.form is not None:
+            plain = {k: v.reveal() if isinstance(v, Secret) else v for k, v in self.form.items()}
+            return urlencode(plain).encode(), FORM
+        if self.json is not None:
+            return msgspec.json.encode(_revealed(self.json)), JSON
+        return None
+
+
+def _revealed(value: object) -> object:
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, Mapping):
+        return {k: _revealed(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_revealed(v) for v in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """One answer. `headers` have lower-case names; `body` is whatever came, decoded by nobody yet."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        # The body may hold tokens.
+        return f"HttpResponse(status={self.status}, {len(self.body)} bytes)"
+
+
+Flow = Generator[HttpRequest, HttpResponse, T]
+"""A dialogue with a provider: yields requests, is sent responses, returns a T or raises a BrokerError."""
+
+
+def run_canned(flow: Flow[T], responses: list[HttpResponse]) -> tuple[list[HttpRequest], T]:
+    """Run a flow against answers known in advance; return what it asked and what it came to.
+
+    For tests of flows. Raises AssertionError when the flow asks for more answers than there are, or leaves some over.
+    """
+    asked: list[HttpRequest] = []
+    left = iter(responses)
+    try:
+        asked.append(next(flow))
+        while True:
+            answer = next(left, None)
+            if answer is None:
+                raise AssertionError(f"the flow asked once more than answered: {asked[-1].method} {asked[-1].url}")
+            asked.append(flow.send(answer))
+    except StopIteration as done:
+        if next(left, None) is not None:
+            raise AssertionError("the flow ended before all answers were used") from None
+        result: T = done.value
+        return asked, result

@@ -1,0 +1,1 @@
+"""How the running program is watched: logs with redaction, request context, metrics, tasks with names."""

@@ -1,0 +1,234 @@
+"""What every vendor file provides.
+
+Owns: the `Provider` protocol and the values it speaks in. It must never name a vendor.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from broker.model.account import Record, Tokens
+from broker.model.clock import Now
+from broker.model.secret import Secret
+from broker.oauth.messages import Flow, HttpRequest
+
+Document = Mapping[str, object]
+"""An auth file as parsed JSON: an object whose fields we know in part."""
+
+
+class FormatError(ValueError):
+    """An auth file is not what its type promises; the message names the field and holds no value of it."""
+
+
+class LoginFlow(StrEnum):
+    """How a person can log in."""
+
+    CODE = "code"
+    DEVICE = "device"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """An OAuth client registration. `secret` is None for a public client; `basic` sends it as HTTP Basic (RFC 6749 2.3.1)."""
+
+    id: str
+    secret: Secret | None = None
+    basic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where a provider is reached; None where it has no such endpoint. `api_url` is the base of the calls made after a login."""
+
+    authorize_url: str | None = None
+    token_url: str | None = None
+    revoke_url: str | None = None
+    userinfo_url: str | None = None
+    device_url: str | None = None
+    api_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """The loopback callback (RFC 8252 section 7.3). `port` 0 means any free one; `host` is what stands in the redirect URI."""
+
+    host: str = "localhost"
+    port: int = 0
+    path: str = "/callback"
+    manual_uri: str | None = None  # a page of the vendor's that shows the code, where it has one
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshPolicy:
+    """When and how a provider's tokens are renewed.
+
+    `lead_seconds` before expiry; for short tokens at most `lead_share` of the lifetime. `rotates`: each refresh token is good
+    once. `forgives_repeat`: a refresh whose answer was lost may be repeated at once without harm. `serial_group`: accounts that share it are
+    refreshed one after another.
+    """
+
+    lead_seconds: float = 300.0
+    lead_share: float = 0.5
+    rotates: bool = True
+    forgives_repeat: bool = False
+    serial_group: str | None = None
+
+
+class SourceKind(StrEnum):
+    """Where an installed app's client secret may be found on the user's own machine."""
+
+    AUTH_FILES = "auth-files"  # other auth files in the auth directories
+    GLOB = "glob"  # files of an installed program; `~` and `{npm-root}` are expanded
+    ENV = "env"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSource:
+    """One place to look. `pattern` is a glob relative to the kind, or the name of an environment variable."""
+
+    kind: SourceKind
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """A code flow under way (RFC 6749 section 4.1, RFC 7636): what the exchange must repeat."""
+
+    url: str
+    redirect_uri: str
+    state: Secret
+    verifier: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who logged in, found after the exchange. `facts` as in `broker.model.account.Record`; `notes` are sentences for the user."""
+
+    email: str | None = None
+    subject: str | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Provider(Protocol):
+    """One vendor, its settings from the config already applied. All methods are pure."""
+
+    @property
+    def name(self) -> str:
+        """The name in account ids: `gemini`."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """The name people know: `Gemini CLI`."""
+        ...
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where it is reached."""
+        ...
+
+    @property
+    def client_id(self) -> str:
+        """The OAuth client id; empty where the config must name one and does not."""
+        ...
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes asked for at login."""
+        ...
+
+    @property
+    def redirect(self) -> Redirect:
+        """The callback of the code flow."""
+        ...
+
+    @property
+    def policy(self) -> RefreshPolicy:
+        """When and how to refresh."""
+        ...
+
+    @property
+    def flows(self) -> tuple[LoginFlow, ...]:
+        """The ways to log in, best first."""
+        ...
+
+    @property
+    def needs_secret(self) -> bool:
+        """Whether the token endpoint requires a client secret."""
+        ...
+
+    @property
+    def secret_sources(self) -> tuple[SecretSource, ...]:
+        """Where to look for the client secret, best first."""
+        ...
+
+    @property
+    def google(self) -> bool:
+        """Whether google-auth-oauthlib builds the authorization URL."""
+        ...
+
+    @property
+    def extra_params(self) -> Mapping[str, str]:
+        """Extra parameters of the authorization request."""
+        ...
+
+    def find_secret(self, source: SecretSource, text: str) -> Secret | None:
+        """Find the client secret in the text of a source; None unless it stands beside our client id where both are expected."""
+        ...
+
+    def claims(self, document: Document) -> bool:
+        """Tell whether an auth file is this provider's, by its `type`."""
+        ...
+
+    def read(self, document: Document, file_name: str) -> Record:
+        """Read an auth file. Unknown fields are ignored here and kept by `write`.
+
+        Raises:
+            FormatError: a field that matters has the wrong type, or there is no token at all.
+        """
+        ...
+
+    def write(self, document: Document, tokens: Tokens, now: Now) -> dict[str, object]:
+        """Return `document` with the grant replaced, in the shape, keys and timestamp format the file already uses.
+
+        Every other field is kept. `now` becomes the last-refresh time where the format has one.
+        """
+        ...
+
+    def create(self, record: Record, client: Client, now: Now) -> tuple[str, dict[str, object]]:
+        """Return the file name and document of a new login, named as CLIProxyAPI names it."""
+        ...
+
+    def client_of(self, document: Document) -> Client | None:
+        """Return the client registration an auth file carries; None where it carries none."""
+        ...
+
+    def exchange(self, authorization: Authorization, code: Secret, client: Client, now: Now) -> Flow[Tokens]:
+        """Exchange an authorization code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
+
+        Raises:
+            FlowFailedError: the provider refused.
+        """
+        ...
+
+    def identify(self, tokens: Tokens, now: Now) -> Flow[Identity]:
+        """Find out who logged in and what the API side needs to know (project, plan).
+
+        Raises:
+            FlowFailedError: the provider refused, with the reason for the user.
+        """
+        ...
+
+    def refresh(self, record: Record, client: Client, now: Now) -> Flow[Tokens]:
+        """Renew (RFC 6749 section 6). Exactly one request of the flow has `spends` set.
+
+        An answer without a new refresh token keeps the old. Raises:
+            FlowFailedError: sorted by what to do next.
+        """
+        ...
+
+    def revoke(self, record: Record, client: Client) -> HttpRequest | None:
+        """Return the revocation request (RFC 7009); None where the provider has no such endpoint."""
+        ...
