@@ -23,6 +23,7 @@ __all__ = [
     "LoginCallback",
     "LoginStart",
     "LoginView",
+    "LogoutAnswer",
     "Problem",
     "ProviderView",
     "Removed",
@@ -193,6 +194,14 @@ class LoginCallback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST /v1/logins/{id}/callback: the pasted callback URL, its query, or the bare code."""
 
     text: Secret
+
+
+class LogoutAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """DELETE /v1/accounts/{provider}/{label}: the account is gone here. `revoked` tells whether the provider confirmed; `detail` why not."""
+
+    account: str
+    revoked: bool
+    detail: str | None = None
 
 
 class ImportAnswer(msgspec.Struct, frozen=True):
