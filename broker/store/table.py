@@ -1,0 +1,181 @@
+"""Which file is which account.
+
+Owns: the rules for files that claim the same account (the newest grant wins), for different logins with the same label
+(`label:project`), and the fingerprint whose change raises a generation. Pure.
+It must never read a file or assign a generation.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from broker.model.account import AccountId, NeedsLogin, Record
+from broker.model.errors import BrokerError
+from broker.providers.base import Client
+
+_LABEL_ROOM = 160  # of the 200 characters of a label, when something is appended
+# Facts that tell two logins of one person apart: a project, a workspace, an endpoint.
+_TELLING_FACTS = ("project_id", "account_id", "base_url")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where a file lies: the number of its auth directory, its name, and whether in `auth-paused`."""
+
+    directory: int
+    name: str
+    paused: bool = False
+
+    @property
+    def flipped(self) -> "Place":
+        """The place a pause or resume would move it to."""
+        return replace(self, paused=not self.paused)
+
+    @property
+    def slot(self) -> tuple[int, str]:
+        """What stays the same when the file is paused: what locks, journal and names are bound to."""
+        return (self.directory, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One readable file. `content` is the SHA-256 of its bytes; `record.account` has the label the provider gave it.
+
+    `sealed` is the generation inside its envelope, None for a plain file.
+    """
+
+    place: Place
+    content: str
+    record: Record
+    client: Client | None = None
+    sealed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """The outcome: which file stands for which account, and which files lost to a newer grant (`shadowed`: loser to winner)."""
+
+    owners: Mapping[AccountId, Source] = field(default_factory=dict)
+    shadowed: Mapping[Place, Place] = field(default_factory=dict)
+
+    def account_at(self, place: Place) -> AccountId | None:
+        """Return the account a file stands for, or lost."""
+        winner = self.shadowed.get(place, place)
+        return next((account for account, source in self.owners.items() if source.place == winner), None)
+
+
+def arrange(
+    sources: Iterable[Source], names: Mapping[tuple[int, str], AccountId], current: Collection[Place]
+) -> Arrangement:
+    """Sort files into accounts.
+
+    `names` are the accounts files stood for before, by slot: a file keeps its name while its label fits. `current` are the places
+    that won last time: they win ties.
+    """
+    groups: dict[AccountId, list[Source]] = {}
+    for source in sorted(sources, key=lambda source: (source.place.slot not in names, source.place)):
+        groups.setdefault(source.record.account, []).append(source)
+    owners: dict[AccountId, Source] = {}
+    shadowed: dict[Place, Place] = {}
+    for plain, group in sorted(groups.items()):
+        for cluster in _clusters(group):
+            winner = max(cluster, key=lambda source: _rank(source, current))
+            owners[_name(plain, cluster, names, owners)] = winner
+            shadowed |= {loser.place: winner.place for loser in cluster if loser is not winner}
+    return Arrangement(owners, shadowed)
+
+
+def same_login(one: Record, other: Record) -> bool:
+    """Tell whether two records of one label are the same login: nothing known of both differs."""
+    if one.account.provider != other.account.provider:
+        return False
+    told = [(one.subject, other.subject), (_folded(one.email), _folded(other.email))]
+    told += [(one.facts.get(fact), other.facts.get(fact)) for fact in _TELLING_FACTS]
+    if any(mine != theirs for mine, theirs in told if mine and theirs):
+        return False
+    known = any(mine and theirs for mine, theirs in told[:2])
+    return known or one.account == other.account
+
+
+def fingerprint(record: Record, client: Client | None, *, paused: bool, terminal: NeedsLogin | None) -> str:
+    """Return a digest of everything a client of the account can notice, secrets only as digests.
+
+    Raises ValueError where a text holds what UTF-8 cannot (a lone surrogate).
+    """
+    tokens = record.tokens
+    secrets = (tokens.access_token, tokens.refresh_token, tokens.id_token, client.secret if client else None)
+    parts: list[object] = [secret.digest().text if secret else None for secret in secrets]
+    parts += [tokens.token_type, tokens.expires_at, tokens.scopes, record.email, record.subject]
+    parts += [sorted(record.facts.items()), record.disabled, paused, client.id if client else None]
+    parts += [(terminal.reason, terminal.digest.text if terminal.digest else None) if terminal else None]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+
+def checked(record: Record) -> Record:
+    """Return `record`.
+
+    Raises ValueError where a text of it could not be sent or shown: JSON can spell lone surrogates, UTF-8 cannot.
+    """
+    texts: Sequence[str | None] = (record.email, record.subject, record.tokens.token_type, *record.tokens.scopes)
+    for text in (*texts, *record.facts, *record.facts.values()):
+        if text is not None:
+            text.encode()
+    fingerprint(record, None, paused=False, terminal=None)
+    return record
+
+
+def _folded(text: str | None) -> str | None:
+    return text.casefold() if text else None
+
+
+def _clusters(group: Sequence[Source]) -> list[list[Source]]:
+    clusters: list[list[Source]] = []
+    for source in group:
+        home = next((one for one in clusters if all(same_login(source.record, other.record) for other in one)), None)
+        if home is None:
+            clusters.append([source])
+        else:
+            home.append(source)
+    return clusters
+
+
+def _rank(source: Source, current: Collection[Place]) -> tuple[float, float, bool, bool]:
+    tokens = source.record.tokens
+    return (tokens.expires_at or 0.0, tokens.last_refresh or 0.0, source.place in current, not source.place.paused)
+
+
+def _name(
+    plain: AccountId,
+    cluster: Sequence[Source],
+    names: Mapping[tuple[int, str], AccountId],
+    taken: Collection[AccountId],
+) -> AccountId:
+    for source in cluster:
+        known = names.get(source.place.slot)
+        if known is not None and known not in taken and _fits(known, plain):
+            return known
+    if plain not in taken:
+        return plain
+    return _suffixed(plain, cluster[0], taken)
+
+
+def _fits(known: AccountId, plain: AccountId) -> bool:
+    prefix = plain.label[:_LABEL_ROOM] + ":"
+    return known == plain or (known.provider == plain.provider and known.label.startswith(prefix))
+
+
+def _suffixed(plain: AccountId, source: Source, taken: Collection[AccountId]) -> AccountId:
+    record = source.record
+    label = plain.label[:_LABEL_ROOM]
+    stem = source.place.name.rpartition(".")[0]
+    digest = hashlib.sha256(repr(source.place.slot).encode()).hexdigest()[:8]
+    for told in (*(record.facts.get(fact) for fact in _TELLING_FACTS), record.subject, stem, digest):
+        if not told:
+            continue
+        try:
+            made = AccountId(plain.provider, f"{label}:{told.replace('/', '_')}")
+        except BrokerError:
+            continue
+        if made not in taken:
+            return made
+    return AccountId(plain.provider, f"{label}:{digest}-{len(taken)}")
