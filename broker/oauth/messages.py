@@ -1,6 +1,6 @@
 """What a flow and its runner say to each other.
 
-Owns: the request and response values, and the type of a flow. It must never perform a request.
+Owns: the request, response and pause values, and the types of a flow. It must never perform a request or wait.
 """
 
 from collections.abc import Generator, Mapping
@@ -73,24 +73,42 @@ class HttpResponse:
         return f"HttpResponse(status={self.status}, {len(self.body)} bytes)"
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A wait before the next request: a long-running operation is polled, a server asked for patience."""
+
+    seconds: float
+
+
+PAUSED = HttpResponse(status=0)
+"""What a flow is sent after a `Pause`; nobody reads it."""
+
 Flow = Generator[HttpRequest, HttpResponse, T]
-"""A dialogue with a provider: yields requests, is sent responses, returns a T or raises a BrokerError."""
+"""A dialogue with a provider: yields requests, is sent responses, returns a T or raises FlowFailedError."""
+
+PacedFlow = Generator[HttpRequest | Pause, HttpResponse, T]
+"""A dialogue that may also wait: a `Pause` is answered with `PAUSED` when the time is over. Every `Flow` is one."""
 
 
-def run_canned(flow: Flow[T], responses: list[HttpResponse]) -> tuple[list[HttpRequest], T]:
-    """Run a flow against answers known in advance; return what it asked and what it came to.
+def run_canned(flow: PacedFlow[T], responses: list[HttpResponse]) -> tuple[list[HttpRequest], T]:
+    """Run a flow against answers known in advance; return what it asked and what it came to. Pauses take no time.
 
-    For tests of flows. Raises AssertionError when the flow asks for more answers than there are, or leaves some over.
+    For tests of flows, and for feeding a recorded answer to a fresh run. Raises AssertionError when the flow asks for more answers
+    than there are, or leaves some over.
     """
     asked: list[HttpRequest] = []
     left = iter(responses)
     try:
-        asked.append(next(flow))
+        step = next(flow)
         while True:
+            if isinstance(step, Pause):
+                step = flow.send(PAUSED)
+                continue
+            asked.append(step)
             answer = next(left, None)
             if answer is None:
-                raise AssertionError(f"the flow asked once more than answered: {asked[-1].method} {asked[-1].url}")
-            asked.append(flow.send(answer))
+                raise AssertionError(f"the flow asked once more than answered: {step.method} {step.url}")
+            step = flow.send(answer)
     except StopIteration as done:
         if next(left, None) is not None:
             raise AssertionError("the flow ended before all answers were used") from None

@@ -11,7 +11,9 @@ from typing import Protocol
 from broker.model.account import Record, Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
-from broker.oauth.messages import Flow, HttpRequest
+from broker.oauth.client import Client as Client  # noqa: PLC0414 - part of this vocabulary
+from broker.oauth.code import Authorization as Authorization  # noqa: PLC0414 - part of this vocabulary
+from broker.oauth.messages import Flow, HttpRequest, PacedFlow
 
 Document = Mapping[str, object]
 """An auth file as parsed JSON: an object whose fields we know in part."""
@@ -26,15 +28,6 @@ class LoginFlow(StrEnum):
 
     CODE = "code"
     DEVICE = "device"
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """An OAuth client registration. `secret` is None for a public client; `basic` sends it as HTTP Basic (RFC 6749 2.3.1)."""
-
-    id: str
-    secret: Secret | None = None
-    basic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +82,6 @@ class SecretSource:
 
     kind: SourceKind
     pattern: str
-
-
-@dataclass(frozen=True, slots=True)
-class Authorization:
-    """A code flow under way (RFC 6749 section 4.1, RFC 7636): what the exchange must repeat."""
-
-    url: str
-    redirect_uri: str
-    state: Secret
-    verifier: Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +147,18 @@ class Provider(Protocol):
         """Where to look for the client secret, best first."""
         ...
 
+    def endpoints_needed(self) -> Flow[Endpoints] | None:
+        """Return the flow that finds the endpoints (RFC 8414), to be run once before first use; None where all are known.
+
+        Raises:
+            FlowFailedError: from the flow: there is no metadata, or it cannot be trusted.
+        """
+        ...
+
+    def with_endpoints(self, endpoints: Endpoints) -> "Provider":
+        """Return the same provider with these endpoints: one that needs no discovery."""
+        ...
+
     @property
     def google(self) -> bool:
         """Whether google-auth-oauthlib builds the authorization URL."""
@@ -213,8 +208,8 @@ class Provider(Protocol):
         """
         ...
 
-    def identify(self, tokens: Tokens, now: Now) -> Flow[Identity]:
-        """Find out who logged in and what the API side needs to know (project, plan).
+    def identify(self, tokens: Tokens, now: Now, project: str | None = None) -> PacedFlow[Identity]:
+        """Find out who logged in and what the API side needs to know (project, plan). `project` is the one the user named.
 
         Raises:
             FlowFailedError: the provider refused, with the reason for the user.

@@ -1,0 +1,25 @@
+"""Ending a grant at the provider (RFC 7009).
+
+Owns: the revocation request and what its answer means.
+"""
+
+from broker.model.account import Tokens
+from broker.oauth.client import Client, token_request
+from broker.oauth.messages import HttpRequest, HttpResponse
+
+
+def revoke(url: str, client: Client, tokens: Tokens) -> HttpRequest | None:
+    """Return the request that ends the whole grant: by its refresh token (section 2.1), else its access token; None with neither."""
+    if tokens.refresh_token:
+        return token_request(url, client, {"token": tokens.refresh_token, "token_type_hint": "refresh_token"})
+    if tokens.access_token:
+        return token_request(url, client, {"token": tokens.access_token, "token_type_hint": "access_token"})
+    return None
+
+
+def revoked(answer: HttpResponse) -> bool:
+    """Tell whether the grant is gone.
+
+    200 says so, for unknown tokens too (section 2.2). Google answers 400 `invalid_token` for a token that is already dead.
+    """
+    return answer.status == 200 or (answer.status == 400 and b'"invalid_token"' in answer.body)

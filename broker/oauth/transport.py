@@ -1,0 +1,33 @@
+"""What a flow's runner asks of the network.
+
+Owns: the `Transport` protocol and the two ways in which sending can fail. Pure: implementations live with the daemon and the CLI.
+"""
+
+from typing import Protocol
+
+from broker.oauth.messages import HttpRequest, HttpResponse
+
+
+class TransportError(Exception):
+    """No usable answer. The text is one sentence for a person, without a secret or a query string."""
+
+
+class NotSentError(TransportError):
+    """Not one byte of the request reached the server (name lookup, connect, TLS handshake): repeating it is safe."""
+
+
+class AnswerLostError(TransportError):
+    """At least one byte was sent and no whole answer came: the server may or may not have acted."""
+
+
+class Transport(Protocol):
+    """Performs requests. It follows no redirect, adds no retry of its own, and bounds time and the size of an answer."""
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send one request and return the whole answer, whatever its status.
+
+        Raises:
+            NotSentError: nothing was sent.
+            AnswerLostError: something was sent and the answer did not arrive whole, in time and within the size limit.
+        """
+        ...

@@ -1,0 +1,109 @@
+"""Fields of an auth file, by the several ways their names are spelled.
+
+Owns: finding a field as snake_case, camelCase or kebab-case (CLIProxyAPI accepts all three), checking its type, and putting a secret into a
+document, which is where a token becomes text again on its way to disk. It must never put a value into an error.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from broker.model.secret import Secret
+from broker.providers.base import Document, FormatError
+from broker.providers.timestamps import RFC3339, Notation, Stamp, read, write
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """Return the ways to write a snake_case name, the one that wins first."""
+    head, *rest = name.split("_")
+    return tuple(dict.fromkeys((name, head + "".join(part.capitalize() for part in rest), name.replace("_", "-"))))
+
+
+def get(document: Document, name: str) -> object:
+    """Return the value of the first spelling that is there and not null."""
+    return next((document[key] for key in spellings(name) if document.get(key) is not None), None)
+
+
+def text(document: Document, name: str) -> str | None:
+    """Return a field that is text; None where it is missing, null or blank.
+
+    Raises:
+        FormatError: it is there and not text.
+    """
+    for key in spellings(name):
+        value = document.get(key)
+        if value is not None and not isinstance(value, str):
+            raise FormatError(f"{key} is not text")
+        if value and value.strip():
+            return value.strip()
+    return None
+
+
+def hint(document: Document, name: str) -> str | None:
+    """Return a field that is text; None where it is anything else. For fields whose loss costs nothing."""
+    value = get(document, name)
+    return value.strip() if isinstance(value, str) and value.strip() else None
+
+
+def secret(document: Document, name: str) -> Secret | None:
+    """Return a field that holds a secret; raises as `text` does."""
+    value = text(document, name)
+    return Secret(value) if value else None
+
+
+def flag(document: Document, name: str) -> bool:
+    """Tell whether a field says yes: true, a number other than 0, or one of the words that mean it."""
+    value = get(document, name)
+    if isinstance(value, str):
+        return value.strip().lower() in {"true", "1", "yes", "on"}
+    return bool(value) if isinstance(value, (bool, int, float)) else False
+
+
+def words(document: Document, name: str) -> tuple[str, ...]:
+    """Return a list of words, written as a list of texts or as one text with spaces or commas between them."""
+    value = get(document, name)
+    parts = value.replace(",", " ").split() if isinstance(value, str) else value
+    return tuple(part for part in parts if isinstance(part, str) and part) if isinstance(parts, (list, tuple)) else ()
+
+
+def section(document: Document, *names: str) -> Mapping[str, object] | None:
+    """Return the first of these fields that is an object.
+
+    Raises:
+        FormatError: one is there and is neither an object nor null.
+    """
+    for name in names:
+        value = document.get(name)
+        if isinstance(value, Mapping):
+            return value
+        if value is not None:
+            raise FormatError(f"{name} is not an object")
+    return None
+
+
+def stamp(document: Document, names: Iterable[str]) -> Stamp | None:
+    """Return the first of these fields that holds a time."""
+    found = (read(document.get(name)) for name in names)
+    return next((one for one in found if one is not None), None)
+
+
+def put_secret(target: dict[str, object], name: str, value: Secret | None, *, add: bool) -> None:
+    """Set a secret in every spelling that is there; `add` it as snake_case where there is none. None changes nothing.
+
+    A grant is never blanked: an answer that brings no new token leaves the old one where it is.
+    """
+    if not value:
+        return
+    there = [key for key in spellings(name) if key in target]
+    for key in there or ([name] if add else []):
+        target[key] = value.reveal()
+
+
+def put_stamp(target: dict[str, object], names: Iterable[str], seconds: float | None, add: str | None = None) -> None:
+    """Set a time in every one of these fields that is there, each in its own notation; `add` names one to make where there is none.
+
+    None (the provider no longer says when) becomes null, which every reader takes for unknown: an old time would be a lie.
+    """
+    there = [key for key in names if key in target]
+    notation: Notation = next((s.notation for key in there if (s := read(target[key])) is not None), RFC3339)
+    for key in there or ([add] if add and seconds is not None else []):
+        old = read(target.get(key))
+        target[key] = None if seconds is None else write(seconds, old.notation if old else notation)

@@ -1,0 +1,87 @@
+"""Which providers there are.
+
+Owns: the table of built-in vendors, applying the config to it, and looking a provider up. Adding a vendor is one line here and one file beside.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from broker.model.errors import BrokerError, ErrorCode
+from broker.providers import gemini, generic
+from broker.providers.base import Document, Provider
+from broker.providers.google import READING as GOOGLE
+from broker.providers.setup import Settings, Setup
+
+BUILT_IN: Mapping[str, tuple[Setup, Callable[[Setup], Provider]]] = {
+    "gemini": (gemini.DEFAULTS, lambda setup: gemini.Gemini(setup, GOOGLE)),
+}
+"""Name to default settings and the way from settings to a provider."""
+
+_RESERVED = frozenset({"gemini-cli"})  # the `type` of files a built-in provider claims
+
+
+class Registry:
+    """The providers of one config. Immutable."""
+
+    def __init__(self, providers: Mapping[str, Provider]) -> None:
+        """Hold `providers` by name."""
+        self._providers = dict(providers)
+
+    def __iter__(self) -> Iterator[Provider]:
+        return iter(self._providers.values())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._providers
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, sorted."""
+        return tuple(sorted(self._providers))
+
+    def get(self, name: str) -> Provider:
+        """Return a provider by name.
+
+        Raises:
+            BrokerError: `unknown_provider`, listing those there are.
+        """
+        found = self._providers.get(name)
+        if found is None:
+            listed = ", ".join(self.names)
+            raise BrokerError(ErrorCode.UNKNOWN_PROVIDER, f"no provider {name[:60]!r}; there are: {listed}")
+        return found
+
+    def of_document(self, document: Document) -> Provider | None:
+        """Return the provider that claims an auth file by its `type`; None where none does."""
+        return next((provider for provider in self if provider.claims(document)), None)
+
+    def replaced(self, provider: Provider) -> "Registry":
+        """Return a registry with `provider` in the place of the one of its name."""
+        return Registry({**self._providers, provider.name: provider})
+
+
+def build(tables: Mapping[str, Settings]) -> Registry:
+    """Return the registry of a config's `[providers.*]` tables.
+
+    Raises:
+        BrokerError: `bad_request` for a table that is neither a built-in provider nor `kind = "oauth2"`, or that is both.
+    """
+    providers: dict[str, Provider] = {}
+    for name, (defaults, make) in BUILT_IN.items():
+        table = tables.get(name)
+        providers[name] = make(defaults.overridden(table) if table is not None else defaults)
+    for name, table in tables.items():
+        if name in _RESERVED or (name in BUILT_IN and table.kind is not None):
+            raise _fault(name, "this name belongs to a built-in provider: choose another one")
+        if name not in BUILT_IN and table.kind is None:
+            listed = ", ".join(sorted(BUILT_IN))
+            raise _fault(
+                name, f'not a built-in provider (those are: {listed}): set kind = "oauth2" for one of your own'
+            )
+        if name not in BUILT_IN:
+            providers[name] = generic.build(name, table)
+    return Registry(providers)
+
+
+def _fault(name: str, detail: str) -> BrokerError:
+    return BrokerError(
+        ErrorCode.BAD_REQUEST, f"providers.{name}: {detail}", hint="docs/providers.md says what can be set."
+    )

@@ -1,0 +1,144 @@
+"""A provider that does what the standards say.
+
+Owns: the half of the `Provider` protocol that RFC 6749, 7009 and 8414 settle; vendor files inherit it and replace what their vendor does
+otherwise. It must never name a vendor or know a file format.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+from urllib.parse import urlsplit
+
+from broker.model.account import Record, Tokens
+from broker.model.clock import Now
+from broker.model.secret import Secret
+from broker.oauth import code, refresh, revoke
+from broker.oauth.client import Client
+from broker.oauth.discovery import discover
+from broker.oauth.failures import FlowFailedError, Misconfigured
+from broker.oauth.grant import PLAIN, Reading
+from broker.oauth.messages import Flow, HttpRequest
+from broker.providers.base import Authorization, Endpoints, LoginFlow, Redirect, RefreshPolicy, SecretSource
+from broker.providers.setup import Setup, filled
+
+
+@dataclass(frozen=True, slots=True)
+class StandardProvider:
+    """Settings, and the OAuth requests made with them."""
+
+    setup: Setup
+    reading: Reading = PLAIN
+
+    @property
+    def name(self) -> str:
+        """The name in account ids."""
+        return self.setup.name
+
+    @property
+    def title(self) -> str:
+        """The name people know."""
+        return self.setup.title
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where it is reached."""
+        return self.setup.endpoints
+
+    @property
+    def client_id(self) -> str:
+        """The OAuth client id."""
+        return self.setup.client_id
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes asked for at login."""
+        return self.setup.scopes
+
+    @property
+    def redirect(self) -> Redirect:
+        """The callback of the code flow."""
+        return self.setup.redirect
+
+    @property
+    def policy(self) -> RefreshPolicy:
+        """When and how to refresh."""
+        return self.setup.policy
+
+    @property
+    def flows(self) -> tuple[LoginFlow, ...]:
+        """The ways to log in, best first."""
+        return (LoginFlow.CODE,)
+
+    @property
+    def needs_secret(self) -> bool:
+        """Whether the token endpoint requires a client secret."""
+        return False
+
+    @property
+    def secret_sources(self) -> tuple[SecretSource, ...]:
+        """Where to look for the client secret."""
+        return ()
+
+    @property
+    def google(self) -> bool:
+        """Whether google-auth-oauthlib builds the authorization URL."""
+        return False
+
+    @property
+    def extra_params(self) -> Mapping[str, str]:
+        """Extra parameters of the authorization request."""
+        return self.setup.extra_params
+
+    def find_secret(self, source: SecretSource, text: str) -> Secret | None:  # noqa: ARG002 - the protocol's
+        """Find the client secret in the text of a source; a provider with no sources finds none."""
+        return None
+
+    def endpoints_needed(self) -> Flow[Endpoints] | None:
+        """Return the discovery flow where an issuer is given and an endpoint that a login or a refresh needs is not known."""
+        issuer, known = self.setup.issuer, self.setup.endpoints
+        if issuer is None or (known.authorize_url and known.token_url):
+            return None
+        return _discovered(issuer, known)
+
+    def with_endpoints(self, endpoints: Endpoints) -> Self:
+        """Return the same provider with these endpoints."""
+        return replace(self, setup=replace(self.setup, endpoints=endpoints, issuer=None))
+
+    def exchange(self, authorization: Authorization, given: Secret, client: Client, now: Now) -> Flow[Tokens]:
+        """Exchange an authorization code; raises FlowFailedError."""
+        url, client = self._token_url(), self.setup.client(client)
+        return (yield from code.exchange(url, authorization, given, client, now, self.reading))
+
+    def refresh(self, record: Record, client: Client, now: Now) -> Flow[Tokens]:
+        """Renew; raises FlowFailedError."""
+        url, client = self._token_url(), self.setup.client(client)
+        return (yield from refresh.refresh(url, client, record.tokens, now, self.reading))
+
+    def revoke(self, record: Record, client: Client) -> HttpRequest | None:
+        """Return the revocation request; None where there is no endpoint or nothing to revoke."""
+        url = self.setup.endpoints.revoke_url
+        return revoke.revoke(url, self.setup.client(client), record.tokens) if url else None
+
+    def _token_url(self) -> str:
+        url = self.setup.endpoints.token_url
+        if not url:
+            raise FlowFailedError(Misconfigured("no_token_url", f"no token_url is known for {self.setup.name}"))
+        return url
+
+
+def _discovered(issuer: str, known: Endpoints) -> Flow[Endpoints]:
+    found = yield from discover(issuer)
+    endpoints = filled(
+        known,
+        Endpoints(
+            authorize_url=found.authorize_url,
+            token_url=found.token_url,
+            revoke_url=found.revoke_url,
+            userinfo_url=found.userinfo_url,
+            device_url=found.device_url,
+        ),
+    )
+    if not endpoints.token_url:
+        host = urlsplit(issuer).netloc
+        raise FlowFailedError(Misconfigured("discovery_failed", f"the metadata of {host} names no token endpoint"))
+    return endpoints
