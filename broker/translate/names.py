@@ -1,0 +1,59 @@
+"""Function names an upstream accepts, and the way back.
+
+Owns: the map between a client's tool names and those sent upstream, for the length of one exchange. It must never lose a name: two
+tools that look alike after mending stay two tools.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+MAX_LENGTH: Final = 64
+"""Google's limit for a function name (Gemini API reference, FunctionDeclaration.name)."""
+
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9_.:-]")
+
+
+class ToolNames:
+    """One exchange's names. Give all known names at once: what stands first keeps its plain form in a collision."""
+
+    __slots__ = ("_back", "_out")
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        """Know these names; already acceptable ones are never renamed by a collision with a mended one."""
+        self._out: dict[str, str] = {}
+        self._back: dict[str, str] = {}
+        known = list(dict.fromkeys(names))
+        for name in known:
+            if _mended(name) == name:
+                self._add(name, name)
+        for name in known:
+            self.outward(name)
+
+    def outward(self, name: str) -> str:
+        """Return what the upstream shall call this tool; the same every time."""
+        known = self._out.get(name)
+        if known is not None:
+            return known
+        base = _mended(name)
+        mended, number = base, 2
+        while mended in self._back:
+            tail = f"_{number}"
+            mended, number = base[: MAX_LENGTH - len(tail)] + tail, number + 1
+        self._add(name, mended)
+        return mended
+
+    def inward(self, name: str) -> str:
+        """Return the client's name for what the upstream called; a name never sent out is returned as it is."""
+        return self._back.get(name, name)
+
+    def _add(self, name: str, mended: str) -> None:
+        self._out[name] = mended
+        self._back[mended] = name
+
+
+def _mended(name: str) -> str:
+    mended = _FORBIDDEN.sub("_", name)
+    if not mended or not (mended[0].isalpha() or mended[0] == "_"):
+        mended = "_" + mended
+    return mended[:MAX_LENGTH]
