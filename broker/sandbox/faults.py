@@ -87,6 +87,12 @@ class Slow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
     seconds: Seconds
 
 
+class Stall(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="stall"):
+    """Streams only: after this many chunks send nothing more; the connection stays open."""
+
+    after_chunks: Annotated[int, msgspec.Meta(ge=0)] = 1
+
+
 class ErrorEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="error_event"):
     """Streams only: after this many chunks send an error event and end the stream in good order."""
 
@@ -94,7 +100,7 @@ class ErrorEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 503
 
 
-Fault = Answer | ErrorStatus | RateLimit | Delay | Drop | DropAfterGrant | Hang | Cut | Slow | ErrorEvent
+Fault = Answer | ErrorStatus | RateLimit | Delay | Drop | DropAfterGrant | Hang | Cut | Slow | Stall | ErrorEvent
 
 
 class QueuedFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -179,7 +185,7 @@ def forestalls(fault: Fault | None) -> bool:
             return True
         case Drop() | Hang():
             return not fault.after_grant
-        case None | Delay() | DropAfterGrant() | Cut() | Slow() | ErrorEvent():
+        case None | Delay() | DropAfterGrant() | Cut() | Slow() | Stall() | ErrorEvent():
             return False
     assert_never(fault)
 
@@ -190,7 +196,7 @@ def fault_name(fault: Fault) -> str:
 
 
 def _fits(entry: QueuedFault, facts: Facts) -> bool:
-    if isinstance(entry.fault, Slow | ErrorEvent) and not facts.stream:
+    if isinstance(entry.fault, Slow | Stall | ErrorEvent) and not facts.stream:
         return False
     wanted = ((entry.user, facts.user), (entry.model, facts.model), (entry.grant_type, facts.grant_type))
     return all(want is None or want == have for want, have in wanted)

@@ -3,6 +3,7 @@
 Owns: `Sandbox`, its listening socket and its configuration text. It binds 127.0.0.1 and nothing else.
 """
 
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -12,10 +13,13 @@ from broker.model.clock import Chance, Clock
 from broker.model.secret import Secret
 from broker.sandbox import wire
 from broker.sandbox.auth_server import AuthServer
+from broker.sandbox.config_text import config_toml
+from broker.sandbox.control import Control
 from broker.sandbox.faults import FaultQueue
 from broker.sandbox.grants import Grants
 from broker.sandbox.settings import SandboxSettings, changed
 from broker.sandbox.stats import Stats
+from broker.sandbox.upstream import Upstream
 from broker.sandbox.world import CLIENT_ID, PUBLIC_CLIENT_ID, World, build
 from broker.system import SystemChance, SystemClock
 
@@ -115,6 +119,10 @@ class Sandbox:
         """The settings in force."""
         return self.world.settings
 
+    def config_toml(self, client_secret_file: Path) -> str:
+        """Return a broker configuration that points here; `client_secret_file` is where the caller put the secret."""
+        return config_toml(self.url, self.client_id, str(client_secret_file))
+
     def change(self, **changes: object) -> None:
         """Change settings from now on.
 
@@ -129,4 +137,6 @@ def application(world: World) -> web.Application:
     app = web.Application(client_max_size=wire.MAX_BODY_BYTES, middlewares=[wire.guard])
     app.on_response_prepare.append(wire.date_signal(world))
     app.add_routes(AuthServer(world).routes())
+    app.add_routes(Upstream(world).routes())
+    app.add_routes(Control(world).routes())
     return app

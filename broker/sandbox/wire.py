@@ -24,6 +24,7 @@ from broker.sandbox.faults import (
     Hang,
     RateLimit,
     Slow,
+    Stall,
 )
 from broker.sandbox.stats import RequestNote, mask
 from broker.sandbox.world import World
@@ -88,7 +89,7 @@ async def under_fault(
     """Answer with what `work` returns, the way the fault demands. `work` runs at most once."""
     response: web.StreamResponse
     match fault:
-        case None | Slow() | ErrorEvent():
+        case None | Slow() | Stall() | ErrorEvent():
             response = work()
         case Answer():
             response = scripted(fault)
