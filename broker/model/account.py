@@ -200,10 +200,14 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Unsaved:
-    """Renewed, but storage refused the new grant: it lives in memory, is served, retried and shouted about."""
+    """Renewed, but storage refused the new grant: it lives in memory, is served, retried and shouted about.
+
+    `since` is wall-clock seconds, `retry_at` boot-clock seconds.
+    """
 
     since: float
     reason: str
+    retry_at: float = 0.0
 
 
 State = Active | Refreshing | Backoff | Ambiguous | NeedsLogin | Paused | Unsaved

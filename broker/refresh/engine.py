@@ -1,0 +1,353 @@
+"""The refresh engine: who waits, who is served, what runs in the background.
+
+Owns: the flights, the waiters and the loop that wakes when something is due. Decisions are `plan`'s and `outcome`'s, what is known
+of an account is in `cells`, the steps of one refresh are `attempt`'s. It must never let a waiter's fate decide a refresh's.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from broker.config import RefreshConfig
+from broker.model.account import (
+    AccountId,
+    Active,
+    Backoff,
+    Freshness,
+    Paused,
+    Refreshing,
+    State,
+    Tokens,
+    Unsaved,
+)
+from broker.model.clock import Chance, Clock, Now
+from broker.model.errors import BrokerError, ErrorCode
+from broker.model.secret import Digest
+from broker.oauth.failures import Transient
+from broker.oauth.transport import Transport
+from broker.observe.tasks import spawn
+from broker.refresh import backoff, life, outcome, plan
+from broker.refresh.attempt import Attempt, ClientFinder, Failed, Providers, Result
+from broker.refresh.cells import Cell, Cells
+from broker.refresh.flight import Flights, wait_for
+from broker.refresh.plan import Reason, Refresh, Wait
+from broker.store.base import Entry, Store
+
+_log = logging.getLogger(__name__)
+
+WAKE_SECONDS = 30.0
+"""The loop looks at the clocks at least this often: sleep, hibernation and clock steps are noticed, at two wake-ups a minute."""
+
+PACE_SECONDS = 0.2
+"""At most five background refreshes a second to one provider, so that many accounts with one expiry don't arrive as one burst."""
+
+_REJECTIONS_FORGOTTEN_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A token a caller may use now. `short`: it has less validity than was asked for, and that is as good as this provider gives."""
+
+    entry: Entry
+    tokens: Tokens
+    short: bool = False
+
+
+class Engine:
+    """Serves grants and keeps them fresh. Built by `broker.daemon.assembly`; all calls are on one event loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        providers: Providers,
+        transport: Transport,
+        clients: ClientFinder,
+        clock: Clock,
+        chance: Chance,
+        config: RefreshConfig,
+    ) -> None:
+        """Take what it works with; nothing runs before `start`."""
+        self._store = store
+        self._clock = clock
+        self._config = config
+        self._cells = Cells(providers, clock, chance)
+        self._attempt = Attempt(store, providers, clients, transport, clock, self._cells.expect, self._cells.learn_skew)
+        self._paced: dict[str, float] = {}
+        self._flights = Flights()
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._loop_task: asyncio.Task[None] | None = None
+        self._unsubscribe: Callable[[], None] | None = None
+        self._stopping = False
+
+    # -- life cycle
+
+    async def start(self) -> None:
+        """Take over what the store holds, bring interrupted rotations to their end, and begin to look ahead."""
+        self._unsubscribe = self._store.subscribe(self._cells.on_change)
+        self._cells.subscribe(self._on_cell)
+        for entry in self._store.entries().values():
+            self._cells.take(entry)
+        recovering = [self._flights.join(each, partial(self._recover, each)) for each in self._pending()]
+        if recovering:
+            await asyncio.wait(recovering, timeout=self._config.request_timeout_seconds)
+        self._loop_task = spawn(self._loop(), name="refresh-loop")
+
+    async def stop(self) -> None:
+        """Start no refresh any more and wait for those in flight, within the configured limit."""
+        self._stopping = True
+        if self._loop_task is not None:
+            self._loop_task.cancel()
+            await asyncio.wait([self._loop_task])
+        left = await self._flights.drain(self._config.stop_timeout_seconds)
+        if left:
+            _log.error("stopped with %d refreshes unanswered; the journal has them", left)
+        for account, cell in self._cells:
+            if cell.stranded is not None:
+                _log.error(
+                    "stopped with an unsaved grant; the journal has its answer", extra={"provider": account.provider}
+                )
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+
+    def _pending(self) -> list[AccountId]:
+        return [account for account in self._store.pending_accounts() if self._cells.find(account)]
+
+    # -- what is known
+
+    def state(self, account: AccountId) -> State:
+        """Return the account's state; raises `unknown_account`."""
+        cell = self._cells.get(account)
+        if isinstance(cell.trouble, Active):
+            if self._flights.running(account):
+                return Refreshing(self._clock.now().boot)
+            if cell.entry.paused:
+                return Paused()
+        return cell.trouble
+
+    def next_refresh(self, account: AccountId) -> float | None:
+        """Return when the loop means to renew the account, in wall-clock seconds; None where it does not."""
+        cell, now = self._cells.get(account), self._clock.now()
+        match plan.decide(self._cells.known(cell), now, ahead=self._config.ahead):
+            case Refresh():
+                return now.wall
+            case Wait(boot=boot):
+                return now.wall + boot - now.boot
+            case _:
+                return None
+
+    def peek(self, account: AccountId) -> Grant | None:
+        """Return a servable grant without waiting; None where there is none."""
+        cell = self._cells.find(account)
+        if cell is None or not cell.servable:
+            return None
+        now = self._clock.now()
+        known = self._cells.known(cell)
+        return None if plan.judge(known, now, 0.0) is Freshness.DEAD else self._grant(cell, now, 0.0)
+
+    def problems(self) -> Sequence[str]:
+        """Return sentences about accounts that are in danger, not merely in need of a login."""
+        return [
+            f"{account}: renewed, but storage refuses the new grant ({cell.trouble.reason}); do not stop the daemon"
+            for account, cell in self._cells
+            if isinstance(cell.trouble, Unsaved)
+        ]
+
+    def subscribe(self, listener: Callable[[AccountId], None]) -> Callable[[], None]:
+        """Call `listener` on the event loop whenever an account's state or grant changed, or it vanished."""
+        return self._cells.subscribe(listener)
+
+    # -- serving
+
+    async def lease(self, account: AccountId, *, min_validity: float, max_wait: float) -> Grant:
+        """Return a token good for `min_validity` seconds, waiting `max_wait` at most.
+
+        Raises:
+            BrokerError: `unknown_account`, or why there is none by the deadline.
+        """
+        deadline = self._clock.now().boot + max_wait
+        while True:
+            cell, now = self._cells.get(account), self._clock.now()
+            self._refuse_service(account, cell, now)
+            fresh = plan.judge(self._cells.known(cell), now, min_validity)
+            if fresh is not Freshness.DEAD:
+                if fresh is Freshness.STALE and self._may_start(cell, now):
+                    self._fly(account, Reason.EXPIRING)
+                return self._grant(cell, now, min_validity)
+            if isinstance(cell.trouble, Backoff) and now.boot < cell.trouble.until <= deadline:
+                await self._changed_within(cell.trouble.until - now.boot)
+                continue
+            self._refuse(account, cell, now)
+            if now.boot >= deadline and max_wait > 0:
+                raise _late(account, max_wait)
+            task = self._fly(account, Reason.ASKED)
+            if not await wait_for(task, deadline - now.boot):
+                raise _late(account, max_wait)
+
+    async def renew(self, account: AccountId, *, max_wait: float) -> Grant:
+        """Renew now, whatever the plan says (joining a refresh under way); raises as `lease` does."""
+        cell, now = self._cells.get(account), self._clock.now()
+        if not isinstance(cell.trouble, Backoff):
+            self._refuse(account, cell, now)
+        before = cell.tokens
+        if not await wait_for(self._fly(account, Reason.FORCED), max_wait):
+            raise _late(account, max_wait)
+        cell, now = self._cells.get(account), self._clock.now()
+        if cell.tokens == before:
+            self._refuse(account, cell, now)
+            raise BrokerError(ErrorCode.REFRESH_FAILED, f"{account} could not be renewed", account=str(account))
+        return self._grant(cell, now, 0.0)
+
+    async def rejected(self, account: AccountId, generation: int, *, min_validity: float, max_wait: float) -> Grant:
+        """Take a report that the API refused the token of `generation` (401), and return the grant to use next.
+
+        Compare-and-swap: a report about an older generation gets the current grant and causes no refresh. Raises as `lease` does;
+        `refresh_failed` where fresh tokens keep being rejected.
+        """
+        cell, now = self._cells.get(account), self._clock.now()
+        token = cell.tokens.access_token
+        if generation >= cell.entry.generation and token and cell.rejected != token.digest():
+            self._note_rejection(account, cell, now, token.digest())
+        return await self.lease(account, min_validity=min_validity, max_wait=max_wait)
+
+    def accepted(self, account: AccountId) -> None:
+        """Take a report that the API accepted the account's token: earlier rejections are forgotten."""
+        cell = self._cells.find(account)
+        if cell is not None:
+            cell.rejections = 0
+
+    def _note_rejection(self, account: AccountId, cell: Cell, now: Now, digest: Digest) -> None:
+        if not plan.renewable(self._cells.known(cell)):
+            detail = f"the API rejects the token of {account} and there is nothing to renew it with"
+            raise BrokerError(ErrorCode.LOGIN_REQUIRED, detail, account=str(account))
+        since = now.boot - cell.rejected_at
+        if since > _REJECTIONS_FORGOTTEN_SECONDS:
+            cell.rejections = 0
+        pause = backoff.rejection_pause(cell.rejections)
+        if cell.rejections and since < pause:
+            raise BrokerError(
+                ErrorCode.REFRESH_FAILED,
+                f"the API keeps rejecting fresh tokens of {account}; the token is not the cause",
+                account=str(account),
+                hint="Check the account's access with the provider.",
+                retry_after=pause - since,
+            )
+        cell.rejected, cell.rejections, cell.rejected_at = digest, cell.rejections + 1, now.boot
+        self._fly(account, Reason.REJECTED)
+
+    def _refuse(self, account: AccountId, cell: Cell, now: Now) -> None:
+        """Raise what stands between the account and a refresh that could help."""
+        error = outcome.refusal(account, self._cells.known(cell), now)
+        if error is None and self._stopping:
+            error = BrokerError(ErrorCode.STOPPING, "the daemon is stopping", account=str(account))
+        if error is not None:
+            raise error
+
+    def _refuse_service(self, account: AccountId, cell: Cell, now: Now) -> None:
+        """Raise where the user took the account out of service."""
+        if cell.entry.record.disabled:
+            raise outcome.disabled(account)
+        error = (
+            outcome.refusal(account, replace(self._cells.known(cell), state=Paused()), now)
+            if cell.entry.paused
+            else None
+        )
+        if error is not None:
+            raise error
+
+    def _grant(self, cell: Cell, now: Now, min_validity: float) -> Grant:
+        known = self._cells.known(cell)
+        left = life.remaining(cell.life, now, known.skew)
+        return Grant(cell.entry, life.shown(cell.tokens, cell.life, now), short=left < min_validity)
+
+    # -- refreshing
+
+    def _may_start(self, cell: Cell, now: Now) -> bool:
+        """Tell whether a stale token is to be renewed behind the caller's back."""
+        decision = plan.decide(self._cells.known(cell), now, ahead=True)
+        return isinstance(decision, Refresh) and not self._stopping
+
+    def _fly(self, account: AccountId, reason: Reason) -> "asyncio.Task[None]":
+        return self._flights.join(account, partial(self._refresh, account, reason))
+
+    async def _refresh(self, account: AccountId, reason: Reason) -> None:
+        cell = self._cells.find(account)
+        if cell is None:
+            return
+        self._cells.tell(account)
+        _log.info("refresh started", extra={"provider": account.provider, "reason": reason.value})
+        try:
+            result = await self._try(account, cell)
+        except Exception as fault:  # noqa: BLE001 - a waiter must learn of a fault of ours, not spin on it
+            _log.exception("refresh broke off", extra={"provider": account.provider})
+            result = Failed(Transient(f"a fault of ours: {type(fault).__name__}"))
+        self._cells.land(account, result)
+
+    async def _try(self, account: AccountId, cell: Cell) -> Result:
+        if (kept := cell.stranded) is not None:
+            return await self._attempt.save(account, kept.tokens, kept.entry, kept.received)
+        token = cell.entry.record.tokens.access_token
+        return await self._attempt.renew(account, token.digest() if token else None, self._cells.known_of)
+
+    async def _recover(self, account: AccountId) -> None:
+        self._cells.land(account, await self._attempt.recover(account, self._cells.known_of))
+
+    # -- the loop
+
+    async def _loop(self) -> None:
+        while True:
+            self._wake.clear()
+            pause = self._sweep(self._clock.now())
+            await self._sleep_or(self._wake, pause)
+
+    def _sweep(self, now: Now) -> float:
+        """Start what is due; return the seconds until the next look."""
+        pause = WAKE_SECONDS
+        for account, cell in self._cells:
+            if self._flights.running(account):
+                continue
+            match plan.decide(self._cells.known(cell), now, ahead=self._config.ahead):
+                case Refresh(reason=reason):
+                    pause = min(pause, self._start_paced(account, reason, now))
+                case Wait(boot=boot):
+                    pause = min(pause, max(boot - now.boot, 0.0))
+                case _:
+                    pass
+        return pause
+
+    def _start_paced(self, account: AccountId, reason: Reason, now: Now) -> float:
+        free = self._paced.get(account.provider, 0.0)
+        if free > now.boot:
+            return free - now.boot
+        self._paced[account.provider] = now.boot + PACE_SECONDS
+        self._fly(account, reason)
+        return WAKE_SECONDS
+
+    async def _changed_within(self, seconds: float) -> None:
+        """Wait until anything changes, `seconds` at most."""
+        await self._sleep_or(self._changed, seconds)
+
+    def _on_cell(self, _account: AccountId) -> None:
+        self._wake.set()
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _sleep_or(self, event: asyncio.Event, seconds: float) -> None:
+        sleeping = spawn(self._clock.sleep(seconds), name="refresh-sleep")
+        woken = spawn(_wait_event(event), name="refresh-wake")
+        try:
+            await asyncio.wait([sleeping, woken], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            woken.cancel()
+
+
+async def _wait_event(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+def _late(account: AccountId, max_wait: float) -> BrokerError:
+    detail = f"{account} could not be renewed within the {max_wait:g} s you gave"
+    return BrokerError(ErrorCode.DEADLINE_EXCEEDED, detail, account=str(account))
