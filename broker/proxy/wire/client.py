@@ -1,0 +1,304 @@
+"""The side that reaches upstreams: one HTTP/1.1 connection, one request at a time.
+
+Owns: `UpstreamConnection` and how it fails. It calls its `Receiver` from `data_received`, so that a chunk goes out to the client in the same call; it
+never retries, never decides and never keeps a body. `pool` makes and keeps these.
+"""
+
+import asyncio
+import logging
+from enum import StrEnum
+from typing import Final, Protocol, cast, final
+
+import httptools
+
+from broker.proxy.wire import heads
+from broker.proxy.wire.exchange import HIGH_WATER
+from broker.proxy.wire.heads import Headers, ResponseHead
+
+_log = logging.getLogger(__name__)
+
+_MAX_HEAD_BYTES: Final = 131_072
+_MAX_HEADERS: Final = 256
+
+
+class FailureKind(StrEnum):
+    """How an upstream failed us."""
+
+    CONNECT = "connect"
+    TLS = "tls"
+    CONNECT_TIMEOUT = "connect_timeout"
+    FIRST_BYTE_TIMEOUT = "first_byte_timeout"
+    IDLE_TIMEOUT = "idle_timeout"
+    CLOSED = "closed"
+    PROTOCOL = "protocol"
+
+
+class UpstreamError(Exception):
+    """No answer, or only a part of one. `text` is one sentence for the client; `stale` says a kept connection had died before we used it."""
+
+    def __init__(self, kind: FailureKind, text: str, *, stale: bool = False) -> None:
+        """Carry all three."""
+        super().__init__(text)
+        self.kind = kind
+        self.text = text
+        self.stale = stale
+
+
+class Receiver(Protocol):
+    """Who gets the answer. Exactly one of `on_done` and `on_failed` comes last."""
+
+    def on_response(self, head: ResponseHead) -> None:
+        """The head of the final answer (1xx are skipped)."""
+        ...
+
+    def on_data(self, data: bytes) -> None:
+        """Bytes of the body, without framing."""
+        ...
+
+    def on_flush(self) -> None:
+        """All that came in one read has been handed over."""
+        ...
+
+    def on_done(self) -> None:
+        """The answer is complete."""
+        ...
+
+    def on_failed(self, failure: UpstreamError) -> None:
+        """There will be no more."""
+        ...
+
+
+class Home(Protocol):
+    """Where a connection goes when it is free."""
+
+    def made(self, connection: "UpstreamConnection") -> None:
+        """It is open."""
+        ...
+
+    def released(self, connection: "UpstreamConnection") -> None:
+        """It can take another request."""
+        ...
+
+    def lost(self, connection: "UpstreamConnection") -> None:
+        """It is closed."""
+        ...
+
+
+@final
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to an upstream."""
+
+    def __init__(self, home: Home) -> None:
+        """Belongs to `home`."""
+        self._home = home
+        self._parser: httptools.HttpResponseParser | None = None
+        self._transport: asyncio.Transport | None = None
+        self._receiver: Receiver | None = None
+        self._method = ""
+        self._uses = 0
+        self._headers: Headers = []
+        self._in_head = False
+        self._head_size = 0
+        self._got_bytes = False
+        self._until_close = False
+        self._complete = False
+        self._keep = False
+        self._interim = False
+        self._paused = False
+        self._refused = ""
+        self.idle_since = 0.0
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can take a request now."""
+        return self._transport is not None and not self._transport.is_closing() and self._receiver is None
+
+    @property
+    def uses(self) -> int:
+        """How many requests it was given."""
+        return self._uses
+
+    def send(self, receiver: Receiver, method: str, head: bytes, body: bytes) -> None:
+        """Send a request; the answer goes to `receiver`."""
+        transport = self._transport
+        assert transport is not None
+        self._receiver = receiver
+        self._method = method
+        self._uses += 1
+        self._got_bytes = self._until_close = self._complete = self._keep = self._interim = False
+        self._parser = httptools.HttpResponseParser(self) if self._parser is None else self._parser
+        if len(body) > HIGH_WATER:
+            transport.write(head)
+            transport.write(body)
+        else:
+            transport.write(head + body)
+
+    def cancel(self) -> None:
+        """Close at once; the receiver hears nothing more."""
+        self._receiver = None
+        self.close()
+
+    def close(self) -> None:
+        """Close."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause(self) -> None:
+        """Read no more until `resume`: the client is slower than the upstream."""
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+    @property
+    def paused(self) -> bool:
+        """Whether reading is held back."""
+        return self._paused
+
+    # --- asyncio ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._home.made(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the answer that had no other end; anything else under way has failed."""
+        self._transport = self._parser = None
+        if self._until_close and exc is None and self._receiver is not None:
+            self._finish()
+        else:
+            reason = "reset the connection" if exc is not None else "closed the connection"
+            when = "in the middle of its answer" if self._got_bytes else "without an answer"
+            self._fail(FailureKind.CLOSED, f"the upstream {reason} {when}")
+        self._home.lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Frame what came, and hand it over."""
+        receiver, parser = self._receiver, self._parser
+        if receiver is None or parser is None:
+            self.close()  # nothing was asked: whatever this is, it must not become the next answer
+            return
+        self._got_bytes = True
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            # Not the upstream's fault but ours, or a head we refuse; a connection in this state is of no use.
+            _log.error("an answer could not be taken", exc_info=error.__context__)
+            self._fail(FailureKind.PROTOCOL, "the upstream's answer could not be taken")
+            return
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._complete:
+                self._fail(FailureKind.PROTOCOL, f"the upstream's answer is not valid HTTP: {error}")
+                return
+            self._keep = False
+        if self._refused:
+            self._fail(FailureKind.PROTOCOL, self._refused)
+            return
+        if self._in_head:
+            self._head_size += len(data)
+            if self._head_size > _MAX_HEAD_BYTES:
+                self._fail(FailureKind.PROTOCOL, "the head of the upstream's answer is too large")
+                return
+        if self._complete:
+            self._finish()
+        elif self._receiver is receiver:
+            receiver.on_flush()
+
+    def eof_received(self) -> bool:
+        """Close as well."""
+        return False
+
+    # --- llhttp ---
+
+    def on_message_begin(self) -> None:
+        """A response's first byte; one that follows the answer is not ours."""
+        if self._complete:
+            self._keep = False
+            return
+        self._headers = []
+        self._in_head = True
+        self._head_size = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; trailers are dropped."""
+        if self._in_head and not self._complete and len(self._headers) < _MAX_HEADERS:
+            self._headers.append((name.lower(), value.strip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """A head is complete: a final one is handed over, 1xx are skipped (RFC 9110 section 15.2)."""
+        self._in_head = False
+        parser, receiver = self._parser, self._receiver
+        if self._complete or parser is None or receiver is None:
+            return
+        status = parser.get_status_code()
+        self._interim = 100 <= status < 200
+        if self._interim and status != 101:
+            return
+        length, chunked = _framing(self._headers)
+        if status == 101 or chunked is None:
+            self._refused = "the upstream switched to a protocol or a transfer coding that was not asked for"
+            return
+        bodiless = heads.bodiless(self._method, status)
+        self._until_close = length is None and not chunked and not bodiless
+        receiver.on_response(ResponseHead(status, self._headers, 0 if bodiless and length is None else length))
+        if self._method == "HEAD":
+            # llhttp would wait for the body the headers announce, so such a connection is not used again.
+            self._complete = True
+
+    def on_body(self, data: bytes) -> None:
+        """Bytes of the body."""
+        if self._receiver is not None and not self._complete and not self._refused:
+            self._receiver.on_data(data)
+
+    def on_message_complete(self) -> None:
+        """The answer, or an interim one, is complete. `should_keep_alive` is only right inside this call."""
+        if self._interim:
+            self._interim = False
+        elif not self._complete and self._parser is not None:
+            self._complete = True
+            self._keep = self._parser.should_keep_alive()
+
+    # --- helpers ---
+
+    def _finish(self) -> None:
+        receiver, self._receiver = self._receiver, None
+        transport = self._transport
+        # An answer that overtook its own request leaves bytes of it behind; they must not run into the next one.
+        if (
+            self._keep
+            and transport is not None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+        ):
+            self.resume()
+            self._home.released(self)
+        else:
+            self.close()
+        if receiver is not None:
+            receiver.on_done()
+
+    def _fail(self, kind: FailureKind, text: str) -> None:
+        receiver, self._receiver = self._receiver, None
+        self.close()
+        if receiver is not None:
+            stale = kind is FailureKind.CLOSED and self._uses > 1 and not self._got_bytes
+            receiver.on_failed(UpstreamError(kind, text, stale=stale))
+
+
+def _framing(headers: Headers) -> tuple[int | None, bool | None]:
+    """Return length and whether chunked; None for the latter where the coding is not one we understand."""
+    length: int | None = None
+    chunked: bool | None = False
+    for name, value in headers:
+        if name == b"content-length":
+            length = int(value)
+        elif name == b"transfer-encoding":
+            chunked = True if value.lower() == b"chunked" and chunked is False else None
+    return length, chunked

@@ -1,0 +1,196 @@
+"""One request and the means to answer it.
+
+Owns: `Exchange`, what an app must offer (`App`, `Call`), what the connection under it offers (`Line`), and the limits a client lives with.
+It must never read: `wire.server` frames what comes and calls the `Call`.
+"""
+
+from typing import Final, Protocol, final
+
+import msgspec
+
+from broker.proxy.wire import heads
+from broker.proxy.wire.heads import Headers, RequestHead
+
+HIGH_WATER: Final = 65_536
+"""Bytes a transport may hold unsent before the other side is told to stop."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client may do, in bytes and seconds; docs/proxy.md has the table.
+
+    `head_seconds` from a head's first byte to its last, `body_seconds` the same for a body, `stall_seconds` without a byte either way while
+    one is owed, `idle_seconds` between requests, `linger_seconds` for reading an early answer before the connection is reset under it.
+    """
+
+    head_bytes: int = 65_536
+    headers: int = 128
+    body_bytes: int = 64 << 20
+    connections: int = 1024
+    head_seconds: float = 15.0
+    body_seconds: float = 300.0
+    stall_seconds: float = 30.0
+    idle_seconds: float = 75.0
+    linger_seconds: float = 2.0
+
+
+class Call(Protocol):
+    """What the app makes of one exchange. Every method may answer through the exchange; after `on_gone` none may."""
+
+    def on_head(self) -> None:
+        """The head is here; to refuse now saves reading the body."""
+        ...
+
+    def on_body(self, body: bytes) -> None:
+        """The request is complete."""
+        ...
+
+    def on_fault(self, status: int, text: str) -> None:
+        """The body cannot be read (too large, too slow, ill-framed): say so, if nothing has been said."""
+        ...
+
+    def on_blocked(self, blocked: bool) -> None:
+        """The client reads too slowly (True), or keeps up again (False)."""
+        ...
+
+    def on_gone(self) -> None:
+        """The client left before the answer ended."""
+        ...
+
+    def tick(self, now: float) -> None:
+        """Time has passed; `now` is seconds on the event loop's clock."""
+        ...
+
+
+class App(Protocol):
+    """What is served."""
+
+    def open(self, exchange: "Exchange") -> Call:
+        """Begin with a request whose head is here."""
+        ...
+
+    def refusal(self, status: int, text: str) -> tuple[Headers, bytes]:
+        """Word an error for a client of which nothing is known yet."""
+        ...
+
+
+class Line(Protocol):
+    """The connection an exchange answers over."""
+
+    peer: tuple[str, int]
+    local: tuple[str, int]
+    blocked: bool
+    closing: bool
+    trusted: bool | None
+
+    def send(self, out: list[bytes]) -> None:
+        """Write to the client."""
+        ...
+
+    def exchange_ended(self, exchange: "Exchange") -> None:
+        """Go on with the next request, or part."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        ...
+
+
+@final
+class Exchange:
+    """One request and the means to answer it.
+
+    `start` once, then `write` any number of times, then `end`; or `reply` for all of it; or `abort` when the answer cannot be finished.
+    Bytes go out at `flush` (`end` and `reply` flush).
+    """
+
+    __slots__ = (
+        "_chunked", "_connection", "_mute", "_out", "body_parts", "call", "complete", "ended", "head", "keep_alive", "received",
+        "since", "started", "status",
+    )  # fmt: skip
+
+    def __init__(self, connection: Line, head: RequestHead, since: float) -> None:
+        """Belongs to `connection`; `since` is when its first byte came, in seconds on the event loop's clock."""
+        self._connection = connection
+        self.head = head
+        self.since = since
+        self.call: Call | None = None
+        self.body_parts: list[bytes] = []
+        self.received = 0
+        self.complete = False
+        self.started = False
+        self.ended = False
+        self.keep_alive = head.keep_alive
+        self.status = 0
+        self._chunked = False
+        self._mute = False
+        self._out: list[bytes] = []
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """The client's address and port."""
+        return self._connection.peer
+
+    @property
+    def local(self) -> tuple[str, int]:
+        """The address and port the client connected to."""
+        return self._connection.local
+
+    @property
+    def connection(self) -> Line:
+        """The connection it came over."""
+        return self._connection
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the client reads too slowly at present."""
+        return self._connection.blocked
+
+    def start(self, status: int, headers: Headers, length: int | None = None) -> None:
+        """Begin the answer. `headers` hold no framing; `length` None means not known: chunked, or to the end of the connection for HTTP/1.0."""
+        self.started = True
+        self.status = status
+        self._mute = heads.bodiless(self.head.method, status)
+        framed = length is not None or self._mute
+        self._chunked = not framed and self.head.http11
+        if not (framed or self._chunked) or not self.complete or self._connection.closing:
+            self.keep_alive = False
+        self._out.append(
+            heads.response_head(status, headers, length=length, chunked=self._chunked, keep_alive=self.keep_alive)
+        )
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes of the body."""
+        if not data or self._mute:
+            return
+        if self._chunked:
+            self._out += (heads.chunk(data), data, b"\r\n")
+        else:
+            self._out.append(data)
+
+    def flush(self) -> None:
+        """Hand what is queued to the transport."""
+        if self._out:
+            out, self._out = self._out, []
+            self._connection.send(out)
+
+    def end(self) -> None:
+        """Finish the answer."""
+        if self.ended:
+            return
+        if self._chunked:
+            self._out.append(heads.LAST_CHUNK)
+        self.ended = True
+        self.flush()
+        self._connection.exchange_ended(self)
+
+    def reply(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        """Answer as a whole."""
+        self.start(status, headers, len(body))
+        self.write(body)
+        self.end()
+
+    def abort(self) -> None:
+        """Cut the connection: the only way to tell that a started answer has no end."""
+        self.ended = True
+        self._out.clear()
+        self._connection.abort()

@@ -1,0 +1,58 @@
+"""One timer for all deadlines of a worker.
+
+Owns: the sweep. Connections note when something last happened by `Ticker.now`, which moves once per sweep, so that a chunk costs no clock call and a
+thousand idle streams cost two wake-ups a second in all. With no members there is no timer.
+It decides nothing: a member's `tick` does.
+"""
+
+import asyncio
+from typing import Protocol
+
+
+class Ticking(Protocol):
+    """Something with deadlines."""
+
+    def tick(self, now: float) -> None:
+        """Look at the deadlines; `now` is seconds on the event loop's clock."""
+        ...
+
+
+class Ticker:
+    """Calls every member's `tick` each `interval` seconds.
+
+    A deadline noted by `now` fires at most one interval late, and at most one early.
+    """
+
+    def __init__(self, interval: float = 0.5) -> None:
+        """Start with no members; must be made inside a running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._interval = interval
+        self._members: dict[Ticking, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self.now = self._loop.time()
+
+    def add(self, member: Ticking) -> None:
+        """Watch over `member`."""
+        self._members[member] = None
+        if self._timer is None:
+            self.now = self._loop.time()
+            self._timer = self._loop.call_later(self._interval, self._sweep)
+
+    def discard(self, member: Ticking) -> None:
+        """Stop watching over `member`."""
+        self._members.pop(member, None)
+
+    def close(self) -> None:
+        """Stop for good."""
+        self._members.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _sweep(self) -> None:
+        self._timer = None
+        self.now = now = self._loop.time()
+        for member in list(self._members):
+            member.tick(now)
+        if self._members:
+            self._timer = self._loop.call_later(self._interval, self._sweep)
