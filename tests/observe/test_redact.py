@@ -1,0 +1,70 @@
+import pytest
+
+from broker.observe.redact import MASK, redact, secret_name
+
+# Built at run time: nothing in this file looks like a credential.
+SHAPES = [
+    "eyJ" + "hbGciOiJub25l." + "eyJzdWIiOiJmYWtl." + "c2ln",
+    "ya29" + "." + "a0fake" * 4,
+    "1/" + "/0" + "fakefake" * 3,
+    "4/" + "0" + "fakefake" * 3,
+    "GOCSPX" + "-" + "fake" * 4,
+    "AI" + "za" + "fake" * 9,
+    "sk" + "-ant-" + "fake" * 6,
+    "gh" + "o_" + "fake" * 6,
+    "github" + "_pat_" + "fake" * 6,
+    "xox" + "b-" + "fake" * 4,
+]
+
+
+@pytest.mark.parametrize("secret", SHAPES)
+def test_known_shapes_are_masked_anywhere(secret: str) -> None:
+    assert redact(f"before {secret} after") == f"before {MASK} after"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Authorization: Bearer fake-access-1", f"Authorization: Bearer {MASK}"),
+        ("authorization=basic ZmFrZTpmYWtl", f"authorization=basic {MASK}"),
+        ('{"refresh_token": "fake-refresh", "n": 1}', f'{{"refresh_token": "{MASK}", "n": 1}}'),
+        (r'{"token":"a\"b","x":"y"}', f'{{"token":"{MASK}","x":"y"}}'),
+        ("{'client_secret': 'fake'}", f"{{'client_secret': '{MASK}'}}"),
+        (
+            "GET /cb?code=fake-code&state=fake-state&scope=a HTTP/1.1",
+            f"GET /cb?code={MASK}&state={MASK}&scope=a HTTP/1.1",
+        ),
+        ("grant_type=refresh_token&refresh_token=fake", f"grant_type=refresh_token&refresh_token={MASK}"),
+        ("https://user:fake@host/x", f"https://{MASK}@host/x"),
+        ("x-goog-api-key=fake", f"x-goog-api-key={MASK}"),
+    ],
+)
+def test_named_values_are_masked(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "refresh started",
+        "the token endpoint answered 503",
+        "unicode=1 decode=2 monkey=3",
+        "http://127.0.0.1:8317/v1/models",
+        "gemini-alice@example.com-project.json: not JSON at byte 7",
+        "the bearer of this",
+    ],
+)
+def test_plain_sentences_stay(text: str) -> None:
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "name", ["token", "access_token", "Authorization", "client_secret", "my_refresh_token", "cookie", "api_key"]
+)
+def test_names_that_promise_a_credential(name: str) -> None:
+    assert secret_name(name)
+
+
+@pytest.mark.parametrize("name", ["code", "provider", "tokens_left", "task", "keyring"])
+def test_names_that_do_not(name: str) -> None:
+    assert not secret_name(name)
