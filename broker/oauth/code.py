@@ -19,7 +19,9 @@ from broker.oauth.pkce import METHOD, challenge
 from broker.oauth.sorting import clean
 
 _PASTE_MAX = 16_384
-_BARE_CODE = re.compile(r"[A-Za-z0-9._~+/=%\-]{4,4096}")  # RFC 6749 appendix A.11 allows more; no provider uses it
+_BARE_CODE = re.compile(
+    r"(?!(?:code|state|error)=)[A-Za-z0-9._~+/=%\-]{4,4096}"
+)  # RFC 6749 appendix A.11 allows more; no provider uses it
 _REFUSALS = {
     "access_denied": "the access was refused on the provider's page",
     "admin_policy_enforced": "the administrator of this account's organisation does not allow this program",

@@ -1,0 +1,65 @@
+import msgspec
+import pytest
+
+from broker.model.secret import Secret
+from broker.oauth.messages import (
+    FORM,
+    JSON,
+    PAUSED,
+    Flow,
+    HttpRequest,
+    HttpResponse,
+    PacedFlow,
+    Pause,
+    run_canned,
+)
+
+URL = "https://idp.example.com/token"
+
+
+def test_a_form_is_encoded_with_its_secrets() -> None:
+    body = HttpRequest("POST", URL, form={"a": "x y", "token": Secret("fake&1")}).encode_body()
+    assert body == (b"a=x+y&token=fake%261", FORM)
+
+
+def test_json_is_encoded_with_secrets_at_any_depth() -> None:
+    encoded = HttpRequest("POST", URL, json={"a": {"b": [Secret("fake-1"), 2]}, "c": (Secret("fake-2"),)}).encode_body()
+    assert encoded is not None
+    assert msgspec.json.decode(encoded[0]) == {"a": {"b": ["fake-1", 2]}, "c": ["fake-2"]}
+    assert encoded[1] == JSON
+
+
+def test_a_request_without_body_encodes_to_nothing() -> None:
+    assert HttpRequest("GET", URL).encode_body() is None
+
+
+def test_neither_request_nor_response_shows_a_secret() -> None:
+    request = HttpRequest(
+        "POST", URL, form={"t": Secret("fake-1")}, bearer=Secret("fake-2"), basic=("id", Secret("fake-3"))
+    )
+    assert "fake-" not in repr(request)
+    assert repr(HttpResponse(200, body=b"fake-4")) == "HttpResponse(status=200, 6 bytes)"
+
+
+def one_question() -> Flow[int]:
+    answer = yield HttpRequest("GET", URL)
+    return answer.status
+
+
+def with_a_pause() -> PacedFlow[int]:
+    first = yield HttpRequest("GET", URL)
+    assert (yield Pause(5.0)) is PAUSED
+    second = yield HttpRequest("GET", URL)
+    return first.status + second.status
+
+
+def test_canned_answers_run_a_flow_and_pauses_take_no_time() -> None:
+    asked, total = run_canned(with_a_pause(), [HttpResponse(200), HttpResponse(201)])
+    assert (len(asked), total) == (2, 401)
+
+
+def test_canned_answers_must_be_enough_and_all_used() -> None:
+    with pytest.raises(AssertionError, match="asked once more"):
+        run_canned(one_question(), [])
+    with pytest.raises(AssertionError, match="before all answers"):
+        run_canned(one_question(), [HttpResponse(200), HttpResponse(200)])
