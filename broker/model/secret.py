@@ -65,8 +65,8 @@ class Secret:
         """Return a fingerprint that may be stored and logged."""
         return Digest(hashlib.sha256(self._value.encode()).hexdigest()[:32])
 
-    def __bool__(self) -> bool:
-        return bool(self._value)
+    def __len__(self) -> int:
+        return len(self._value)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and hmac.compare_digest(self._value.encode(), other._value.encode())
