@@ -84,13 +84,10 @@ class Gemini(StandardProvider):
 
     def find_secret(self, source: SecretSource, text: str) -> Secret | None:
         """Find the client secret in a source's text, where our client id stands beside it."""
-        match source.kind:
-            case SourceKind.ENV:
-                return Secret(text.strip()) if text.strip() else None
-            case SourceKind.AUTH_FILES:
-                return google.secret_in_document(text, self.client_id)
-            case SourceKind.GLOB:
-                return google.secret_in_source(text, self.client_id)
+        if source.kind is SourceKind.ENV:
+            return Secret(text.strip()) if text.strip() else None
+        find = google.secret_in_document if source.kind is SourceKind.AUTH_FILES else google.secret_in_source
+        return find(text, self.client_id)
 
     def claims(self, document: Document) -> bool:
         """Tell whether an auth file is ours, by its `type`."""

@@ -60,11 +60,7 @@ def read(value: object) -> Stamp | None:
 def write(seconds: float, notation: Notation = RFC3339) -> str | int | float:
     """Write a time (seconds since the epoch, of the years 1970 to 9999), rounded down so that nothing seems to live longer than it does."""
     seconds = min(max(seconds, 0.0), _LATEST)
-    match notation:
-        case Unix():
-            return _write_unix(seconds, notation)
-        case Civil():
-            return _write_civil(seconds, notation)
+    return _write_unix(seconds, notation) if isinstance(notation, Unix) else _write_civil(seconds, notation)
 
 
 def _read_number(value: object, *, text: bool = False) -> Stamp | None:

@@ -1,0 +1,93 @@
+import json
+
+import pytest
+
+from broker.model.account import AccountId, Record, Tokens
+from broker.model.clock import Now
+from broker.model.secret import Secret
+from broker.oauth.failures import FlowFailedError, Misconfigured
+from broker.oauth.messages import HttpResponse, run_canned
+from broker.providers.base import Authorization, Client, Endpoints, LoginFlow, SecretSource, SourceKind
+from broker.providers.setup import Setup
+from broker.providers.standard import StandardProvider
+
+NOW = Now(1_750_000_000.0, 5.0)
+ISSUER = "https://idp.example.com"
+ENDPOINTS = Endpoints("https://idp.example.com/a", "https://idp.example.com/t", "https://idp.example.com/r")
+PROVIDER = StandardProvider(Setup("acme", "Acme", "me", ENDPOINTS, scopes=("a",)))
+RECORD = Record(AccountId("acme", "x"), Tokens(Secret("fake-a"), Secret("fake-r")))
+CLIENT = Client("me", Secret("fake-secret"))
+ANSWER = HttpResponse(200, body=b'{"access_token":"fake-a2"}')
+
+
+def metadata(**fields: str) -> HttpResponse:
+    return HttpResponse(200, body=json.dumps({"issuer": ISSUER, **fields}).encode())
+
+
+def test_it_tells_its_settings() -> None:
+    assert (PROVIDER.name, PROVIDER.title, PROVIDER.client_id, PROVIDER.scopes) == ("acme", "Acme", "me", ("a",))
+    assert PROVIDER.endpoints == ENDPOINTS
+    assert PROVIDER.redirect.path == "/callback"
+    assert PROVIDER.policy.rotates
+    assert PROVIDER.flows == (LoginFlow.CODE,)
+    assert not PROVIDER.needs_secret
+    assert not PROVIDER.google
+    assert PROVIDER.secret_sources == ()
+    assert PROVIDER.extra_params == {}
+    assert PROVIDER.find_secret(SecretSource(SourceKind.ENV, "X"), "fake") is None
+
+
+def test_exchange_and_refresh_go_to_the_token_endpoint_in_the_way_the_settings_say() -> None:
+    authorization = Authorization("u", "http://localhost:1/cb", Secret("s"), Secret("v" * 43))
+    asked, _ = run_canned(PROVIDER.exchange(authorization, Secret("fake-code"), CLIENT, NOW), [ANSWER])
+    assert (asked[0].url, asked[0].basic) == (ENDPOINTS.token_url, None)
+    basic = StandardProvider(Setup("acme", "Acme", "me", ENDPOINTS, basic=True))
+    asked, _ = run_canned(basic.refresh(RECORD, CLIENT, NOW), [ANSWER])
+    assert asked[0].basic == ("me", Secret("fake-secret"))
+
+
+def test_revocation_needs_an_endpoint() -> None:
+    request = PROVIDER.revoke(RECORD, CLIENT)
+    assert request is not None
+    assert request.url == ENDPOINTS.revoke_url
+    assert PROVIDER.with_endpoints(Endpoints(token_url="https://t")).revoke(RECORD, CLIENT) is None
+
+
+def test_without_a_token_endpoint_nothing_is_sent_and_the_config_is_blamed() -> None:
+    with pytest.raises(FlowFailedError) as caught:
+        run_canned(PROVIDER.with_endpoints(Endpoints()).refresh(RECORD, CLIENT, NOW), [])
+    assert isinstance(caught.value.failure, Misconfigured)
+
+
+def test_discovery_is_needed_only_where_something_is_missing() -> None:
+    assert PROVIDER.endpoints_needed() is None
+    assert StandardProvider(Setup("acme", "Acme", endpoints=ENDPOINTS, issuer=ISSUER)).endpoints_needed() is None
+    assert StandardProvider(Setup("acme", "Acme")).endpoints_needed() is None
+
+
+def test_discovery_fills_the_gaps_and_what_the_config_says_stays() -> None:
+    unresolved = StandardProvider(
+        Setup("acme", "Acme", endpoints=Endpoints(revoke_url="https://mine/r"), issuer=ISSUER)
+    )
+    flow = unresolved.endpoints_needed()
+    assert flow is not None
+    _, endpoints = run_canned(
+        flow,
+        [
+            metadata(
+                authorization_endpoint="https://x/a", token_endpoint="https://x/t", revocation_endpoint="https://x/r"
+            )
+        ],
+    )
+    assert endpoints == Endpoints("https://x/a", "https://x/t", "https://mine/r")
+    resolved = unresolved.with_endpoints(endpoints)
+    assert resolved.endpoints == endpoints
+    assert resolved.endpoints_needed() is None
+
+
+def test_metadata_without_a_token_endpoint_is_of_no_use() -> None:
+    flow = StandardProvider(Setup("acme", "Acme", issuer=ISSUER)).endpoints_needed()
+    assert flow is not None
+    with pytest.raises(FlowFailedError) as caught:
+        run_canned(flow, [metadata(authorization_endpoint="https://x/a")])
+    assert isinstance(caught.value.failure, Misconfigured)
