@@ -76,6 +76,7 @@ class AuthServer:
         try:
             params = await wire.read_params(request)
         except ValueError as error:
+            self._count("", "invalid_request", None, None)
             return _refuse(GrantError("invalid_request", str(error)))
         grant_type = params.get("grant_type", "")
         user = self._owner(params)

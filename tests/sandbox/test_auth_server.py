@@ -180,6 +180,7 @@ async def test_malformed_token_requests(sandbox, http, body, content_type):
     async with http.post(f"{sandbox.url}/token", data=body, headers={"Content-Type": content_type}) as answer:
         assert answer.status == 400
         assert (await answer.json())["error"] == "invalid_request"
+    assert sandbox.stats.posts("", "invalid_request") == 1
 
 
 async def test_strict_rotation_reuse_kills_the_family_access_tokens_too(sandbox, http):
