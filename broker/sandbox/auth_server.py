@@ -176,7 +176,7 @@ class AuthServer:
             code = self._world.grants.authorize(wish, user, self._world.clock.now())
         except GrantError as error:
             return self._back(params, {"error": error.error, "error_description": error.description})
-        return self._back(params, {"code": code.reveal(), "scope": " ".join(wish.scopes)})
+        return self._back(params, documents.approval(code, wish.scopes))
 
     def _denied(self, params: Mapping[str, str]) -> web.Response:
         return self._back(params, {"error": "access_denied", "error_description": "The user refused."})

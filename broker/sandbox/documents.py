@@ -1,7 +1,7 @@
 """The documents the authorization server sends: token answers, errors, metadata, user info, id_tokens, pages.
 
-Owns: their shapes and the vendor's words in them. It must never decide anything. Pure: values in, values out. The token answer is the one
-place of the sandbox, with `server`, where secrets become text.
+Owns: their shapes and the vendor's words in them. It must never decide anything. Pure: values in, values out. Here, and in the files
+`serve` writes, is where the sandbox's secrets become text.
 """
 
 import base64
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from broker.model.clock import Now
+from broker.model.secret import Secret
 from broker.sandbox.devices import DeviceStart
 from broker.sandbox.grants import Alive, GrantError, Issued
 from broker.sandbox.settings import AnswerShape
@@ -44,6 +45,11 @@ def token_answer(
     if _tells_identity(issued.scopes):
         answer["id_token"] = _id_token(issued, now, issuer)
     return answer
+
+
+def approval(code: Secret, scopes: Sequence[str]) -> dict[str, str]:
+    """Return the parameters that go back to the client after an approval (RFC 6749 section 4.1.2), the code in clear."""
+    return {"code": code.reveal(), "scope": " ".join(scopes)}
 
 
 def error_answer(error: str, description: str) -> dict[str, object]:

@@ -31,6 +31,10 @@ def test_token_answers():
     assert "refresh_token" not in answer(shape=AnswerShape.STANDARD)
 
 
+def test_approvals():
+    assert documents.approval(Secret("fake-code"), ("a", "b")) == {"code": "fake-code", "scope": "a b"}
+
+
 @pytest.mark.parametrize(("left", "told"), [(3600, 3600), (1.99, 1), (0.25, 0.25), (-3, 0)])
 def test_a_life_is_never_overstated(left, told):
     assert answer(left=left)["expires_in"] == pytest.approx(told)
