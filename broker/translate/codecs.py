@@ -1,6 +1,6 @@
 """The table of codecs: which dialects clients may speak, which upstreams may be spoken to.
 
-Owns: the protocol of each role and the values passed to it. n formats need n codecs: a client codec and an upstream codec meet only in
+Owns: the protocol of each role; the values passed to it are in `exchange`. n formats need n codecs: a client codec and an upstream codec meet only in
 `ir`. It must never hold a rule of some format.
 
 How the proxy uses it, for two different dialects:
@@ -10,19 +10,22 @@ How the proxy uses it, for two different dialects:
     sent = upstream.encode_request(request, Target(model, project=..., signatures=memory))
     reading = Reading(ids, sent.names, memory)
     reply = Reply(ids, request.asked_model, request.include_usage)
-    # whole:     out = client.encode_answer(fold(upstream.decode_answer(answer_body, reading)), reply)   (look at .failure first)
+    # whole:     out = client.encode_answer(fold.fold(upstream.decode_answer(answer_body, reading)), reply)   (look at .failure first)
     # streamed:  reader, writer = upstream.stream_decoder(reading), client.stream_encoder(reply)
     #            out = writer.encode(reader.feed(chunk)) ...; at the end writer.encode(reader.close()) + writer.close()
     # failed:    failure = upstream.decode_error(status, body); out = ERRORS[dialect].encode_error(failure)
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Protocol
 
-from broker.translate.ir import Answer, Event, Failure, Ids, Request, Value
-from broker.translate.names import ToolNames
-from broker.translate.signatures import SignatureMemory
+from broker.translate.codeassist import CodeAssist
+from broker.translate.exchange import Encoded, Reading, Reply, Route, Target
+from broker.translate.gemini import Gemini
+from broker.translate.ir import Answer, Event, Failure, Request
+from broker.translate.openai_chat import OpenAIChat
 
 
 class Dialect(StrEnum):
@@ -31,49 +34,6 @@ class Dialect(StrEnum):
     OPENAI_CHAT = "openai-chat"
     GEMINI = "gemini"
     CODE_ASSIST = "code-assist"
-
-
-class Route(Value, frozen=True):
-    """What a dialect says in the URL and not in the body (Gemini: model and streaming)."""
-
-    model: str | None = None
-    stream: bool | None = None
-
-
-class Reply(Value, frozen=True):
-    """What a client codec needs to answer: ids, the model name the client asked for, and whether it wants usage in a stream."""
-
-    ids: Ids
-    model: str
-    include_usage: bool = False
-
-
-class Target(Value, frozen=True):
-    """Where a request goes: the upstream's name for the model, and for Code Assist the account's project and an id of the prompt.
-
-    `safety_off` asks the provider not to filter where the client did not choose settings itself.
-    """
-
-    model: str
-    signatures: SignatureMemory
-    project: str | None = None
-    prompt_id: str | None = None
-    safety_off: bool = True
-
-
-class Encoded(Value, frozen=True):
-    """A request as sent, and what is needed to read its answer."""
-
-    body: bytes
-    names: ToolNames
-
-
-class Reading(Value, frozen=True):
-    """What an upstream codec needs to read an answer."""
-
-    ids: Ids
-    names: ToolNames
-    signatures: SignatureMemory
 
 
 class StreamDecoder(Protocol):
@@ -150,3 +110,15 @@ class UpstreamCodec(Protocol):
     def decode_error(self, status: int, body: bytes) -> Failure:
         """Read an error answer, JSON or not. Never raises."""
         ...
+
+
+CLIENTS: Mapping[Dialect, ClientCodec] = MappingProxyType({Dialect.OPENAI_CHAT: OpenAIChat()})
+"""Dialects that can be translated from."""
+
+UPSTREAMS: Mapping[Dialect, UpstreamCodec] = MappingProxyType(
+    {Dialect.GEMINI: Gemini(), Dialect.CODE_ASSIST: CodeAssist()}
+)
+"""Dialects that can be translated to."""
+
+ERRORS: Mapping[Dialect, ErrorCodec] = MappingProxyType({Dialect.OPENAI_CHAT: OpenAIChat(), Dialect.GEMINI: Gemini()})
+"""Dialects an error can be told in: also those whose bytes are only passed on."""

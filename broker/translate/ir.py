@@ -1,16 +1,14 @@
 """The neutral model: a request, the events of an answer, and the whole answer they fold into.
 
-Owns: the values every codec reads or writes, and `fold`. It must never name a field of some vendor's payload, and no codec may reach
-around it into another codec.
+Owns: the values every codec reads or writes. It must never name a field of some vendor's payload.
 
 Shape. A conversation is a tuple of messages of two roles; instructions stand apart in `Request.system`; results of tools are parts of user
-messages (a dialect with a role for them maps it). An answer is only ever produced as events; a whole answer is `fold(events)`, which is what makes
+messages (a dialect with a role for them maps it). An answer is only ever produced as events; a whole answer is `fold.fold(events)`, which is what makes
 streamed and whole answers agree. Binary content stays the base64 text it came as: nothing here decodes or copies it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import assert_never
 
 import msgspec
 
@@ -20,9 +18,6 @@ JsonObject = Mapping[str, object]
 
 class Value(msgspec.Struct, frozen=True):
     """Base of all values here: immutable, compared by content, cheap to make (some are made per chunk)."""
-
-
-# ---------------------------------------------------------------------------------------------------------- content
 
 
 class Text(Value, frozen=True):
@@ -284,10 +279,11 @@ class Failure(Value, frozen=True):
 
 
 class Started(Value, frozen=True):
-    """The first event: what the upstream calls this answer and the model that makes it."""
+    """The first event: what the upstream calls this answer, the model that makes it, and when (seconds since the epoch)."""
 
     id: str | None = None
     model: str | None = None
+    created: int | None = None
 
 
 class TextDelta(Value, frozen=True):
@@ -432,106 +428,10 @@ class Answer(Value, frozen=True):
 
     id: str | None = None
     model: str | None = None
+    created: int | None = None
     choices: tuple[Choice, ...] = ()
     usage: Usage | None = None
     failure: Failure | None = None
-
-
-class _Collected:
-    """The parts of one choice while they grow."""
-
-    __slots__ = ("calls", "finished", "logprobs", "parts")
-
-    def __init__(self) -> None:
-        # Each entry: [kind, pieces of text, signature, id or mime or redacted, name]
-        self.parts: list[_Growing] = []
-        self.calls: dict[int, _Growing] = {}
-        self.logprobs: list[Logprob] = []
-        self.finished: Finished | None = None
-
-    def grow(self, kind: type[AnswerPart], text: str, signature: str | None, redacted: str | None = None) -> None:
-        """Add text to the last part if it is of this kind and unsigned, else begin a part."""
-        last = self.parts[-1] if self.parts else None
-        if last is None or last.kind is not kind or last.signature is not None or last.extra or redacted:
-            last = _Growing(kind, extra=redacted or "")
-            self.parts.append(last)
-        last.pieces.append(text)
-        last.signature = signature
-
-    def choice(self, index: int) -> Choice:
-        """Freeze."""
-        return Choice(index, tuple(part.freeze() for part in self.parts), self.finished, tuple(self.logprobs))
-
-
-class _Growing:
-    __slots__ = ("extra", "kind", "name", "pieces", "signature")
-
-    def __init__(
-        self, kind: type[AnswerPart], *, extra: str = "", name: str = "", signature: str | None = None, text: str = ""
-    ) -> None:
-        self.kind = kind
-        self.extra = extra
-        self.name = name
-        self.signature = signature
-        self.pieces = [text]
-
-    def freeze(self) -> AnswerPart:
-        text = "".join(self.pieces)
-        if self.kind is Text:
-            return Text(text, self.signature)
-        if self.kind is Thinking:
-            return Thinking(text, self.signature, self.extra or None)
-        if self.kind is Image:
-            return Image(self.extra, text, self.signature)
-        return CalledTool(self.extra, self.name, text, self.signature)
-
-
-def fold(events: Iterable[Event]) -> Answer:
-    """Put the events of one answer together.
-
-    Neighbouring deltas of one kind become one part, unless a signature closes the earlier one. Events after `Failed` are not read.
-    """
-    started, usage, failure = Started(), None, None
-    choices: dict[int, _Collected] = {}
-    for event in events:
-        match event:
-            case Started():
-                started = event
-            case Usage():
-                usage = event
-            case Failed():
-                failure = event.failure
-                break
-            case _:
-                _collect(choices.setdefault(event.choice, _Collected()), event)
-    whole = tuple(choices[index].choice(index) for index in sorted(choices))
-    return Answer(started.id, started.model, whole, usage, failure)
-
-
-_OfChoice = TextDelta | ThinkingDelta | ImagePart | ToolCallStarted | ToolCallDelta | LogprobsDelta | Finished
-
-
-def _collect(into: _Collected, event: _OfChoice) -> None:
-    match event:
-        case TextDelta():
-            into.grow(Text, event.text, event.signature)
-        case ThinkingDelta():
-            into.grow(Thinking, event.text, event.signature, event.redacted)
-        case ImagePart():
-            if not event.draft:
-                into.parts.append(_Growing(Image, extra=event.mime, signature=event.signature, text=event.data))
-        case ToolCallStarted():
-            call = _Growing(CalledTool, extra=event.id, name=event.name, signature=event.signature)
-            into.calls[event.index] = call
-            into.parts.append(call)
-        case ToolCallDelta():
-            into.calls[event.index].pieces.append(event.arguments)
-        case LogprobsDelta():
-            into.logprobs.extend(event.tokens)
-        case Finished():
-            into.finished = event
-        case _:
-            assert_never(event)
 
 
 # ------------------------------------------------------------------------------------------------- clock and chance

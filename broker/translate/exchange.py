@@ -1,0 +1,51 @@
+"""What the proxy and a codec hand each other around one request and its answer.
+
+Owns: these values. It must never import a codec: every codec imports it.
+"""
+
+from broker.translate.ir import Ids, Value
+from broker.translate.names import ToolNames
+from broker.translate.signatures import SignatureMemory
+
+
+class Route(Value, frozen=True):
+    """What a dialect says in the URL and not in the body (Gemini: model and streaming)."""
+
+    model: str | None = None
+    stream: bool | None = None
+
+
+class Reply(Value, frozen=True):
+    """What a client codec needs to answer: ids, the model name the client asked for, and whether it wants usage in a stream."""
+
+    ids: Ids
+    model: str
+    include_usage: bool = False
+
+
+class Target(Value, frozen=True):
+    """Where a request goes: the upstream's name for the model, and for Code Assist the account's project and an id of the prompt.
+
+    `safety_off` asks the provider not to filter where the client did not choose settings itself.
+    """
+
+    model: str
+    signatures: SignatureMemory
+    project: str | None = None
+    prompt_id: str | None = None
+    safety_off: bool = True
+
+
+class Encoded(Value, frozen=True):
+    """A request as sent, and what is needed to read its answer."""
+
+    body: bytes
+    names: ToolNames
+
+
+class Reading(Value, frozen=True):
+    """What an upstream codec needs to read an answer."""
+
+    ids: Ids
+    names: ToolNames
+    signatures: SignatureMemory

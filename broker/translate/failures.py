@@ -1,0 +1,47 @@
+"""Failures of ours and of upstreams in one neutral shape.
+
+Owns: what an HTTP status means for the next step, and the way from a `BrokerError` to an `ir.Failure`. It must never write a dialect's error body.
+"""
+
+from broker.model.errors import BrokerError, ErrorCode
+from broker.translate.fields import field_of
+from broker.translate.ir import Failed, Failure, FailureKind
+
+_BY_STATUS = {
+    401: FailureKind.AUTHENTICATION,
+    403: FailureKind.PERMISSION,
+    404: FailureKind.NOT_FOUND,
+    408: FailureKind.TIMEOUT,
+    413: FailureKind.TOO_LARGE,
+    429: FailureKind.RATE_LIMITED,
+    499: FailureKind.TIMEOUT,
+    503: FailureKind.OVERLOADED,
+    504: FailureKind.TIMEOUT,
+    529: FailureKind.OVERLOADED,
+}
+
+
+def kind_of(status: int) -> FailureKind:
+    """Return what an HTTP status of 400 or more means where nothing more is known."""
+    known = _BY_STATUS.get(status)
+    if known is not None:
+        return known
+    return FailureKind.SERVER if status >= 500 else FailureKind.BAD_REQUEST
+
+
+def failure_of(error: BrokerError) -> Failure:
+    """Say one of our own errors to a client: the detail and the advice become the message, the named field `param`."""
+    message = error.detail if error.code is ErrorCode.BAD_REQUEST else f"{error.detail} {error.hint}".strip()
+    return Failure(
+        status=error.status,
+        kind=kind_of(error.status),
+        message=message,
+        code=error.code.value,
+        param=field_of(error.detail) if error.code is ErrorCode.BAD_REQUEST else None,
+        retry_after=error.retry_after,
+    )
+
+
+def broken_answer(why: str) -> Failed:
+    """Return the event for an upstream whose answer cannot be used."""
+    return Failed(Failure(502, FailureKind.SERVER, why, code="bad_upstream_answer"))

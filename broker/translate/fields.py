@@ -1,0 +1,66 @@
+"""Reading a client's JSON so that a fault names its field.
+
+Owns: decoding into typed structs, and turning every way this can fail into `BrokerError(bad_request)` whose detail begins with the field's
+path (`messages[2].content: expected ...`). It must never quote a value: it may be private or 20 MB long.
+"""
+
+import re
+from typing import NoReturn, TypeVar
+
+import msgspec
+
+from broker.model.errors import BrokerError, ErrorCode
+
+T = TypeVar("T")
+
+_AT = re.compile(r"^(.*?)(?: - at `\$\.?([^`]*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `([^`]*)`$")
+_PATH = re.compile(r"^([A-Za-z_][\w.\[\]-]*): ")
+
+
+def bad_field(path: str, why: str) -> NoReturn:
+    """Refuse a request for one of its fields.
+
+    Raises:
+        BrokerError: `bad_request`, always.
+    """
+    raise BrokerError(ErrorCode.BAD_REQUEST, f"{path}: {why}")
+
+
+def field_of(detail: str) -> str | None:
+    """Return the field path a detail begins with; None where it names none, or the body as a whole."""
+    found = _PATH.match(detail)
+    return found[1] if found and found[1] != "body" else None
+
+
+def read(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, path: str = "") -> T:
+    """Decode `data`, which lies at `path` of the body ("" is the body itself).
+
+    Raises:
+        BrokerError: `bad_request` naming the field: not JSON, too deep, a field missing or of the wrong type.
+    """
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError as error:
+        _refuse(str(error), path)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        bad_field(path or "body", f"not valid JSON: {error}")
+    except RecursionError:
+        bad_field(path or "body", "nested too deeply")
+
+
+def join(path: str, inner: str) -> str:
+    """Append a path inside a value to the value's own path."""
+    if not path or not inner or inner.startswith("["):
+        return path + inner
+    return f"{path}.{inner}"
+
+
+def _refuse(message: str, path: str) -> NoReturn:
+    found = _AT.match(message)
+    assert found is not None  # the pattern matches any text
+    why, inner = found[1], found[2] or ""
+    missing = _MISSING.match(why)
+    if missing:
+        bad_field(join(join(path, inner), missing[1]), "is required")
+    bad_field(join(path, inner) or "body", why[:1].lower() + why[1:].replace("`", ""))

@@ -1,0 +1,126 @@
+"""A whole answer out of its events.
+
+Owns: `fold`. Streamed and whole answers agree because a whole one is never made in another way.
+"""
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from broker.translate.ir import (
+    Answer,
+    AnswerPart,
+    CalledTool,
+    Choice,
+    Event,
+    Failed,
+    Finished,
+    Image,
+    ImagePart,
+    Logprob,
+    LogprobsDelta,
+    Started,
+    Text,
+    TextDelta,
+    Thinking,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+    Usage,
+)
+
+_OfChoice = TextDelta | ThinkingDelta | ImagePart | ToolCallStarted | ToolCallDelta | LogprobsDelta | Finished
+
+
+def fold(events: Iterable[Event]) -> Answer:
+    """Put the events of one answer together.
+
+    Neighbouring deltas of one kind become one part, unless a signature closes the earlier one. Events after `Failed` are not read.
+    """
+    started, usage, failure = Started(), None, None
+    choices: dict[int, _Collected] = {}
+    for event in events:
+        match event:
+            case Started():
+                started = event
+            case Usage():
+                usage = event
+            case Failed():
+                failure = event.failure
+                break
+            case _:
+                _collect(choices.setdefault(event.choice, _Collected()), event)
+    whole = tuple(choices[index].choice(index) for index in sorted(choices))
+    return Answer(started.id, started.model, started.created, whole, usage, failure)
+
+
+class _Collected:
+    """The parts of one choice while they grow."""
+
+    __slots__ = ("calls", "finished", "logprobs", "parts")
+
+    def __init__(self) -> None:
+        self.parts: list[_Growing] = []
+        self.calls: dict[int, _Growing] = {}
+        self.logprobs: list[Logprob] = []
+        self.finished: Finished | None = None
+
+    def grow(self, kind: type[AnswerPart], text: str, signature: str | None, redacted: str | None = None) -> None:
+        """Add text to the last part if it is of this kind and unsigned, else begin a part."""
+        last = self.parts[-1] if self.parts else None
+        if last is None or last.kind is not kind or last.signature is not None or last.extra or redacted:
+            last = _Growing(kind, extra=redacted or "")
+            self.parts.append(last)
+        last.pieces.append(text)
+        last.signature = signature
+
+    def choice(self, index: int) -> Choice:
+        """Freeze."""
+        return Choice(index, tuple(part.freeze() for part in self.parts), self.finished, tuple(self.logprobs))
+
+
+class _Growing:
+    """A part while it grows; `extra` is a call's id, an image's media type or redacted reasoning."""
+
+    __slots__ = ("extra", "kind", "name", "pieces", "signature")
+
+    def __init__(
+        self, kind: type[AnswerPart], *, extra: str = "", name: str = "", signature: str | None = None, text: str = ""
+    ) -> None:
+        self.kind = kind
+        self.extra = extra
+        self.name = name
+        self.signature = signature
+        self.pieces = [text]
+
+    def freeze(self) -> AnswerPart:
+        text = "".join(self.pieces)
+        if self.kind is Text:
+            return Text(text, self.signature)
+        if self.kind is Thinking:
+            return Thinking(text, self.signature, self.extra or None)
+        if self.kind is Image:
+            return Image(self.extra, text, self.signature)
+        return CalledTool(self.extra, self.name, text, self.signature)
+
+
+def _collect(into: _Collected, event: _OfChoice) -> None:
+    match event:
+        case TextDelta():
+            into.grow(Text, event.text, event.signature)
+        case ThinkingDelta():
+            into.grow(Thinking, event.text, event.signature, event.redacted)
+        case ImagePart():
+            if not event.draft:
+                into.parts.append(_Growing(Image, extra=event.mime, signature=event.signature, text=event.data))
+        case ToolCallStarted():
+            call = _Growing(CalledTool, extra=event.id, name=event.name, signature=event.signature)
+            into.calls[event.index] = call
+            into.parts.append(call)
+        case ToolCallDelta():
+            into.calls[event.index].pieces.append(event.arguments)
+        case LogprobsDelta():
+            into.logprobs.extend(event.tokens)
+        case Finished():
+            into.finished = event
+        case _:
+            assert_never(event)

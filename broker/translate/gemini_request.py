@@ -1,0 +1,359 @@
+"""Gemini generateContent, request side: `ir.Request` -> body.
+
+Owns: what each neutral field becomes (ai.google.dev/api/generate-content). It must never know the envelope of Code Assist, nor a URL.
+
+Gemini is strict about turns: the first is the user's, a turn of function calls is followed at once by one user turn that answers all of them in
+order, and the last is the user's. Other dialects are not, so turns are laid out anew here.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, assert_never
+
+import msgspec
+
+from broker.translate.effort import fit
+from broker.translate.exchange import Target
+from broker.translate.fields import bad_field
+from broker.translate.gemini_models import GeminiModel, gemini_model
+from broker.translate.ir import (
+    Audio,
+    File,
+    FunctionTool,
+    Image,
+    ImageLink,
+    Media,
+    Message,
+    NativeKind,
+    NativeTool,
+    Part,
+    Reasoning,
+    Request,
+    Role,
+    Sampling,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolMode,
+    ToolResult,
+)
+from broker.translate.names import ToolNames
+from broker.translate.schema_clean import clean_schema
+from broker.translate.signatures import SignatureMemory
+
+UNSIGNED: Final = "skip_thought_signature_validator"
+"""What Google documents to send where a call's signature is lost (ai.google.dev/gemini-api/docs/thought-signatures)."""
+
+_OPENING: Final = "(The conversation begins.)"  # Gemini refuses a conversation the model opens.
+
+_UNFILTERED: Final = (
+    {"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"},
+    {"category": "HARM_CATEGORY_HATE_SPEECH", "threshold": "OFF"},
+    {"category": "HARM_CATEGORY_SEXUALLY_EXPLICIT", "threshold": "OFF"},
+    {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "threshold": "OFF"},
+    {"category": "HARM_CATEGORY_CIVIC_INTEGRITY", "threshold": "BLOCK_NONE"},  # does not know OFF everywhere
+)
+_NATIVE = {
+    NativeKind.WEB_SEARCH: "googleSearch",
+    NativeKind.CODE_EXECUTION: "codeExecution",
+    NativeKind.URL_CONTEXT: "urlContext",
+}
+_Object = dict[str, object]
+_Spoken = Media | Thinking | ToolResult  # every part but a call, which needs the turn around it
+
+
+def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
+    """Return the body's object and the names its functions go by.
+
+    Raises:
+        BrokerError: `bad_request` for an image by URL, or where nothing is left that a user said.
+    """
+    names = ToolNames(_all_names(request))
+    model = gemini_model(target.model)
+    contents = _Contents(names, target.signatures, sign_images=model.signed).of(request)
+    body: _Object = {"contents": contents}
+    if request.system and request.messages:
+        body["systemInstruction"] = {
+            "role": "user",
+            "parts": [{"text": part.text} for part in request.system if part.text],
+        }
+    tools = _tools(request.tools, names)
+    if tools:
+        body["tools"] = tools
+    config = _tool_config(request, names)
+    if config:
+        body["toolConfig"] = config
+    extras = request.extras.get("gemini", {})
+    generation = _generation(request, model, extras.get("generationConfig"))
+    if generation:
+        body["generationConfig"] = generation
+    if "safetySettings" in extras:
+        body["safetySettings"] = extras["safetySettings"]
+    elif target.safety_off:
+        body["safetySettings"] = _UNFILTERED
+    return body, names
+
+
+def _all_names(request: Request) -> Iterator[str]:
+    for tool in request.tools:
+        if isinstance(tool, FunctionTool):
+            yield tool.name
+    for message in request.messages:
+        for part in message.parts:
+            if isinstance(part, ToolCall):
+                yield part.name
+
+
+# --------------------------------------------------------------------------------------------------------- contents
+
+
+class _Contents:
+    """Lays out one request's turns."""
+
+    def __init__(self, names: ToolNames, signatures: SignatureMemory, *, sign_images: bool) -> None:
+        self._names = names
+        self._signatures = signatures
+        self._sign_images = sign_images
+
+    def of(self, request: Request) -> list[_Object]:
+        # Instructions alone are what the user has to say.
+        turns = _turns(request.messages or (Message(Role.USER, request.system),))
+        contents: list[_Object] = []
+        while turns:
+            turn = turns.pop(0)
+            if turn.role is Role.USER:
+                _append(contents, "user", _said(turn.parts))
+                continue
+            _append(contents, "model", self._model(turn.parts))
+            calls = [part for part in turn.parts if isinstance(part, ToolCall)]
+            if calls:
+                _append(contents, "user", self._answers(calls, turns))
+        while contents and contents[-1]["role"] == "model":
+            contents.pop()  # a prefill: Gemini takes none
+        if not contents:
+            bad_field("messages", "nothing is left that a user says")
+        if contents[0]["role"] == "model":
+            contents.insert(0, {"role": "user", "parts": [{"text": _OPENING}]})
+        return contents
+
+    def _model(self, parts: Sequence[Part]) -> list[_Object]:
+        out: list[_Object] = []
+        first_call = True
+        for part in parts:
+            if isinstance(part, ToolCall):
+                out.append(self._call(part, first=first_call))
+                first_call = False
+            elif isinstance(part, Image) and part.signature is None and self._sign_images:
+                out.append({**_inline(part.mime, part.data), "thoughtSignature": UNSIGNED})
+            else:
+                out.extend(_part(part))
+        return out
+
+    def _call(self, call: ToolCall, *, first: bool) -> _Object:
+        out: _Object = {"functionCall": {"name": self._names.outward(call.name), "args": call.arguments}}
+        signature = call.signature or self._signatures.recall(call.id)
+        if signature is None and first:
+            # Only the first call of a turn is checked; one on the others would be wrong.
+            signature = UNSIGNED
+        if signature is not None:
+            out["thoughtSignature"] = signature
+        return out
+
+    def _answers(self, calls: list[ToolCall], turns: list[Message]) -> list[_Object]:
+        """Take the answers to these calls out of the turns before the next calls; return them in the order of the calls."""
+        window: list[ToolResult] = []
+        for turn in turns:
+            if any(isinstance(part, ToolCall) for part in turn.parts):
+                break
+            window.extend(part for part in turn.parts if isinstance(part, ToolResult))
+        found = _paired(calls, window)
+        used = {id(result) for results in found for result in results}
+        for i, turn in enumerate(turns):
+            turns[i] = Message(turn.role, tuple(part for part in turn.parts if id(part) not in used))
+        out: list[_Object] = []
+        media: list[_Object] = []
+        for call, results in zip(calls, found, strict=True):
+            answer = results[-1] if results else None
+            response = {} if answer is None else _response(answer)
+            out.append({"functionResponse": {"name": self._names.outward(call.name), "response": response}})
+            media.extend(_media_of(answer))
+        return out + media
+
+
+def _said(parts: Sequence[Part]) -> list[_Object]:
+    return [piece for part in parts if not isinstance(part, ToolCall) for piece in _part(part)]
+
+
+def _turns(messages: Iterable[Message]) -> list[Message]:
+    """Merge neighbours of one role."""
+    turns: list[Message] = []
+    for message in messages:
+        if turns and turns[-1].role is message.role:
+            turns[-1] = Message(message.role, turns[-1].parts + message.parts)
+        else:
+            turns.append(message)
+    return turns
+
+
+def _append(contents: list[_Object], role: str, parts: list[_Object]) -> None:
+    if parts:
+        contents.append({"role": role, "parts": parts})
+
+
+def _paired(calls: list[ToolCall], results: list[ToolResult]) -> list[list[ToolResult]]:
+    """Give each call its answers: all that name its id; to a call without any, the first stray one that may be meant for it."""
+    by_id: dict[str, list[ToolResult]] = {call.id: [] for call in calls if call.id}
+    stray: list[ToolResult] = []
+    for result in results:
+        by_id.get(result.call_id, stray).append(result)
+    found = [by_id.pop(call.id, []) for call in calls]
+    for call, mine in zip(calls, found, strict=True):
+        meant = None if mine else next((r for r in stray if r.name in (None, "", call.name)), None)
+        if meant is not None:
+            stray.remove(meant)
+            mine.append(meant)
+    return found
+
+
+def _response(result: ToolResult) -> _Object:
+    key = "error" if result.is_error else "result"
+    if result.structured is not None:
+        return {key: result.structured}
+    return {key: "".join(part.text for part in result.content if isinstance(part, Text))}
+
+
+def _media_of(result: ToolResult | None) -> list[_Object]:
+    content = result.content if result else ()
+    return [piece for part in content if not isinstance(part, Text) for piece in _part(part)]
+
+
+def _part(part: _Spoken) -> list[_Object]:  # noqa: RET503 - bad_field does not return
+    match part:
+        case Text(text, signature):
+            said: _Object = {"text": text}
+            return [said | _signed(signature)] if text or signature else []
+        case Image(mime, data, signature):
+            return [_inline(mime, data) | _signed(signature)]
+        case Audio(mime, data) | File(mime, data):
+            return [_inline(mime, data)]
+        case ImageLink(where=where):
+            bad_field(where, "images by URL are not fetched from here; send the image as a data: URL")
+        case Thinking(text, signature):
+            return [{"text": text, "thought": True} | _signed(signature)] if text else []
+        case ToolResult():
+            # It answers a call this conversation does not hold (any more): what it says is kept, as text.
+            return [piece for said in _orphan(part) for piece in _part(said)]
+        case _:
+            assert_never(part)
+
+
+def _orphan(result: ToolResult) -> tuple[Media, ...]:
+    if result.structured is None:
+        return result.content
+    return (Text(msgspec.json.encode(result.structured).decode()),)
+
+
+def _inline(mime: str, data: str) -> _Object:
+    return {"inlineData": {"mimeType": mime, "data": data}}
+
+
+def _signed(signature: str | None) -> _Object:
+    return {} if signature is None else {"thoughtSignature": signature}
+
+
+# ------------------------------------------------------------------------------------------------------------ tools
+
+
+def _tools(tools: Iterable[Tool], names: ToolNames) -> list[_Object]:
+    functions: list[_Object] = []
+    native: list[_Object] = []
+    for tool in tools:
+        if isinstance(tool, NativeTool):
+            native.append({_NATIVE[tool.kind]: tool.settings})
+        else:
+            functions.append(_declaration(tool, names))
+    declared: list[_Object] = [{"functionDeclarations": functions}] if functions else []
+    return declared + native
+
+
+def _declaration(tool: FunctionTool, names: ToolNames) -> _Object:
+    out: _Object = {"name": names.outward(tool.name)}
+    if tool.description:
+        out["description"] = tool.description
+    out["parametersJsonSchema"] = clean_schema(tool.parameters)
+    return out
+
+
+def _tool_config(request: Request, names: ToolNames) -> _Object:
+    choice = request.tool_choice
+    if choice is None or not any(isinstance(tool, FunctionTool) for tool in request.tools):
+        return {}
+    config: _Object = {"mode": _mode(choice)}
+    if choice.names:
+        config["allowedFunctionNames"] = [names.outward(name) for name in choice.names]
+    return {"functionCallingConfig": config}
+
+
+def _mode(choice: ToolChoice) -> str:
+    match choice.mode:
+        case ToolMode.NONE:
+            return "NONE"
+        case ToolMode.REQUIRED:
+            return "ANY"
+        case ToolMode.AUTO:
+            # AUTO takes no list of names; VALIDATED leaves the same freedom and takes one.
+            return "VALIDATED" if choice.names else "AUTO"
+        case _:
+            assert_never(choice.mode)
+
+
+# --------------------------------------------------------------------------------------------------------- settings
+
+
+def _generation(request: Request, model: GeminiModel, given: object) -> _Object:
+    config: _Object = dict(given) if isinstance(given, Mapping) else {}
+    config.update(_sampling(request.sampling, model.max_output))
+    if request.output is not None:
+        config["responseMimeType"] = "application/json"
+        if request.output.schema is not None:
+            config["responseJsonSchema"] = request.output.schema
+    thinking = _thinking(request.reasoning, model)
+    if thinking:
+        config["thinkingConfig"] = thinking
+    if request.image.modalities:
+        config["responseModalities"] = [word.upper() for word in request.image.modalities]
+    shape = {"aspectRatio": request.image.aspect_ratio, "imageSize": request.image.size}
+    asked = {key: value for key, value in shape.items() if value is not None}
+    if asked:
+        config["imageConfig"] = asked
+    return config
+
+
+def _sampling(sampling: Sampling, most: int | None) -> _Object:
+    limit = sampling.max_tokens
+    values = {
+        "temperature": sampling.temperature,
+        "topP": sampling.top_p,
+        "topK": sampling.top_k,
+        "maxOutputTokens": limit if limit is None or most is None else min(limit, most),
+        "stopSequences": sampling.stop or None,
+        "seed": sampling.seed,
+        "presencePenalty": sampling.presence_penalty,
+        "frequencyPenalty": sampling.frequency_penalty,
+        "responseLogprobs": sampling.logprobs,
+        "logprobs": sampling.top_logprobs if sampling.logprobs else None,
+        "candidateCount": sampling.n if sampling.n > 1 else None,
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _thinking(wish: Reasoning | None, model: GeminiModel) -> _Object:
+    fitted = fit(wish, model.thinking) if wish else None
+    if wish is None or fitted is None:
+        return {}
+    off = fitted.budget == 0
+    visible = not off if wish.visible is None else wish.visible
+    if fitted.level is not None:
+        return {"thinkingLevel": fitted.level.value, "includeThoughts": visible}
+    return {"thinkingBudget": fitted.budget, "includeThoughts": visible}

@@ -1,0 +1,120 @@
+"""Server-sent events: an incremental parser and an encoder.
+
+Owns: the framing of the HTML standard, section "Server-sent events". It must never look into the data.
+
+Lines may be tens of megabytes (a 4K image is one line): a line's pieces are joined once, when it ends, so the cost is linear however
+finely the bytes are cut.
+"""
+
+from typing import Final
+
+from broker.model.errors import BrokerError, ErrorCode
+from broker.translate.ir import Value
+
+DONE: Final = b"data: [DONE]\n\n"
+"""The end of a stream in OpenAI's dialects."""
+
+MAX_EVENT_BYTES: Final = 64 * 1024 * 1024
+"""Most bytes of one event held. Images of 20 to 25 MB are real; above this a peer is broken or hostile."""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class SseEvent(Value, frozen=True):
+    """One event. `name` is empty for the default type; ids and retry hints are not used by any dialect here."""
+
+    data: bytes
+    name: str = ""
+
+
+class SseParser:
+    """Bytes cut anywhere to events. Lines end in LF, CR or CRLF; comments and unknown fields are skipped."""
+
+    __slots__ = ("_data", "_first", "_held", "_limit", "_name", "_pieces", "_skip_lf")
+
+    def __init__(self, limit: int = MAX_EVENT_BYTES) -> None:
+        """Hold at most `limit` bytes of an unfinished event."""
+        self._limit = limit
+        self._pieces: list[bytes] = []
+        self._data: list[bytes] = []
+        self._name = ""
+        self._held = 0
+        self._skip_lf = False
+        self._first = True
+
+    def feed(self, chunk: bytes) -> list[SseEvent]:
+        """Return the events these bytes complete.
+
+        Raises:
+            BrokerError: `too_large` when an event outgrows the limit; the parser is then of no further use.
+        """
+        if not chunk:
+            return []
+        if self._skip_lf and chunk[:1] == b"\n":
+            chunk = chunk[1:]
+        self._skip_lf = False
+        if b"\r" in chunk:
+            self._skip_lf = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        events: list[SseEvent] = []
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            self._line(line, events)
+        if rest:
+            self._hold(len(rest))
+            self._pieces.append(rest)
+        return events
+
+    def close(self) -> list[SseEvent]:
+        """Return what an upstream left without its final blank line; the standard would drop it, some upstreams do this."""
+        events: list[SseEvent] = []
+        if self._pieces:
+            self._line(b"", events)
+        self._dispatch(events)
+        return events
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        if self._held > self._limit:
+            raise BrokerError(ErrorCode.TOO_LARGE, f"an event of the stream is larger than {self._limit} bytes")
+
+    def _line(self, line: bytes, events: list[SseEvent]) -> None:
+        if self._pieces:
+            self._pieces.append(line)
+            line = b"".join(self._pieces)
+            self._pieces.clear()
+        else:
+            self._hold(len(line))
+        if self._first:
+            self._first = False
+            line = line.removeprefix(_BOM)
+        if not line:
+            self._dispatch(events)
+            return
+        field, _, value = line.partition(b":") if line[:5] != b"data:" else (b"data", b":", line[5:])
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            self._data.append(value)
+        elif field == b"event":
+            self._name = value.decode("utf-8", "replace")
+
+    def _dispatch(self, events: list[SseEvent]) -> None:
+        if self._data:
+            data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+            events.append(SseEvent(data, self._name))
+            self._data.clear()
+        self._name = ""
+        self._held = 0
+
+
+def encode_event(data: bytes, name: str = "") -> bytes:
+    """Frame one event. `data` may hold line feeds (each becomes a `data` line), but no CR."""
+    head = f"event: {name}\n".encode() if name else b""
+    if b"\n" in data:
+        data = data.replace(b"\n", b"\ndata: ")
+    return b"".join((head, b"data: ", data, b"\n\n"))
+
+
+def encode_comment(text: str = "") -> bytes:
+    """Frame a comment, which clients skip: a sign of life. `text` is one line."""
+    return f": {text}\n\n".encode()
