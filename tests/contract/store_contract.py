@@ -41,7 +41,9 @@ def tokens(n: int) -> Tokens:
 class Harness(Protocol):
     """What a store's tests must be able to do to it from outside."""
 
-    clock: FakeClock
+    @property
+    def clock(self) -> FakeClock:
+        """The clock stores are opened with."""
 
     async def open(self) -> Store:
         """Open a store on the same disk: a new process."""

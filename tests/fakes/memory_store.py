@@ -198,6 +198,7 @@ class MemoryStore:
         account = self._covered(lock)
         await asyncio.sleep(0)
         self.disk.operate("clear", account)
+        self.disk.unsynced.discard(account)
         self.disk.journal.pop(account, None)
 
     def pending_accounts(self) -> Sequence[AccountId]:

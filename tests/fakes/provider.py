@@ -7,6 +7,7 @@ import msgspec
 
 from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Now
+from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth.failures import FlowFailedError, Misconfigured, Permanent, Transient
 from broker.oauth.messages import Flow, HttpRequest, HttpResponse
@@ -125,11 +126,14 @@ class FakeRegistry:
     def __init__(self, *providers: FakeProvider) -> None:
         self._providers = providers or (FakeProvider(), FakeProvider(name="other"))
 
-    def for_document(self, document: Document) -> FakeProvider | None:
+    def of_document(self, document: Document) -> FakeProvider | None:
         return next((provider for provider in self._providers if provider.claims(document)), None)
 
-    def get(self, name: str) -> FakeProvider | None:
-        return next((provider for provider in self._providers if provider.name == name), None)
+    def get(self, name: str) -> FakeProvider:
+        for provider in self._providers:
+            if provider.name == name:
+                return provider
+        raise BrokerError(ErrorCode.UNKNOWN_PROVIDER, f"no provider {name}")
 
 
 def _text(document: Document, key: str) -> str | None:

@@ -1,0 +1,428 @@
+"""The file system, one careful operation at a time.
+
+Owns: durable writes, guarded reads, private folders and modes. Every method blocks: the store calls them from its threads, never on the
+event loop. It must never know what is in a file, and no message of it holds content.
+
+A durable write is: temporary file in the folder of the target, write, fsync, rename, fsync of the folder (promise P3).
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from broker.store import rename
+from broker.store.base import StorageError
+from broker.store.codec import MAX_BYTES, Fault, FaultKind
+
+TEMP_PREFIX = ".ccs-broker-"
+TEMP_SUFFIX = ".tmp"  # never .json: CLIProxyAPI reads every *.json as soon as it appears
+_STALE_SECONDS = 3600.0
+_FILE_MODE, _FOLDER_MODE = 0o600, 0o700
+_READ_TRIES = 3
+_ALLOCATE: Callable[[int, int, int], None] | None = getattr(os, "posix_fallocate", None)  # not on macOS
+
+
+@dataclass(frozen=True, slots=True)
+class Os:
+    """The system calls that change or prove something, so that a test can make one of them fail."""
+
+    open: Callable[..., int] = os.open
+    write: Callable[[int, bytes], int] = os.write
+    fsync: Callable[[int], None] = os.fsync
+    replace: Callable[[str, str], None] = os.replace
+    exchange: Callable[[str, str], None] = rename.exchange
+    rename_new: Callable[[str, str], None] = rename.rename_new
+    unlink: Callable[[str], None] = os.unlink
+    mkdir: Callable[[str, int], None] = os.mkdir
+    fchmod: Callable[[int, int], None] = os.fchmod
+    allocate: Callable[[int, int, int], None] | None = _ALLOCATE
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A file as it was read: bytes, their SHA-256, and what tells one version from the next without reading."""
+
+    data: bytes = field(repr=False)
+    content: str
+    mark: tuple[int, ...]
+    repaired: bool = False
+
+
+def mark_of(info: os.stat_result) -> tuple[int, ...]:
+    """Return what changes whenever a file is written or replaced."""
+    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+def content_of(data: bytes) -> str:
+    """Return the SHA-256 by which our own writes are recognised."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@contextlib.contextmanager
+def naming(operation: str, path: Path) -> Iterator[None]:
+    """Turn an OSError into a StorageError that says what was tried, on what, and the errno word."""
+    try:
+        yield
+    except OSError as error:
+        word = errno.errorcode.get(error.errno or 0, "EIO")
+        raise StorageError(f"cannot {operation} {path.name}: {word} ({error.strerror})") from error
+
+
+class Disk:
+    """File operations. `nonce` returns text no other temporary file has in its name."""
+
+    def __init__(self, nonce: Callable[[], str], calls: Os | None = None) -> None:
+        """Use the real system calls unless others are given."""
+        self._nonce = nonce
+        self._os = calls or Os()
+        self.exchanges: bool | None = None  # unknown until the first swap
+
+    # --- reading ---
+
+    def read(self, path: Path) -> Image | Fault | None:
+        """Read an auth file; None where there is none. Never raises.
+
+        Follows a symbolic link to a regular file of ours; opens nothing that could block or has another owner. Repairs a mode that
+        lets others read.
+        """
+        try:
+            fault = _unfit(path.stat())
+            if fault is not None:
+                return fault
+            return self._read(path)
+        except FileNotFoundError:
+            return Fault(FaultKind.UNREADABLE, "is a link to nothing") if path.is_symlink() else None
+        except OSError as error:
+            return Fault(FaultKind.UNREADABLE, f"cannot be read: {errno.errorcode.get(error.errno or 0, 'EIO')}")
+
+    def _read(self, path: Path) -> Image | Fault:
+        # O_NONBLOCK: the file may have become a pipe since it was looked at.
+        fd = self._os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            before = os.fstat(fd)
+            fault = _unfit(before)
+            if fault is not None:
+                return fault
+            repaired = self._repair(fd, before)
+            data, mark = _read_still(fd)
+            return Image(data, content_of(data), mark, repaired)
+        finally:
+            os.close(fd)
+
+    def _repair(self, fd: int, info: os.stat_result) -> bool:
+        if not info.st_mode & 0o077:
+            return False
+        with contextlib.suppress(OSError):
+            self._os.fchmod(fd, _FILE_MODE)
+            return True
+        return False
+
+    # --- writing ---
+
+    def stage(self, folder: Path, data: bytes) -> Path:
+        """Write `data` to a new hidden file in `folder`, down to the disk; return its path. Raises StorageError."""
+        path = folder / f"{TEMP_PREFIX}{os.getpid()}-{self._nonce()}{TEMP_SUFFIX}"
+        with naming("create a file in", folder):
+            fd = self._os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
+        try:
+            with naming("write in", folder):
+                self.write_all(fd, data)
+            self.sync(fd, path)
+        except BaseException:
+            self.discard(path)
+            raise
+        finally:
+            os.close(fd)
+        return path
+
+    def write_all(self, fd: int, data: bytes) -> None:
+        """Write everything; a full disk answers with a short write before it answers with an error."""
+        view = memoryview(data)
+        while view:
+            view = view[self._os.write(fd, bytes(view) if len(view) < len(data) else data) :]
+
+    def sync(self, fd: int, path: Path) -> None:
+        """Make a file's bytes durable. Raises StorageError."""
+        with naming("fsync", path):
+            if sys.platform == "darwin":  # fsync there stops at the drive's cache
+                with contextlib.suppress(OSError):
+                    fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+                    return
+            self._os.fsync(fd)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Make the names in a folder durable. Raises StorageError."""
+        with naming("open", folder):
+            fd = self._os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.sync(fd, folder)
+        finally:
+            os.close(fd)
+
+    def prove(self, path: Path) -> None:
+        """Make a file that is already in place durable. Raises StorageError."""
+        with naming("open", path):
+            fd = self._os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.sync(fd, path)
+        finally:
+            os.close(fd)
+        self.sync_folder(path.parent)
+
+    def write_new(self, path: Path, data: bytes) -> None:
+        """Create a file durably; an existing one is never touched.
+
+        Raises:
+            FileExistsError: the name is taken.
+            StorageError: storage refused.
+        """
+        temp = self.stage(path.parent, data)
+        try:
+            self._move_new(temp, path)
+            self.sync_folder(path.parent)
+        finally:
+            self.discard(temp)
+
+    def write_over(self, path: Path, data: bytes) -> None:
+        """Create or replace a file that is ours alone, durably. Raises StorageError."""
+        temp = self.stage(path.parent, data)
+        try:
+            with naming("rename to", path):
+                self._os.replace(str(temp), str(path))
+            self.sync_folder(path.parent)
+        finally:
+            self.discard(temp)
+
+    def swap_in(self, path: Path, base: str, data: bytes) -> bool:
+        """Replace a file that others write too, durably: only if its content still is `base` (a SHA-256).
+
+        True: done, and what was replaced was `base`. False: somebody wrote meanwhile; their content is in place. Raises StorageError:
+        the old content is in place, unless only the last fsync failed: then the new one is, not yet durable (`prove` it).
+
+        Where two names can be exchanged, the content that was replaced is looked at afterwards, so that no write is lost
+        between check and rename. Elsewhere a window of some microseconds remains (docs/files.md).
+        """
+        target = self.real(path)
+        temp = self.stage(target.parent, data)
+        try:
+            if self._differs(target, base):
+                return False
+            try:
+                exchanged = self._exchange(temp, target)
+            except FileNotFoundError:
+                return False
+            if not exchanged:
+                with naming("rename to", path):
+                    self._os.replace(str(temp), str(target))
+                self.sync_folder(target.parent)
+                return True
+            if self._take_back(temp, target, base, content_of(data)):
+                return False
+            self.sync_folder(target.parent)
+            # A writer that had opened the old file without truncating it may only have written by now.
+            return not self._take_back(temp, target, base, content_of(data))
+        finally:
+            self.discard(temp)
+
+    def move_new(self, source: Path, target: Path) -> None:
+        """Move a file to another folder of the same file system, durably. Raises FileExistsError, StorageError."""
+        self._move_new(source, target)
+        self.sync_folder(target.parent)
+        self.sync_folder(source.parent)
+
+    def delete(self, path: Path) -> None:
+        """Remove a file durably; none there is fine. Raises StorageError."""
+        with naming("remove", path), contextlib.suppress(FileNotFoundError):
+            self._os.unlink(str(path))
+        self.sync_folder(path.parent)
+
+    def discard(self, path: Path) -> None:
+        """Remove a temporary file if it is still there; one that stays is removed at some later start."""
+        with contextlib.suppress(OSError):
+            self._os.unlink(str(path))
+
+    def probe(self, folder: Path) -> None:
+        """Try everything a durable write needs, with a file nobody reads. Raises StorageError."""
+        temp = self.stage(folder, b"probe\n")
+        other = temp.with_suffix(".probe" + TEMP_SUFFIX)
+        try:
+            with naming("rename in", folder):
+                self._os.replace(str(temp), str(other))
+            self.sync_folder(folder)
+        finally:
+            self.discard(temp)
+            self.discard(other)
+
+    def probe_exchange(self, folder: Path) -> None:
+        """Find out whether names can be exchanged in `folder`. Raises StorageError."""
+        one, other = self.stage(folder, b"probe\n"), self.stage(folder, b"probe\n")
+        try:
+            self._exchange(one, other)
+        finally:
+            self.discard(one)
+            self.discard(other)
+
+    def open_journal(self, path: Path, data: bytes, room: int) -> int:
+        """Create a file of ours durably with `data` and `room` bytes reserved behind; return it open behind the data.
+
+        Raises StorageError: nothing is left.
+        """
+        temp = path.parent / f"{TEMP_PREFIX}{os.getpid()}-{self._nonce()}{TEMP_SUFFIX}"
+        with naming("create a file in", path.parent):
+            fd = self._os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
+        try:
+            with naming("write", path):
+                self.write_all(fd, data)
+                self._reserve(fd, len(data), room)
+            self.sync(fd, path)
+            with naming("rename to", path):
+                self._os.replace(str(temp), str(path))
+            self.sync_folder(path.parent)
+        except BaseException:
+            os.close(fd)
+            self.discard(temp)
+            raise
+        return fd
+
+    # --- folders ---
+
+    def ensure_folder(self, folder: Path) -> str | None:
+        """Make a private folder, and what is missing above it; mend its mode. Returns a sentence where it stays unsafe.
+
+        Raises StorageError: it cannot be made, or is not a folder.
+        """
+        with naming("create", folder):
+            self._make(folder)
+        with naming("open", folder):
+            fd = self._os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            info = os.fstat(fd)
+            if info.st_uid != os.geteuid():
+                return f"{folder} belongs to user {info.st_uid}, who can read and replace every login in it"
+            if info.st_mode & 0o077:
+                with naming("chmod", folder):
+                    self._os.fchmod(fd, _FOLDER_MODE)
+        finally:
+            os.close(fd)
+        return None
+
+    def _make(self, folder: Path) -> None:
+        if folder.is_dir():
+            return
+        if not folder.parent.is_dir():
+            self._make(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            self._os.mkdir(str(folder), _FOLDER_MODE)
+        with contextlib.suppress(StorageError):  # a parent that may not be opened has to do without
+            self.sync_folder(folder.parent)
+
+    def clean(self, folder: Path, now_wall: float) -> None:
+        """Remove temporary files of processes that are no more."""
+        with contextlib.suppress(OSError):
+            for path in list(folder.iterdir()):
+                if path.name.startswith(TEMP_PREFIX) and path.name.endswith(TEMP_SUFFIX) and _stale(path, now_wall):
+                    self.discard(path)
+
+    def real(self, path: Path) -> Path:
+        """Return the file a link means, so that writing keeps the link. Raises StorageError."""
+        with naming("follow", path):
+            return path.resolve(strict=True) if path.is_symlink() else path
+
+    # --- inside ---
+
+    def _differs(self, path: Path, base: str) -> bool:
+        image = self.read(path)
+        if isinstance(image, Fault) and image.kind is FaultKind.UNREADABLE:
+            raise StorageError(f"{path.name} {image.detail}")
+        return not isinstance(image, Image) or image.content != base
+
+    def _exchange(self, temp: Path, target: Path) -> bool:
+        try:
+            with naming("rename to", target):
+                self._os.exchange(str(temp), str(target))
+        except StorageError as error:
+            match error.__cause__:
+                case rename.UnsupportedRenameError():
+                    self.exchanges = False
+                    return False
+                case FileNotFoundError():
+                    raise error.__cause__ from None
+                case _:
+                    raise
+        self.exchanges = True
+        return True
+
+    def _take_back(self, temp: Path, target: Path, base: str, ours: str) -> bool:
+        """Undo an exchange that replaced something else than `base`; tell whether it did."""
+        try:
+            if not self._differs(temp, base):
+                return False
+        except StorageError:
+            # What was replaced cannot be looked at (too many open files, say): it must not be lost.
+            self._exchange(temp, target)
+            raise
+        self._exchange(temp, target)
+        if self._differs(temp, ours):
+            # Somebody wrote a third time, after our content was in place: that is the newest.
+            self._exchange(temp, target)
+        return True
+
+    def _move_new(self, source: Path, target: Path) -> None:
+        with naming("rename to", target):
+            try:
+                self._os.rename_new(str(source), str(target))
+            except FileExistsError as error:
+                taken = error
+            else:
+                return
+        raise taken
+
+    def _reserve(self, fd: int, start: int, room: int) -> None:
+        if self._os.allocate is None:
+            return
+        try:
+            self._os.allocate(fd, start, room)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+
+
+def _read_still(fd: int) -> tuple[bytes, tuple[int, ...]]:
+    # Bytes read while somebody writes may be half of one version and half of the next.
+    for _ in range(_READ_TRIES - 1):
+        before = mark_of(os.fstat(fd))
+        data = os.pread(fd, MAX_BYTES + 1, 0)
+        if mark_of(os.fstat(fd)) == before:
+            return data, before
+    mark = mark_of(os.fstat(fd))
+    return os.pread(fd, MAX_BYTES + 1, 0), mark
+
+
+def _unfit(info: os.stat_result) -> Fault | None:
+    if not stat.S_ISREG(info.st_mode):
+        return Fault(FaultKind.NOT_REGULAR, "is not a regular file")
+    if info.st_uid != os.geteuid():
+        return Fault(FaultKind.FOREIGN_OWNER, f"belongs to user {info.st_uid}, not to {os.geteuid()}")
+    if info.st_size > MAX_BYTES:
+        return Fault(FaultKind.TOO_BIG, f"is larger than {MAX_BYTES} bytes")
+    return None
+
+
+def _stale(path: Path, now_wall: float) -> bool:
+    owner = path.name.removeprefix(TEMP_PREFIX).partition("-")[0]
+    try:
+        if now_wall - path.stat().st_mtime > _STALE_SECONDS:
+            return True
+        os.kill(int(owner), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return True
+    except OSError:
+        return False
+    return False

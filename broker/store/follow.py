@@ -1,0 +1,253 @@
+"""Keeping the table in step with files that others write.
+
+Owns: reading files off the event loop, waiting until a half-written one is whole, believing a removal only when it lasts, and the slow rescan. What a
+file means is decided by `broker.store.reading`, which account it is by `broker.store.table`.
+It must never write a file.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
+from typing import TypeVar
+
+from broker.model.clock import Clock
+from broker.observe.tasks import spawn
+from broker.store.codec import Fault
+from broker.store.files import Disk, Image, mark_of
+from broker.store.folders import Folders, is_auth_name
+from broker.store.problems import Problems
+from broker.store.reading import Envelope, Providers, Reading, interpret
+from broker.store.shelf import Shelf
+from broker.store.table import Place
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_DEBOUNCE_SECONDS = 0.02  # a writer's burst of events ends within a few ms; a person notices 200
+_SETTLE_DELAYS = (
+    0.02,
+    0.04,
+    0.08,
+    0.16,
+    0.16,
+)  # the slowest writer seen takes some 10 ms between truncating and the last byte
+_GONE_DELAYS = (0.1, 0.2, 0.3, 0.4)  # one second: an editor's or CCS's remove-and-write is over by then
+_BLIND_RESCAN_SECONDS = 2.0  # where the system cannot notify
+
+Seen = tuple[Reading | Fault | None, Image | None]
+
+
+class Follower:
+    """One task a file that may have changed, and one for the rescan."""
+
+    def __init__(
+        self,
+        folders: Sequence[Folders],
+        providers: Providers,
+        shelf: Shelf,
+        disk: Disk,
+        pool: Executor,
+        clock: Clock,
+        problems: Problems,
+        envelope: Envelope | None = None,
+    ) -> None:
+        """Feed `shelf` from `folders`."""
+        self._folders = folders
+        self._providers = providers
+        self._shelf = shelf
+        self._disk = disk
+        self._pool = pool
+        self._clock = clock
+        self._problems = problems
+        self._envelope = envelope
+        self._marks: dict[Place, tuple[int, ...]] = {}
+        self._running: dict[Place, asyncio.Task[None]] = {}
+        self._again: set[Place] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.writing: dict[Place, str] = {}
+        """Content (SHA-256) we are putting in place ourselves: not to be believed before it is durable."""
+
+    # --- life ---
+
+    async def load(self) -> None:
+        """Read everything, in one go; what is half written follows later."""
+        seen = await self._run(lambda: [(place, *self._see(place)) for place in self._scan()])
+        good = [result for _, result, _ in seen if isinstance(result, Reading) and not self._shelf.rolled_back(result)]
+        for place, _, image in seen:
+            self._note(place, image)
+        self._shelf.accept(good)
+        taken = {reading.source.place for reading in good}
+        for place, result, _ in seen:
+            if place not in taken and result is not None:
+                self._judge_or_wait(place, result)
+        for reading in good:
+            self._remark(reading)
+
+    def start_rescans(self, seconds: float, blind: Callable[[], bool], also: Callable[[], Awaitable[None]]) -> None:
+        """Look at everything each `seconds`, more often while `blind`; then run `also`."""
+        self._tasks.append(spawn(self._rescans(seconds, blind, also), name="store-rescan"))
+
+    async def close(self) -> None:
+        """End all tasks."""
+        tasks = [*self._tasks, *self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- hints ---
+
+    def touch(self, place: Place) -> None:
+        """A file may have changed: look, when its writer has had a moment."""
+        if place in self._running:
+            self._again.add(place)
+            return
+        self._running[place] = spawn(self._follow(place), name=f"store-follow-{place.directory}")
+
+    def look_again(self, first: Callable[[], Awaitable[None]]) -> None:
+        """A folder came or went: run `first`, then compare everything."""
+        self._tasks = [task for task in self._tasks if not task.done()]
+        self._tasks.append(spawn(self._look_again(first), name="store-look-again"))
+
+    # --- reading ---
+
+    async def take(self, place: Place) -> Reading | Fault | None:
+        """Read a file now and set its state in the table if it is whole. Returns what was found."""
+        while True:
+            stamp = self._shelf.stamp(place)
+            result, image = await self._run(lambda: self._see(place))
+            if image is not None and self.writing.get(place) == image.content:
+                return self._shelf.reading(place)  # our own, on its way
+            if self._shelf.stamp(place) == stamp:
+                break
+        self._note(place, image)
+        if not isinstance(result, Reading):
+            return result
+        if (fault := self._shelf.rolled_back(result)) is not None:
+            return fault
+        self._remark(result)
+        known = self._shelf.reading(place)
+        if known is None or known.source.content != result.source.content:
+            self._shelf.accept([result])
+        return result
+
+    async def take_whole(self, place: Place, *, await_return: bool = False) -> Reading | Fault | None:
+        """Like `take`, waiting a moment for one that is half written, or (`await_return`) missing."""
+        result = await self.take(place)
+        for delay in _SETTLE_DELAYS:
+            waits = result.settles if isinstance(result, Fault) else (result is None and await_return)
+            if not waits:
+                break
+            await self._clock.sleep(delay)
+            result = await self.take(place)
+        return result
+
+    # --- tasks ---
+
+    async def _follow(self, place: Place) -> None:
+        try:
+            await self._clock.sleep(_DEBOUNCE_SECONDS)
+            await self._settle(place)
+        finally:
+            self._running.pop(place, None)
+            if place in self._again:
+                self._again.discard(place)
+                self.touch(place)
+
+    async def _settle(self, place: Place) -> None:
+        result = await self.take_whole(place)
+        if result is None:
+            await self._await_return(place)
+        elif isinstance(result, Fault):
+            self._complain(place, result)
+
+    async def _await_return(self, place: Place) -> None:
+        if self._shelf.reading(place) is None:
+            self._forget(place)
+            return
+        for delay in (0.0, *_GONE_DELAYS):
+            await self._clock.sleep(delay)
+            if isinstance(await self.take(place.flipped), Reading) and await self.take(place) is None:
+                break  # paused or resumed by another program: the account did not go
+            if await self.take(place) is not None:
+                self.touch(place)
+                return
+        if place.slot not in {own.slot for own in self.writing}:
+            self._shelf.accept(gone=[place])
+            self._forget(place)
+
+    async def _rescans(self, seconds: float, blind: Callable[[], bool], also: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self._clock.sleep(min(seconds, _BLIND_RESCAN_SECONDS) if blind() else seconds)
+            await self.rescan()
+            await also()
+
+    async def _look_again(self, first: Callable[[], Awaitable[None]]) -> None:
+        await self._clock.sleep(_DEBOUNCE_SECONDS)
+        await first()
+        await self.rescan()
+
+    async def rescan(self) -> None:
+        """Compare all files with what is known of them and look at those that differ."""
+        marks = await self._run(self._scan)
+        missing = (self._shelf.places | self._marks.keys()) - marks.keys()
+        for place in missing | {place for place, mark in marks.items() if self._marks.get(place) != mark}:
+            self.touch(place)
+
+    # --- inside ---
+
+    def _scan(self) -> dict[Place, tuple[int, ...]]:
+        found: dict[Place, tuple[int, ...]] = {}
+        for number, folders in enumerate(self._folders):
+            for paused, folder in ((False, folders.active), (True, folders.paused)):
+                with suppress(OSError):
+                    for path in folder.iterdir():
+                        if is_auth_name(path.name):
+                            with suppress(OSError):
+                                found[Place(number, path.name, paused)] = mark_of(path.stat())
+        return found
+
+    def _see(self, place: Place) -> Seen:
+        image = self._disk.read(self._folders[place.directory].path(place))
+        if not isinstance(image, Image):
+            return image, None
+        return interpret(image.data, image.content, place, self._providers, self._envelope), image
+
+    def _note(self, place: Place, image: Image | None) -> None:
+        if image is None:
+            return
+        self._marks[place] = image.mark
+        if image.repaired:
+            _log.warning("mode of an auth file repaired", extra={"file": place.name})
+
+    def _remark(self, reading: Reading) -> None:
+        # What is well enough to be used but worth a word.
+        place = reading.source.place
+        self._problems.clear(place)
+        if reading.inner.repeated:
+            keys = ", ".join(reading.inner.repeated)
+            self._problems.report((place, "keys"), f"{place.name} has {keys} more than once; the last one counts")
+        else:
+            self._problems.clear((place, "keys"))
+
+    def _judge_or_wait(self, place: Place, result: Reading | Fault) -> None:
+        if isinstance(result, Reading):
+            result = self._shelf.rolled_back(result) or result
+        if isinstance(result, Fault) and not result.settles:
+            self._complain(place, result)
+        else:
+            self.touch(place)
+
+    def _complain(self, place: Place, fault: Fault) -> None:
+        kept = "; its last good state is kept" if self._shelf.reading(place) is not None else ""
+        self._problems.report(place, f"{place.name} {fault.detail}{kept}", fault=fault.kind, file=place.name)
+
+    def _forget(self, place: Place) -> None:
+        self._marks.pop(place, None)
+        self._problems.clear(place)
+        self._problems.clear((place, "keys"))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)

@@ -1,0 +1,218 @@
+"""The table of accounts in memory: the truth while the program runs.
+
+Owns: entries, generations, the refresh-token digest of each generation, and telling listeners. Used on the event loop only.
+It must never do I/O: files reach it as `Reading`s, and what must survive goes to a `remember` function.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from broker.model.account import AccountId, Generation, NeedsLogin, Record
+from broker.model.clock import Clock
+from broker.model.secret import Digest
+from broker.store.base import Change, Entry, Gone, Updated
+from broker.store.codec import Fault, FaultKind
+from broker.store.reading import Reading
+from broker.store.state import Remembered, Row
+from broker.store.table import Arrangement, Place, Source, arrange, fingerprint, same_login
+
+_DIGESTS_KEPT = 64  # generations an answer still under way may have started from
+Remember = Callable[[Iterable[Row]], None]
+
+
+class Shelf:
+    """All accounts."""
+
+    def __init__(self, directories: tuple[str, ...], clock: Clock, remember: Remember) -> None:
+        """Begin empty. `directories` are the auth directories by number, as written into `Row.directory`."""
+        self._directories = directories
+        self._clock = clock
+        self._remember = remember
+        self._readings: dict[Place, Reading] = {}
+        self._stamps: dict[Place, int] = {}
+        self._entries: dict[AccountId, Entry] = {}
+        self._view: Mapping[AccountId, Entry] = MappingProxyType({})
+        self._arrangement = Arrangement()
+        self._rows: dict[AccountId, Row] = {}
+        self._names: dict[tuple[int, str], AccountId] = {}
+        self._digests: dict[AccountId, dict[Generation, Digest | None]] = {}
+        self._listeners: list[Callable[[Change], None]] = []
+
+    # --- looking ---
+
+    @property
+    def entries(self) -> Mapping[AccountId, Entry]:
+        """All accounts, sorted; a new mapping after each change."""
+        return self._view
+
+    @property
+    def places(self) -> Collection[Place]:
+        """Where readable files lie."""
+        return self._readings.keys()
+
+    def reading(self, place: Place) -> Reading | None:
+        """Return the last good state of a file."""
+        return self._readings.get(place)
+
+    def place_of(self, account: AccountId) -> Place | None:
+        """Return where an account's file lies."""
+        source = self._arrangement.owners.get(account)
+        return source.place if source else None
+
+    def places_of(self, account: AccountId) -> tuple[Place, ...]:
+        """Return that place and those of older copies of the same login."""
+        winner = self.place_of(account)
+        shadowed = (loser for loser, by in self._arrangement.shadowed.items() if by == winner)
+        return (winner, *shadowed) if winner else ()
+
+    def account_at(self, place: Place) -> AccountId | None:
+        """Return the account a file stands for, or lost to a newer one."""
+        return self._arrangement.account_at(place)
+
+    def account_like(self, record: Record) -> AccountId | None:
+        """Return the account that is the same login as `record`."""
+        for account, source in self._arrangement.owners.items():
+            if source.record.account == record.account and same_login(source.record, record):
+                return account
+        return None
+
+    def stamp(self, place: Place) -> int:
+        """Return a number that rises each time a file's state is set: a reading begun before is out of date."""
+        return self._stamps.get(place, 0)
+
+    def digest_of(self, account: AccountId, generation: Generation) -> tuple[bool, Digest | None]:
+        """Tell whether the refresh token of a generation is known, and its digest."""
+        known = self._digests.get(account, {})
+        return generation in known, known.get(generation)
+
+    def next_generation(self, account: AccountId) -> Generation:
+        """Return the generation the next change gives."""
+        row = self._rows.get(account)
+        # Above any count of changes, so that generations rise even if the state database was lost.
+        return Generation(row.generation + 1 if row else max(1, int(self._clock.now().wall)))
+
+    def rolled_back(self, reading: Reading) -> Fault | None:
+        """Tell whether a sealed file is older than one that was seen before."""
+        sealed = reading.source.sealed
+        account = self._names.get(reading.source.place.slot)
+        row = self._rows.get(account) if account else None
+        if sealed is None or row is None or sealed >= row.sealed:
+            return None
+        return Fault(FaultKind.ROLLED_BACK, f"is an older version (generation {sealed}, {row.sealed} was seen before)")
+
+    def shadows(self) -> tuple[str, ...]:
+        """Return a sentence for each file that lost to a newer copy."""
+        return tuple(
+            f"{loser.name} holds an older grant of the same login than {winner.name}, which is used"
+            for loser, winner in sorted(self._arrangement.shadowed.items())
+        )
+
+    def default_of(self, provider: str, chosen: AccountId | None) -> AccountId | None:
+        """Return `chosen` if it exists, else the first account of a provider that can be served, else the first."""
+        mine = [entry for account, entry in self._entries.items() if account.provider == provider]
+        if chosen in self._entries:
+            return chosen
+        served = (entry for entry in mine if not (entry.paused or entry.record.disabled or entry.terminal))
+        best = next(served, mine[0] if mine else None)
+        return best.account if best else None
+
+    # --- changing ---
+
+    def restore(self, remembered: Remembered) -> None:
+        """Take over what an earlier process remembered. Before anything else."""
+        numbers = {text.encode(errors="backslashreplace").decode(): n for n, text in enumerate(self._directories)}
+        self._rows = dict(remembered.rows)
+        for row in remembered.rows.values():
+            if row.directory in numbers:
+                self._names[numbers[row.directory], row.file] = row.account
+            self._digests[row.account] = {row.generation: row.digest}
+
+    def accept(
+        self, readings: Iterable[Reading] = (), *, gone: Iterable[Place] = (), raised: AccountId | None = None
+    ) -> None:
+        """Set the state of files and drop others, in one step; tell listeners. `raised` gets a new generation in any case."""
+        for place in gone:
+            self._stamps[place] = self.stamp(place) + 1
+            self._readings.pop(place, None)
+        for reading in readings:
+            place = reading.source.place
+            self._stamps[place] = self.stamp(place) + 1
+            self._readings[place] = reading
+        self._rearrange(raised)
+
+    def judge(self, account: AccountId, verdict: NeedsLogin | None) -> None:
+        """Set or lift the verdict of an account."""
+        self._rows[account] = replace(self._rows[account], terminal=verdict)
+        self._rearrange(account)
+
+    def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
+        """Call `listener` after each change, on a later turn of the event loop; return the way to stop that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def rows(self) -> Iterable[Row]:
+        """Return all that is remembered."""
+        return self._rows.values()
+
+    # --- inside ---
+
+    def _rearrange(self, raised: AccountId | None) -> None:
+        current = {source.place for source in self._arrangement.owners.values()}
+        sources = [reading.source for reading in self._readings.values()]
+        before = self._entries
+        old_owners = self._arrangement.owners
+        self._arrangement = arrange(sources, self._names, current)
+        changed: list[Row] = []
+        entries: dict[AccountId, Entry] = {}
+        for account, source in sorted(self._arrangement.owners.items()):
+            self._names[source.place.slot] = account
+            entry = before.get(account)
+            if entry is None or raised == account or old_owners.get(account) is not source:
+                entry = self._entry(account, source, raise_=raised == account, changed=changed)
+            entries[account] = entry
+        self._entries = entries
+        self._view = MappingProxyType(entries)
+        if changed:
+            self._remember(changed)
+        self._publish(before)
+
+    def _entry(self, account: AccountId, source: Source, *, raise_: bool, changed: list[Row]) -> Entry:
+        record = replace(source.record, account=account)
+        digest = record.tokens.refresh_digest()
+        old = self._rows.get(account)
+        terminal = old.terminal if old and old.terminal and old.terminal.digest == digest else None
+        print_ = fingerprint(record, source.client, paused=source.place.paused, terminal=terminal)
+        generation = old.generation if old else self.next_generation(account)
+        if old and (raise_ or old.fingerprint != print_):
+            generation = self.next_generation(account)
+        generation = max(generation, Generation(source.sealed or 0))
+        sealed = max(source.sealed or 0, old.sealed if old else 0)
+        row = Row(account, self._directories[source.place.directory], source.place.name, generation, print_)
+        row = replace(row, digest=digest, terminal=terminal, sealed=sealed)
+        if row != old:
+            self._rows[account] = row
+            changed.append(row)
+        self._note_digest(account, generation, digest)
+        return Entry(record, generation, source.place.name, source.client, source.place.paused, terminal)
+
+    def _note_digest(self, account: AccountId, generation: Generation, digest: Digest | None) -> None:
+        known = self._digests.setdefault(account, {})
+        known[generation] = digest
+        while len(known) > _DIGESTS_KEPT:
+            del known[min(known)]
+
+    def _publish(self, before: Mapping[AccountId, Entry]) -> None:
+        changes: list[Change] = [Gone(account) for account in before if account not in self._entries]
+        changes += [Updated(entry) for account, entry in self._entries.items() if before.get(account) != entry]
+        if not changes or not self._listeners:
+            return
+        loop = asyncio.get_running_loop()
+        for listener in tuple(self._listeners):
+            for change in changes:
+                loop.call_soon(self._tell, listener, change)
+
+    def _tell(self, listener: Callable[[Change], None], change: Change) -> None:
+        if listener in self._listeners:
+            listener(change)

@@ -1,0 +1,433 @@
+"""The file store: the auth directories CCS and CLIProxyAPI share, behind the door of `broker.store.base`.
+
+Owns: putting the parts together and the order of steps under a lock. The parts: `folders` (where), `files` (how), `codec`, `reading` and
+`table` (what it means), `shelf` (what is true now), `follow` and `watch` (what others do), `write`, `held`, `journal`, `state`.
+It must never serve from anything but memory, nor write a file without holding its lock.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from broker.model.account import AccountId, Generation, NeedsLogin, Record, Tokens
+from broker.model.clock import Chance, Clock, Now
+from broker.model.errors import BrokerError, ErrorCode
+from broker.oauth.messages import HttpResponse
+from broker.providers.base import Client
+from broker.store.base import (
+    Change,
+    Entry,
+    Lock,
+    PendingRotation,
+    Rotation,
+    StorageError,
+    StoreHealth,
+    SupersededError,
+)
+from broker.store.files import Disk, Os
+from broker.store.folders import Folders, is_auth_name
+from broker.store.follow import Follower
+from broker.store.held import Held, Locks
+from broker.store.journal import AnswerSeal, Found, Journal, OpenRecord
+from broker.store.premises import DAEMON, Premises
+from broker.store.problems import Problems
+from broker.store.reading import Providers, Reading
+from broker.store.rotation import Intent
+from broker.store.shelf import Shelf
+from broker.store.state import StateDb
+from broker.store.table import Place
+from broker.store.watch import Watcher
+from broker.store.write import Document, Sealer, Writer, deep_merge
+
+T = TypeVar("T")
+
+_OWN_WAIT_SECONDS = 10.0  # for the lock, in what a person asked for: a refresh under way ends well before
+_THREADS = 4
+
+
+class Seal(Sealer, AnswerSeal, Protocol):
+    """All that sealed mode needs (`broker.store.seal`)."""
+
+
+class FileStore:
+    """Implements `broker.store.base.Store`. Made and used on one event loop."""
+
+    def __init__(
+        self,
+        directories: Sequence[Path],
+        registry: Providers,
+        state_dir: Path,
+        clock: Clock,
+        chance: Chance,
+        *,
+        rescan_seconds: float = 60.0,
+        seal: Seal | None = None,
+        calls: Os | None = None,
+        role: str = DAEMON,
+    ) -> None:
+        """Serve `directories`, the first of which gets new logins. Nothing is touched before `open`.
+
+        `role` is what other processes are told holds a lock; `calls` replaces system calls in tests.
+        """
+        self._folders = tuple(Folders(directory.absolute()) for directory in directories)
+        self._registry = registry
+        self._clock = clock
+        self._rescan_seconds = rescan_seconds
+        self._sealed = seal is not None
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+        self._disk = Disk(lambda: chance.token(9), calls)
+        self._problems = Problems()
+        self._state = StateDb(state_dir)
+        self._defaults: dict[str, AccountId] = {}
+        names = tuple(str(folders.active) for folders in self._folders)
+        self._shelf = Shelf(names, clock, self._state.remember)
+        self._follower = Follower(
+            self._folders, registry, self._shelf, self._disk, self._pool, clock, self._problems, seal
+        )
+        self._writer = Writer(self._folders, registry, self._shelf, self._follower, self._disk, self._pool, clock, seal)
+        self._locks = Locks(self._folders, self._pool, clock, role)
+        self._journals = tuple(Journal(folders.journal, self._disk, seal) for folders in self._folders)
+        self._records: set[tuple[int, str]] = set()
+        self._premises = Premises(self._folders, self._disk, self._problems, role)
+        self._watcher: Watcher | None = None
+
+    # --- life ---
+
+    async def open(self) -> None:
+        """Read everything there is and begin to watch for changes. What is wrong is in `health`, not raised."""
+        now = self._clock.now()
+        await self._run(lambda: self._premises.prepare(now.wall))
+        paths = [path for folders in self._folders for path in (folders.active, folders.paused)]
+        self._watcher = Watcher(paths, self._hint, self._folder_hint)
+        await self._run(self._watcher.start)  # before the first look, so that nothing falls between
+        remembered = await self._state.open()
+        for note in remembered.notes:
+            self._problems.report("state-anew", note)
+        self._defaults = dict(remembered.defaults)
+        self._shelf.restore(remembered)
+        await self._follower.load()
+        self._records = await self._run(self._scan_records)
+        self._follower.start_rescans(self._rescan_seconds, self._blind, self._housekeeping)
+
+    async def close(self) -> None:
+        """Stop watching, let go of all locks, write what is still unwritten."""
+        await self._follower.close()
+        if self._watcher is not None:
+            await self._run(self._watcher.stop)
+        self._locks.drop_all()
+        await self._state.close()
+        self._premises.release()
+        self._pool.shutdown(wait=False)
+
+    # --- looking ---
+
+    def entries(self) -> Mapping[AccountId, Entry]:
+        """Return the current table."""
+        return self._shelf.entries
+
+    def get(self, account: AccountId) -> Entry | None:
+        """Return one account."""
+        return self._shelf.entries.get(account)
+
+    def default_of(self, provider: str) -> AccountId | None:
+        """Return the account a bare provider name means."""
+        return self._shelf.default_of(provider, self._defaults.get(provider))
+
+    def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
+        """Call `listener` after each change, on a later turn of the event loop."""
+        return self._shelf.subscribe(listener)
+
+    def pending_accounts(self) -> Sequence[AccountId]:
+        """Return the accounts that have a journal record."""
+        return [account for account in self._shelf.entries if self._record_key(account) in self._records]
+
+    def health(self) -> StoreHealth:
+        """Say what is wrong, and what protects."""
+        problems = (*self._problems.sentences(), *self._shelf.shadows())
+        if self._state.problem is not None:
+            problems = (*problems, self._state.problem)
+        if self._blind():
+            problems = (*problems, "the system does not notify of changed files; they are looked at every two seconds")
+        protections = {
+            "private-folders": self._premises.private,
+            "change-notification": not self._blind(),
+            "foreign-writes-kept": self._disk.exchanges is True,
+            "sealed-files": self._sealed,
+        }
+        return StoreHealth(problems, protections)
+
+    # --- locking ---
+
+    @contextlib.asynccontextmanager
+    async def lock(self, account: AccountId, wait: float) -> AsyncIterator[Lock]:
+        """Take the account's lock across processes.
+
+        Raises:
+            LockTimeoutError: somebody else kept it for `wait` seconds.
+            StorageError: the lock file cannot be made.
+            BrokerError: `unknown_account`.
+        """
+        held = await self._locks.take(account, lambda: self._place(account), wait)
+        try:
+            yield held
+        finally:
+            await self._locks.give_back(held)
+
+    async def reread(self, lock: Lock) -> Entry | None:
+        """Read the account from disk now; None if its file is gone."""
+        held = self._held(lock)
+        reading = await held.run(self._writer.present(held), "store-reread")
+        return self.get(held.account) if reading is not None else None
+
+    # --- journal ---
+
+    async def begin_rotation(self, lock: Lock, entry: Entry, now: Now) -> Rotation:
+        """Prove the storage writable and write the journal record, durably.
+
+        Raises:
+            StorageError: it is not, or an earlier answer is not put away yet; no refresh token may be spent.
+            ValueError: the entry has no refresh token.
+        """
+        held = self._held(lock)
+        return await held.run(self._begin(held, entry, now), "store-begin")
+
+    async def pending_rotation(self, lock: Lock) -> PendingRotation | None:
+        """Return the journal record an earlier process left. Raises nothing but RuntimeError for a lock not held."""
+        held = self._held(lock)
+        journal, path = self._record(held)
+        found = await held.run(self._run(lambda: journal.load(path)), "store-pending")
+        return self._pending(held, found) if found is not None else None
+
+    async def clear_rotation(self, lock: Lock) -> None:
+        """Remove a record. Raises StorageError."""
+        held = self._held(lock)
+        journal, path = self._record(held)
+        await held.run(self._run(lambda: journal.clear(path)), "store-clear")
+        self._records.discard((held.place.directory, path.name))
+
+    # --- writing ---
+
+    async def put(self, lock: Lock, tokens: Tokens, expected: Generation, now: Now) -> Entry:
+        """Replace an account's grant, merged into the file as it is now.
+
+        Raises:
+            SupersededError: the file is gone or holds another refresh token than generation `expected` had.
+            StorageError: storage refused.
+        """
+        held = self._held(lock)
+        return await held.run(self._put(held, tokens, expected, now), "store-put")
+
+    async def mark_terminal(self, lock: Lock, verdict: NeedsLogin | None) -> Entry:
+        """Store or clear the verdict that a person must log in."""
+        held = self._held(lock)
+        entry = self._entry(held.account)
+        if entry.terminal != verdict:
+            self._shelf.judge(held.account, verdict)
+            await self._state.flush()
+        return self._entry(held.account)
+
+    async def add(self, record: Record, client: Client, now: Now) -> Entry:
+        """Put away a new login. Raises StorageError, LockTimeoutError, `unknown_provider`."""
+        provider = self._registry.get(record.account.provider)
+        name, fresh = provider.create(record, client, now)
+        known = self._shelf.account_like(record)
+        if known is not None:
+
+            def renewed(reading: Reading) -> Document:
+                return reading.provider.write(deep_merge(reading.inner.document, fresh), record.tokens, now)
+
+            with contextlib.suppress(SupersededError):  # its file went just now: then it is a new one
+                async with self.lock(known, _OWN_WAIT_SECONDS) as lock:
+                    held = self._held(lock)
+                    await held.run(self._writer.replace(held, renewed, record.tokens), "store-add")
+                    await self._state.flush()
+                    return self._entry(known)
+        place = await self._writer.create(self._locks, record.account, name, fresh, record.tokens)
+        await self._state.flush()
+        return self._entry(self._shelf.account_at(place) or record.account)
+
+    async def remove(self, account: AccountId) -> None:
+        """Delete an account's file and older copies of the login, durably. Raises StorageError or `unknown_account`."""
+        async with self.lock(account, _OWN_WAIT_SECONDS) as lock:
+            held = self._held(lock)
+            await held.run(self._remove(held), "store-remove")
+            await self.clear_rotation(lock)
+
+    async def set_paused(self, account: AccountId, paused: bool) -> Entry:
+        """Move the file between `auth/` and `auth-paused/`. Raises StorageError or `unknown_account`."""
+        async with self.lock(account, _OWN_WAIT_SECONDS) as lock:
+            held = self._held(lock)
+            if held.place.paused != paused:
+                await held.run(self._move(held), "store-pause")
+            return self._entry(account)
+
+    # --- the steps ---
+
+    async def _begin(self, held: Held, entry: Entry, now: Now) -> Rotation:
+        digest = entry.record.tokens.refresh_digest()
+        if digest is None:
+            raise ValueError("there is no refresh token to spend")
+        journal, path = self._record(held)
+        intent = Intent(held.account, entry.generation, digest, now.wall)
+        try:
+            record = await self._run(lambda: self._prove_and_begin(held.place, journal, path, intent))
+        except StorageError as error:
+            self._problems.report("storage", f"{error.detail}; no login is renewed before that is mended")
+            raise
+        self._problems.clear("storage")
+        self._records.add((held.place.directory, path.name))
+        held.records.append(record)
+        return _Rotation(self, held, record)
+
+    def _prove_and_begin(self, place: Place, journal: Journal, path: Path, intent: Intent) -> OpenRecord:
+        found = journal.load(path)
+        if found is not None and found.answer is not None:
+            raise StorageError("the journal holds an answer that is not put away yet", account=str(intent.account))
+        target = self._disk.real(self._folders[place.directory].path(place))
+        self._disk.probe(target.parent)
+        self._disk.ensure_folder(path.parent)
+        return journal.begin(path, intent)
+
+    async def _put(self, held: Held, tokens: Tokens, expected: Generation, now: Now) -> Entry:
+        known, wanted = self._shelf.digest_of(held.account, expected)
+        if not known:
+            journal, path = self._record(held)
+            found = await self._run(lambda: journal.load(path))
+            if found is None or found.intent is None or found.intent.generation != expected:
+                raise SupersededError(held.account)
+            wanted = found.intent.digest
+
+        def merged(reading: Reading) -> Document | None:
+            current = reading.source.record.tokens
+            refresh = tokens.refresh_token or current.refresh_token
+            if (current.access_token, current.refresh_token) == (tokens.access_token, refresh):
+                return None
+            if current.refresh_digest() != wanted:
+                raise SupersededError(held.account)
+            return reading.provider.write(reading.inner.document, replace(tokens, refresh_token=refresh), now)
+
+        await self._writer.replace(held, merged, tokens)
+        await self._state.flush()
+        return self._entry(held.account)
+
+    async def _remove(self, held: Held) -> None:
+        places = self._shelf.places_of(held.account)
+        for place in places:
+            path = self._folders[place.directory].path(place)
+            await self._run(partial(self._disk.delete, path))
+        self._shelf.accept(gone=places)
+
+    async def _move(self, held: Held) -> None:
+        source, target = held.place, held.place.flipped
+        folders = self._folders[source.directory]
+        try:
+            await self._run(lambda: self._disk.ensure_folder(folders.path(target).parent))
+            await self._run(lambda: self._disk.move_new(folders.path(source), folders.path(target)))
+        except FileExistsError:
+            where = folders.path(target).parent.name
+            raise StorageError(f"{where} already has a file {target.name}", account=str(held.account)) from None
+        known = self._shelf.reading(source)
+        if known is not None:
+            moved = replace(known, source=replace(known.source, place=target))
+            self._shelf.accept([moved], gone=[source])
+        held.place = target
+
+    # --- beginnings and upkeep ---
+
+    async def _housekeeping(self) -> None:
+        if self._watcher is not None:
+            await self._run(self._watcher.renew)
+        await self._run(self._premises.claim)
+        if self._state.dirty or self._state.problem is not None:
+            self._state.remember(self._shelf.rows())
+            await self._state.flush()
+
+    def _scan_records(self) -> set[tuple[int, str]]:
+        return {(number, name) for number, journal in enumerate(self._journals) for name in journal.names()}
+
+    def _blind(self) -> bool:
+        return self._watcher is None or not self._watcher.working
+
+    def _hint(self, path: Path) -> None:
+        if not is_auth_name(path.name):
+            return
+        for number, folders in enumerate(self._folders):
+            if path.parent in (folders.active, folders.paused):
+                self._follower.touch(Place(number, path.name, path.parent == folders.paused))
+
+    def _folder_hint(self) -> None:
+        self._follower.look_again(self._housekeeping)
+
+    # --- small ---
+
+    def _place(self, account: AccountId) -> Place:
+        place = self._shelf.place_of(account)
+        if place is None:
+            raise BrokerError(ErrorCode.UNKNOWN_ACCOUNT, f"there is no account {account}", account=str(account))
+        return place
+
+    def _entry(self, account: AccountId) -> Entry:
+        entry = self.get(account)
+        if entry is None:
+            raise BrokerError(ErrorCode.UNKNOWN_ACCOUNT, f"there is no account {account}", account=str(account))
+        return entry
+
+    def _held(self, lock: Lock) -> Held:
+        if not isinstance(lock, Held) or not lock.live:
+            raise RuntimeError("the lock is not held")
+        return lock
+
+    def _record(self, held: Held) -> tuple[Journal, Path]:
+        place = held.place
+        return self._journals[place.directory], self._folders[place.directory].journal_file(place.name)
+
+    def _record_key(self, account: AccountId) -> tuple[int, str]:
+        place = self._place(account)
+        return (place.directory, self._folders[place.directory].journal_file(place.name).name)
+
+    def _pending(self, held: Held, found: Found) -> PendingRotation | None:
+        if found.intent is not None:
+            intent = found.intent
+            return PendingRotation(intent.digest, intent.generation, intent.since, found.answer)
+        # Damaged: that a token was about to be spent is all that is known. Take it for the present one.
+        entry = self.get(held.account)
+        digest = entry.record.tokens.refresh_digest() if entry else None
+        return PendingRotation(digest, entry.generation, found.since) if entry and digest else None
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+class _Rotation:
+    """Implements `broker.store.base.Rotation`."""
+
+    def __init__(self, store: FileStore, held: Held, record: OpenRecord) -> None:
+        self._store = store
+        self._held = held
+        self._record = record
+        self._cleared = False
+
+    def record_answer(self, answer: HttpResponse) -> None:
+        self._check()
+        self._record.write_answer(answer)
+
+    async def sync(self) -> None:
+        self._check()
+        await self._held.run(asyncio.to_thread(self._record.sync), "store-sync")
+
+    async def clear(self) -> None:
+        if self._cleared:
+            return
+        self._check()
+        await self._store.clear_rotation(self._held)
+        self._record.close()
+        self._cleared = True
+
+    def _check(self) -> None:
+        if not self._held.live:
+            raise StorageError("the lock of the account is no longer held", account=str(self._held.account))
