@@ -1,0 +1,40 @@
+"""data: URLs are taken apart without touching their content."""
+
+import pytest
+
+from broker.model.errors import BrokerError
+from broker.translate.data_url import join_data_url, split_data_url
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("data:image/png;base64,AAAA", ("image/png", "AAAA")),
+        ("DATA:Image/PNG;charset=utf-8; BASE64,AA,A", ("image/png", "AA,A")),
+        ("data:image/jpg;base64,/9j/", ("image/jpeg", "/9j/")),
+    ],
+)
+def test_taking_apart(url, parts):
+    assert split_data_url(url, "x") == parts
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("", "expected a data: URL"),
+        ("file:///etc/passwd", "expected a data: URL"),
+        ("blob:a,b", "expected a data: URL"),
+        ("data:image/png;base64", "expected a data: URL"),
+        ("data:image/svg+xml,%3Csvg", "must be marked ;base64"),
+        ("data:;base64,AAAA", "names no media type"),
+        ("data:image/png;base64,", "holds no data"),
+    ],
+)
+def test_refusing(url, why):
+    with pytest.raises(BrokerError, match=r"^messages\[0\]: ") as caught:
+        split_data_url(url, "messages[0]")
+    assert why in caught.value.detail
+
+
+def test_putting_together():
+    assert split_data_url(join_data_url("image/webp", "UklG"), "x") == ("image/webp", "UklG")

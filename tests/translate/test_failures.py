@@ -1,0 +1,50 @@
+"""Failures: what a status means, and our own errors in the neutral shape."""
+
+import pytest
+
+from broker.model.errors import BrokerError, ErrorCode
+from broker.translate.failures import broken_answer, failure_of, kind_of
+from broker.translate.ir import Failed, Failure, FailureKind
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, FailureKind.BAD_REQUEST),
+        (401, FailureKind.AUTHENTICATION),
+        (403, FailureKind.PERMISSION),
+        (404, FailureKind.NOT_FOUND),
+        (408, FailureKind.TIMEOUT),
+        (413, FailureKind.TOO_LARGE),
+        (422, FailureKind.BAD_REQUEST),
+        (429, FailureKind.RATE_LIMITED),
+        (500, FailureKind.SERVER),
+        (503, FailureKind.OVERLOADED),
+        (504, FailureKind.TIMEOUT),
+        (529, FailureKind.OVERLOADED),
+        (599, FailureKind.SERVER),
+    ],
+)
+def test_what_a_status_means(status, kind):
+    assert kind_of(status) is kind
+
+
+def test_a_bad_field_becomes_the_param():
+    failure = failure_of(BrokerError(ErrorCode.BAD_REQUEST, "messages[0].role: unknown role"))
+    assert failure == Failure(
+        400, FailureKind.BAD_REQUEST, "messages[0].role: unknown role", code="bad_request", param="messages[0].role"
+    )
+
+
+def test_other_errors_carry_their_advice_and_delay():
+    failure = failure_of(BrokerError(ErrorCode.RATE_LIMITED, "All accounts cool down.", hint="Wait.", retry_after=3))
+    assert failure == Failure(
+        429, FailureKind.RATE_LIMITED, "All accounts cool down. Wait.", code="rate_limited", retry_after=3
+    )
+    assert failure_of(BrokerError(ErrorCode.INTERNAL, "Oops.", hint="")).message == "Oops."
+
+
+def test_a_broken_answer_is_the_upstreams_fault():
+    event = broken_answer("cut")
+    assert isinstance(event, Failed)
+    assert (event.failure.status, event.failure.kind, event.failure.message) == (502, FailureKind.SERVER, "cut")

@@ -1,0 +1,68 @@
+"""A fault in a body is told by the path of its field, and never quotes a value."""
+
+import msgspec
+import pytest
+
+from broker.model.errors import BrokerError, ErrorCode
+from broker.translate.fields import bad_field, field_of, join, read
+
+
+class Inner(msgspec.Struct):
+    b: int
+
+
+class Outer(msgspec.Struct):
+    a: list[Inner]
+
+
+DECODER = msgspec.json.Decoder(Outer)
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "detail"),
+    [
+        (b'{"a":[{"b":"hidden"}]}', "", "a[0].b: expected int, got str"),
+        (b'{"a":[{"b":"hidden"}]}', "x", "x.a[0].b: expected int, got str"),
+        (b'{"a":[{}]}', "", "a[0].b: is required"),
+        (b"{}", "", "a: is required"),
+        (b"{}", "x[1]", "x[1].a: is required"),
+        (b"[]", "", "body: expected object, got array"),
+        (b"[]", "x", "x: expected object, got array"),
+        (b"{", "", "body: not valid JSON: Input data was truncated"),
+        (b"", "x", "x: not valid JSON: Input data was truncated"),
+    ],
+)
+def test_the_detail_names_the_field(body, path, detail):
+    with pytest.raises(BrokerError) as caught:
+        read(DECODER, body, path)
+    assert (caught.value.code, caught.value.detail) == (ErrorCode.BAD_REQUEST, detail)
+
+
+def test_invalid_utf8_is_no_json():
+    with pytest.raises(BrokerError, match=r"^body: not valid JSON"):
+        read(msgspec.json.Decoder(), b'"\xff\xfe"')
+
+
+@pytest.mark.parametrize(("path", "named"), [("", "body"), ("x", "x")])
+def test_nesting_beyond_the_stack_is_refused(path, named):
+    with pytest.raises(BrokerError, match=rf"^{named}: nested too deeply"):
+        read(msgspec.json.Decoder(), b"[" * 100_000 + b"]" * 100_000, path)
+
+
+def test_reading_what_is_right():
+    assert read(DECODER, b'{"a":[{"b":1}]}') == Outer([Inner(1)])
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "whole"), [("", "a", "a"), ("a", "", "a"), ("a", "[0].b", "a[0].b"), ("a", "b", "a.b")]
+)
+def test_joining_paths(outer, inner, whole):
+    assert join(outer, inner) == whole
+
+
+def test_the_named_field_is_found_again():
+    with pytest.raises(BrokerError) as caught:
+        bad_field("messages[2].content[0].image_url.url", "is required")
+    assert field_of(caught.value.detail) == "messages[2].content[0].image_url.url"
+    assert field_of("body: not valid JSON") is None
+    assert field_of("the disk is full: no space") is None

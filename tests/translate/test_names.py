@@ -1,0 +1,55 @@
+"""Function names are mended, told apart and restored."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.translate.names import MAX_LENGTH, ToolNames
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("plain_name", "plain_name"),
+        ("a.b:c-d", "a.b:c-d"),
+        ("mcp/server tool", "mcp_server_tool"),
+        ("1st", "_1st"),
+        (".dot", "_.dot"),
+        ("", "_"),
+        ("é", "_"),
+        ("x" * 70, "x" * 64),
+    ],
+)
+def test_mending(name, sent):
+    names = ToolNames([name])
+    assert names.outward(name) == sent
+    assert names.inward(sent) == name
+
+
+def test_a_good_name_is_never_renamed_by_a_mended_one():
+    names = ToolNames(["f g", "f_g"])
+    assert (names.outward("f g"), names.outward("f_g")) == ("f_g_2", "f_g")
+
+
+def test_names_that_look_alike_after_cutting_stay_apart():
+    first, second, third = "y" * 80, "y" * 81, "y" * 82
+    names = ToolNames([first, second, third])
+    sent = [names.outward(n) for n in (first, second, third)]
+    assert sent == ["y" * 64, "y" * 62 + "_2", "y" * 62 + "_3"]
+
+
+def test_a_name_never_sent_comes_back_as_it_is():
+    assert ToolNames(["f"]).inward("other") == "other"
+
+
+@given(st.lists(st.text(max_size=90), max_size=12))
+def test_every_set_of_names_survives_the_way_out_and_back(given_names):
+    names = ToolNames(given_names)
+    sent = {name: names.outward(name) for name in given_names}
+    assert len(set(sent.values())) == len(sent)
+    for name, out in sent.items():
+        assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.:-]*", out)
+        assert len(out) <= MAX_LENGTH
+        assert names.inward(out) == name
