@@ -1,0 +1,97 @@
+"""The import graph of broker/, read from the source: also imports inside functions, and under TYPE_CHECKING."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "broker"
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of broker/ by its dotted name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(modules()[module].read_text(encoding="utf-8"))
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """The dotted names a module imports, of broker modules as precisely as they are named."""
+    named: set[str] = set()
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            named.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(module, node)
+            named.update(
+                f"{base}.{alias.name}" if f"{base}.{alias.name}" in modules() else base for alias in node.names
+            )
+    return frozenset(named)
+
+
+def _absolute(module: str, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    is_package = modules()[module].name == "__init__.py"
+    parts = module.split(".")
+    kept = parts[: len(parts) - node.level + (1 if is_package else 0)]
+    return ".".join([*kept, *([node.module] if node.module else [])])
+
+
+def room(module: str) -> str:
+    """`broker.store.files` is in room `store`; `broker.config` is its own room."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def is_pure(module: str) -> bool:
+    return any(module == pure or module.startswith(pure + ".") for pure in PURE)
+
+
+def reach(start: str) -> dict[str, list[str]]:
+    """Every broker module `start` reaches, with the chain that leads there."""
+    chains = {start: [start]}
+    left = [start]
+    while left:
+        here = left.pop()
+        for name in imports(here):
+            if name in modules() and name not in chains:
+                chains[name] = [*chains[here], name]
+                left.append(name)
+    return chains
+
+
+# Rooms that are pure as a whole, and pure modules in other rooms.
+PURE = (
+    "broker.model",
+    "broker.oauth",
+    "broker.providers",
+    "broker.translate",
+    "broker.ipc.schema",
+    "broker.ipc.operations",
+    "broker.ipc.openapi",
+    "broker.store.codec",
+    "broker.store.seal",
+    "broker.refresh.backoff",
+    "broker.refresh.life",
+    "broker.refresh.outcome",
+    "broker.refresh.plan",
+    "broker.proxy.attempts",
+    "broker.proxy.choose",
+    "broker.proxy.headers",
+    "broker.proxy.models",
+    "broker.proxy.routes",
+    "broker.sandbox.grants",
+    "broker.service.units",
+    "broker.service.systemd",
+    "broker.service.launchd",
+)

@@ -1,0 +1,94 @@
+"""A secret becomes text in a short list of places, and no type of the domain shows one."""
+
+import ast
+import copy
+import dataclasses
+import importlib
+import json
+import pickle
+
+import msgspec
+import pytest
+
+from broker.model.secret import Secret
+from tests.architecture.imports import modules, tree
+
+# Who may call Secret.reveal(), and where the text goes.
+REVEALERS = {
+    "broker.oauth.messages": "into the body of a request to the provider",
+    "broker.ipc.schema": "into a lease on the socket",
+}
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_only_these_modules_reveal_secrets(module: str) -> None:
+    calls = [
+        node.lineno
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Attribute) and node.attr in {"reveal", "_value"} and module != "broker.model.secret"
+    ]
+    if module in REVEALERS:
+        assert calls, f"{module} reveals nothing any more: take it off the list"
+    else:
+        assert not calls, f"{module} reveals a secret at lines {calls}"
+
+
+SECRET_WORDS = ("token", "secret", "password", "verifier", "api_key", "authorization")
+# Fields whose name has such a word and whose value is not a secret.
+HARMLESS = {"token_type", "token_url", "client_secret_file", "client_secret_env", "needs_secret", "secret_sources"}
+
+
+@pytest.mark.parametrize(
+    "module", [name for name in sorted(modules()) if name.startswith(("broker.model.", "broker.providers.base"))]
+)
+def test_no_field_with_a_secrets_name_is_plain_text(module: str) -> None:
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            name, kind = node.target.id, ast.unparse(node.annotation)
+            if any(word in name for word in SECRET_WORDS) and name not in HARMLESS:
+                assert "str" not in kind.replace("StrEnum", ""), f"{module}.{name}: {kind} must be a Secret"
+
+
+CANARY = "canary-2f8a1c"
+
+
+def test_a_secret_hides_itself() -> None:
+    secret = Secret(CANARY)
+    shown_forms = (repr(secret), str(secret), f"{secret}", f"{secret:>40}", repr([secret]), repr({"a": secret}))
+    for shown in shown_forms:
+        assert CANARY not in shown
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)
+    with pytest.raises(TypeError):
+        copy.deepcopy(secret)
+    with pytest.raises(TypeError):
+        json.dumps(secret)
+    with pytest.raises(TypeError):
+        msgspec.json.encode(secret)
+
+
+def _dataclasses() -> list[type]:
+    found = []
+    for name in modules():
+        if name.startswith(
+            ("broker.model.", "broker.oauth.", "broker.providers.base", "broker.store.base", "broker.refresh.")
+        ):
+            module = importlib.import_module(name)
+            found += [
+                thing
+                for thing in vars(module).values()
+                if isinstance(thing, type) and dataclasses.is_dataclass(thing) and thing.__module__ == name
+            ]
+    return found
+
+
+@pytest.mark.parametrize("kind", _dataclasses(), ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_no_value_shows_the_secret_in_it(kind: type) -> None:
+    made = object.__new__(kind)
+    for field in dataclasses.fields(kind):
+        value: object = Secret(CANARY) if "Secret" in str(field.type) else None
+        if field.name == "body":
+            value = CANARY.encode()
+        object.__setattr__(made, field.name, value)
+    assert CANARY not in repr(made)
+    assert CANARY not in str(made)
