@@ -5,6 +5,7 @@ throughput and breaks nothing, so a test asserts it. It decides nothing about re
 """
 
 import asyncio
+import os
 import ssl
 from typing import Final
 from urllib.parse import urlsplit
@@ -85,7 +86,10 @@ class Pool:
             text = f"no secure connection to {origin.host}: {error.reason or 'TLS failed'}"
             raise UpstreamError(FailureKind.TLS, text) from error
         except OSError as error:
-            text = f"cannot connect to {origin.host}:{origin.port}: {error.strerror or 'the connection failed'}"
+            # asyncio's text for a refusal is "Connect call failed" and the address; the system's own word is plainer.
+            refused = isinstance(error, ConnectionError) and error.errno is not None
+            reason = os.strerror(error.errno or 0) if refused else error.strerror or "the connection failed"
+            text = f"cannot connect to {origin.host}:{origin.port}: {reason}"
             raise UpstreamError(FailureKind.CONNECT, text) from error
         return connection
 

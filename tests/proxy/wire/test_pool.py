@@ -51,7 +51,7 @@ async def test_connecting_has_a_deadline() -> None:
             filler.connect_ex(full.getsockname())
             fillers.append(filler)
         pool = Pool(Ticker(), 0.1)
-        with pytest.raises(UpstreamError, match="within 0.1 s") as caught:
+        with pytest.raises(UpstreamError, match=r"within 0\.1 s") as caught:
             await pool.connect(origin)
         assert caught.value.kind is FailureKind.CONNECT_TIMEOUT
         for filler in fillers:

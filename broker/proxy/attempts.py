@@ -1,0 +1,271 @@
+"""What to do after each answer of an upstream: the state machine of one request's attempts.
+
+Owns: which answers move on to another account, which are the client's to see, what is reported, and when it is over. Pure: `begin` and `step` take an
+event and return the next state and what to do.
+
+The rules, in the order they are looked at:
+- nothing is retried once a byte of an answer went out;
+- 401: report the token; once per account, replay with the lease the report answers; then the next account;
+- 429: cool the account down for this model, next account;
+- 402, 403: the account's fault: set it aside for a while if there is another, next account;
+- 404: another account may have the model: next account;
+- 408, 5xx and a broken connection: next account; when all were tried, those that failed so are tried once more after a pause;
+- anything else is the request's own fault: straight back, no cool-down.
+"""
+
+from typing import Final, assert_never
+
+import msgspec
+
+from broker.ipc.schema import Lease
+from broker.proxy.choose import Candidate
+from broker.translate.ir import Failure
+
+MAX_SENDS: Final = 8
+"""Requests sent upstream for one of a client's, replays included: a bound on the cost of one bad minute."""
+
+SECOND_ROUND_SECONDS: Final = 0.5
+MAX_COOLDOWN_SECONDS: Final = 3600.0
+"""Providers were seen to hint 18 days; what they mean is a daily quota, and an hour later one may look again."""
+
+FORBIDDEN_COOLDOWN_SECONDS: Final = 300.0
+_BACKOFF_SECONDS: Final = 1.0
+_MAX_BACKOFF_SECONDS: Final = 1800.0
+
+
+# --- events ---
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """An upstream answered. `failure` is None for 2xx; for the rest it is the error, read to its end."""
+
+    status: int
+    failure: Failure | None = None
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """An upstream could not be reached, did not answer in time, or stopped in the middle."""
+
+    failure: Failure
+
+
+class Leased(msgspec.Struct, frozen=True):
+    """What the report of a rejected token, or the request for one, gave: the lease to use, or why there is none.
+
+    `login` says that a person must log in.
+    """
+
+    lease: Lease | None
+    text: str = ""
+    login: bool = False
+
+
+class ClientGone(msgspec.Struct, frozen=True):
+    """The client left."""
+
+
+Event = Answered | Broken | Leased | ClientGone
+
+
+# --- actions ---
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Send the request with this lease, after `delay` seconds."""
+
+    account: str
+    lease: Lease
+    delay: float = 0.0
+
+
+class Borrow(msgspec.Struct, frozen=True):
+    """Ask for a token of this account; `Leased` follows. `delay` as for Send."""
+
+    account: str
+    delay: float = 0.0
+
+
+class Reject(msgspec.Struct, frozen=True):
+    """Report the token as rejected; `Leased` follows."""
+
+    account: str
+    generation: int
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """Report the account as limited for this model. `seconds` None: no hint, see `backoff`."""
+
+    account: str
+    generation: int
+    seconds: float | None
+    reason: str
+
+
+class Relay(msgspec.Struct, frozen=True):
+    """Give the answer to the client as it comes."""
+
+
+class PassBack(msgspec.Struct, frozen=True):
+    """Give this error of the upstream to the client."""
+
+    failure: Failure
+
+
+class GiveUp(msgspec.Struct, frozen=True):
+    """No account is left; `tried` says what became of each."""
+
+    tried: tuple["Tried", ...]
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """Tell the client in its stream that the answer has no end, or cut the connection."""
+
+    failure: Failure
+
+
+class Close(msgspec.Struct, frozen=True):
+    """Close the upstream, report nothing."""
+
+
+Action = Send | Borrow | Reject | Limit | Relay | PassBack | GiveUp | Cut | Close
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """How an account failed this request. `failure` None: it had no token to give, `text` says why, `login` as in `Leased`."""
+
+    account: str
+    text: str
+    failure: Failure | None = None
+    login: bool = False
+
+
+class State(msgspec.Struct, frozen=True):
+    """Where a request's attempts stand. `lease` is the one in use; `again` are the candidates worth a second round."""
+
+    candidates: tuple[Candidate, ...]
+    at: int = 0
+    lease: Lease | None = None
+    sends: int = 0
+    replayed: bool = False
+    second_round: bool = False
+    again: tuple[Candidate, ...] = ()
+    tried: tuple[Tried, ...] = ()
+    relaying: bool = False
+    over: bool = False
+
+
+Step = tuple[State, tuple[Action, ...]]
+
+
+def begin(candidates: tuple[Candidate, ...]) -> Step:
+    """Start with the accounts to try, in order."""
+    return _go(State(candidates), 0)
+
+
+def step(state: State, event: Event) -> Step:
+    """Return what follows from an event."""
+    if state.over:
+        return state, ()
+    match event:
+        case ClientGone():
+            return _replace(state, over=True), (Close(),)
+        case Leased():
+            return _leased(state, event)
+        case Broken():
+            if state.relaying:
+                return _replace(state, over=True), (Cut(event.failure),)
+            return _transient(state, event.failure)
+        case Answered():
+            return _answered(state, event)
+        case _:
+            assert_never(event)
+
+
+def cooldown_seconds(hint: float | None, strikes: int) -> float:
+    """Return how long to leave a limited account alone: the provider's hint, capped, else doubling from a second with each strike in a row."""
+    if hint is not None:
+        return min(max(hint, 1.0), MAX_COOLDOWN_SECONDS)
+    return min(_BACKOFF_SECONDS * 2.0 ** min(strikes, 16), _MAX_BACKOFF_SECONDS)
+
+
+def _answered(state: State, event: Answered) -> Step:
+    failure = event.failure
+    if failure is None:
+        return _replace(state, relaying=True), (Relay(),)
+    if event.status == 401 and not state.replayed:
+        return _replace(state, replayed=True), (Reject(_account(state), _generation(state)),)
+    if event.status in (401, 404):
+        return _next(_failed(state, failure))
+    if event.status in (402, 403, 429):
+        return _next(_failed(state, failure), *_limits(state, event.status, failure))
+    if event.status == 408 or event.status >= 500:
+        return _transient(state, failure)
+    return _replace(state, over=True), (PassBack(failure),)
+
+
+def _limits(state: State, status: int, failure: Failure) -> tuple[Limit, ...]:
+    reason = failure.reason or failure.message[:200]
+    if status == 429:
+        return (Limit(_account(state), _generation(state), failure.retry_after, reason),)
+    # Where it is the only account, a cool-down would hide the provider's reason from the next request.
+    if state.at + 1 >= len(state.candidates):
+        return ()
+    return (Limit(_account(state), _generation(state), FORBIDDEN_COOLDOWN_SECONDS, reason),)
+
+
+def _leased(state: State, event: Leased) -> Step:
+    lease = event.lease
+    if lease is None or (state.lease is not None and lease.generation == state.lease.generation):
+        return _next(_failed(state, None, event.text or "the provider rejects its token", login=event.login))
+    return _send(state, lease, 0.0)
+
+
+def _transient(state: State, failure: Failure) -> Step:
+    worth = () if state.second_round else (_candidate(state),)
+    return _next(_replace(_failed(state, failure), again=(*state.again, *worth)))
+
+
+def _failed(state: State, failure: Failure | None, text: str = "", *, login: bool = False) -> State:
+    told = Tried(_account(state), text or (failure.message if failure else ""), failure, login)
+    kept = tuple(tried for tried in state.tried if tried.account != told.account)
+    return _replace(state, tried=(*kept, told))
+
+
+def _next(state: State, *actions: Action) -> Step:
+    state, more = _go(state, state.at + 1)
+    return state, (*actions, *more)
+
+
+def _go(state: State, at: int) -> Step:
+    delay = 0.0
+    if at >= len(state.candidates) and state.again:
+        state = _replace(state, candidates=state.again, again=(), second_round=True)
+        at, delay = 0, SECOND_ROUND_SECONDS
+    if at >= len(state.candidates) or state.sends >= MAX_SENDS:
+        return _replace(state, over=True), (GiveUp(state.tried),)
+    state = _replace(state, at=at, lease=None, replayed=False)
+    lease = state.candidates[at].lease
+    if lease is None:
+        return state, (Borrow(_account(state), delay),)
+    return _send(state, lease, delay)
+
+
+def _send(state: State, lease: Lease, delay: float) -> Step:
+    return _replace(state, lease=lease, sends=state.sends + 1), (Send(_account(state), lease, delay),)
+
+
+def _candidate(state: State) -> Candidate:
+    candidate = state.candidates[state.at]
+    return msgspec.structs.replace(candidate, lease=state.lease or candidate.lease)
+
+
+def _account(state: State) -> str:
+    return state.candidates[state.at].account
+
+
+def _generation(state: State) -> int:
+    return state.lease.generation if state.lease is not None else 0
+
+
+def _replace(state: State, **changes: object) -> State:
+    return msgspec.structs.replace(state, **changes)

@@ -1,0 +1,79 @@
+"""The proxy's own errors, in no dialect, and how each client is told.
+
+Owns: the wording of every refusal that is not an upstream's, and the table of error codecs. Pure; it must never decide that something failed.
+"""
+
+import math
+from typing import Final, assert_never
+
+import msgspec
+
+from broker.proxy.headers import Headers
+from broker.proxy.routes import Voice
+from broker.translate.codecs import ERRORS, Dialect
+from broker.translate.failures import kind_of
+from broker.translate.ir import Failure, FailureKind
+from broker.translate.sse import encode_event
+
+
+def failure(
+    status: int, message: str, *, reason: str | None = None, param: str | None = None, retry_after: float | None = None
+) -> Failure:
+    """Make a failure of ours. `reason` is a word for programs, `param` the request's field at fault, `retry_after` seconds."""
+    return Failure(status, kind_of(status), message, reason=reason, param=param, retry_after=retry_after)
+
+
+def refusal(told: Failure, voice: Voice, request_id: str) -> tuple[Headers, bytes]:
+    """Return headers and body of an error answer; its status is the failure's."""
+    headers = [(b"content-type", b"application/json"), (b"x-request-id", request_id.encode())]
+    if told.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % math.ceil(told.retry_after)))
+    return headers, error_body(told, voice, request_id)
+
+
+def error_body(told: Failure, voice: Voice, request_id: str) -> bytes:
+    """Word a failure for a client."""
+    match voice:
+        case Voice.OPENAI:
+            return ERRORS[Dialect.OPENAI_CHAT].encode_error(told)
+        case Voice.GEMINI:
+            return ERRORS[Dialect.GEMINI].encode_error(told)
+        case Voice.ANTHROPIC:
+            return _anthropic_error(told, request_id)
+        case _:
+            assert_never(voice)
+
+
+def error_event(told: Failure, voice: Voice, request_id: str) -> bytes:
+    """Word a failure as the last event of a stream that has begun."""
+    return encode_event(error_body(told, voice, request_id), "error" if voice is Voice.ANTHROPIC else "")
+
+
+class _AnthropicError(msgspec.Struct, frozen=True):
+    type: str
+    message: str
+
+
+class _AnthropicBody(msgspec.Struct, frozen=True):
+    error: _AnthropicError
+    request_id: str
+    type: str = "error"
+
+
+_ANTHROPIC: Final = {
+    FailureKind.AUTHENTICATION: "authentication_error",
+    FailureKind.PERMISSION: "permission_error",
+    FailureKind.NOT_FOUND: "not_found_error",
+    FailureKind.TOO_LARGE: "request_too_large",
+    FailureKind.RATE_LIMITED: "rate_limit_error",
+    FailureKind.QUOTA_EXHAUSTED: "rate_limit_error",
+    FailureKind.OVERLOADED: "overloaded_error",
+    FailureKind.SERVER: "api_error",
+    FailureKind.TIMEOUT: "timeout_error",
+}
+
+
+def _anthropic_error(told: Failure, request_id: str) -> bytes:
+    """Word a failure as Anthropic's API does (its documentation, "Errors")."""
+    kind = _ANTHROPIC.get(told.kind, "invalid_request_error")
+    return msgspec.json.encode(_AnthropicBody(_AnthropicError(kind, told.message), request_id))

@@ -1,0 +1,83 @@
+"""Which headers go through, and which are ours to write.
+
+Owns: hop-by-hop stripping (RFC 9110 section 7.6.1), what of a client's credentials must not travel on, what of an upstream's answer a client
+is not shown, and the one place where a lease's token becomes text. Pure.
+"""
+
+from typing import Final
+
+from broker.ipc.schema import Lease
+from broker.model.errors import BrokerError, ErrorCode
+
+Headers = list[tuple[bytes, bytes]]
+
+_HOP: Final = frozenset({
+    b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer",
+    b"transfer-encoding", b"upgrade", b"content-length", b"http2-settings",
+})  # fmt: skip
+
+# What a client says to us and not to the upstream: its credentials, where it believes to be, what a browser adds. Accept-Encoding is dropped so
+# that error bodies can be read and comments put between events; the client is on this machine anyway.
+_OURS: Final = _HOP | {
+    b"host", b"authorization", b"x-api-key", b"x-goog-api-key", b"cookie", b"origin", b"referer", b"expect", b"accept-encoding", b"forwarded",
+    b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"x-request-id", b"sec-fetch-mode", b"sec-fetch-site",
+    b"sec-fetch-dest", b"accept-language", b"x-gemini-api-privileged-user-id",
+}  # fmt: skip
+
+# What an upstream says to the hop before us: cookies and rules for browsers, its front end's own words.
+_THEIRS: Final = _HOP | {
+    b"set-cookie", b"alt-svc", b"via", b"server", b"strict-transport-security", b"report-to", b"nel", b"x-frame-options", b"x-xss-protection",
+    b"x-content-type-options", b"content-security-policy", b"cross-origin-opener-policy", b"cross-origin-resource-policy", b"vary", b"date",
+    b"access-control-allow-origin", b"access-control-allow-credentials", b"access-control-expose-headers", b"server-timing", b"cf-ray",
+    b"cf-cache-status", b"x-request-id", b"accept-ranges",
+}  # fmt: skip
+
+
+def to_upstream(headers: Headers) -> Headers:
+    """Return what of a client's headers travels on."""
+    named = _named_by_connection(headers)
+    return [header for header in headers if header[0] not in _OURS and header[0] not in named]
+
+
+def to_client(headers: Headers, request_id: bytes) -> Headers:
+    """Return what of an upstream's headers the client is shown, and the id our log knows the request by."""
+    named = _named_by_connection(headers)
+    kept = [header for header in headers if header[0] not in _THEIRS and header[0] not in named]
+    kept.append((b"x-request-id", request_id))
+    return kept
+
+
+def bearer(lease: Lease) -> tuple[bytes, bytes]:
+    """Return the Authorization header (RFC 6750) of a lease; raises as `api_key` does."""
+    return b"authorization", b"Bearer " + _token(lease)
+
+
+def api_key(lease: Lease, name: bytes) -> tuple[bytes, bytes]:
+    """Return the header of that name that holds a lease's token.
+
+    Raises:
+        BrokerError: `misconfigured` where the token could not stand in a header.
+    """
+    return name, _token(lease)
+
+
+def _token(lease: Lease) -> bytes:
+    text = lease.access_token.reveal()
+    if not text.isascii() or not text.isprintable() or " " in text or not text:
+        raise BrokerError(
+            ErrorCode.MISCONFIGURED, "its token holds characters no header may hold", account=lease.account
+        )
+    return text.encode("ascii")
+
+
+def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+    for name, value in headers:
+        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
+            break
+    else:
+        return _NONE
+    values = b",".join(value for name, value in headers if name == b"connection")
+    return frozenset(token.strip().lower() for token in values.split(b","))
+
+
+_NONE: Final[frozenset[bytes]] = frozenset()

@@ -1,0 +1,167 @@
+"""The models served, which providers serve them, and the list as each client expects it.
+
+Owns: the table, the reading of a model name, and the shapes of `GET /v1/models`. Pure. A name that is not in the table is sent on where its family
+tells who would serve it: providers add models faster than tables.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Final, assert_never
+
+import msgspec
+
+from broker.model.errors import BrokerError, ErrorCode
+from broker.proxy.routes import Voice
+from broker.proxy.upstreams.base import Kind
+
+
+class Model(msgspec.Struct, frozen=True):
+    """One model: what it is called, and the kinds of upstream that serve it, the preferred one first."""
+
+    id: str
+    title: str
+    kinds: tuple[Kind, ...] = (Kind.CODE_ASSIST, Kind.GEMINI)
+    input_tokens: int = 1_048_576
+    output_tokens: int = 65_536
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a model name means: the upstream's name of the model, and the providers to look for accounts of, in order."""
+
+    model: str
+    providers: tuple[str, ...]
+
+
+TABLE: Final = (
+    Model("gemini-2.5-flash", "Gemini 2.5 Flash"),
+    Model("gemini-2.5-flash-image", "Gemini 2.5 Flash Image", input_tokens=32_768, output_tokens=32_768),
+    Model("gemini-2.5-flash-lite", "Gemini 2.5 Flash-Lite"),
+    Model("gemini-2.5-pro", "Gemini 2.5 Pro"),
+    Model("gemini-3-flash-preview", "Gemini 3 Flash (preview)"),
+    Model("gemini-3-pro-image-preview", "Gemini 3 Pro Image (preview)", input_tokens=65_536, output_tokens=32_768),
+    Model("gemini-3-pro-preview", "Gemini 3 Pro (preview)"),
+    Model("gemma-3-27b-it", "Gemma 3 27B", (Kind.GEMINI,), 131_072, 8_192),
+)
+
+_BY_ID: Final = {model.id: model for model in TABLE}
+_FAMILIES: Final[tuple[tuple[str, tuple[Kind, ...]], ...]] = (
+    ("gemini-", (Kind.CODE_ASSIST, Kind.GEMINI)),
+    ("gemma-", (Kind.GEMINI,)),
+)
+
+
+def resolve(name: str, providers: dict[str, Kind]) -> Wanted:
+    """Read a model name: `model`, `models/model` or `provider/model`. `providers` are all that can be served, with their kind.
+
+    Raises:
+        BrokerError: `bad_request` (status 404's reason is in the text) where nothing serves it; the detail lists what would.
+    """
+    plain = name.removeprefix("models/")
+    prefix, slash, rest = plain.partition("/")
+    if slash:
+        if prefix in providers and rest:
+            return Wanted(rest, (prefix,))
+        known = ", ".join(sorted(providers))
+        raise BrokerError(ErrorCode.NOT_FOUND, f"model: no provider {prefix[:60]!r} is served here; there are: {known}")
+    kinds = _kinds(plain)
+    wanted = tuple(
+        sorted((each for each in providers if providers[each] in kinds), key=lambda each: kinds.index(providers[each]))
+    )
+    if not wanted:
+        raise BrokerError(
+            ErrorCode.NOT_FOUND, f"model: nothing here serves {name[:100]!r}; GET /v1/models lists what is served"
+        )
+    return Wanted(plain, wanted)
+
+
+def served(kinds: Collection[Kind]) -> tuple[Model, ...]:
+    """Return the models that upstreams of these kinds serve."""
+    return tuple(model for model in TABLE if any(kind in kinds for kind in model.kinds))
+
+
+def find(name: str, models: Sequence[Model]) -> Model | None:
+    """Return a model by its name, with or without `models/` before it."""
+    plain = name.removeprefix("models/")
+    return next((model for model in models if model.id == plain), None)
+
+
+def listed(models: Sequence[Model], voice: Voice) -> bytes:
+    """Write the list as that client expects it."""
+    each = [_shape(model, voice) for model in models]
+    match voice:
+        case Voice.OPENAI:
+            return msgspec.json.encode(_OpenAIList(each))
+        case Voice.GEMINI:
+            return msgspec.json.encode(_GeminiList(each))
+        case Voice.ANTHROPIC:
+            first, last = (models[0].id, models[-1].id) if models else (None, None)
+            return msgspec.json.encode(_AnthropicList(each, first, last))
+        case _:
+            assert_never(voice)
+
+
+def described(model: Model, voice: Voice) -> bytes:
+    """Write one model as that client expects it."""
+    return msgspec.json.encode(_shape(model, voice))
+
+
+class _OpenAIModel(msgspec.Struct, frozen=True):
+    id: str
+    object: str = "model"
+    created: int = 0
+    owned_by: str = "google"
+
+
+class _GeminiModel(msgspec.Struct, frozen=True, rename="camel"):
+    name: str
+    base_model_id: str
+    display_name: str
+    input_token_limit: int
+    output_token_limit: int
+    version: str = "001"
+    supported_generation_methods: tuple[str, ...] = ("generateContent", "countTokens")
+
+
+class _AnthropicModel(msgspec.Struct, frozen=True):
+    id: str
+    display_name: str
+    type: str = "model"
+    created_at: str = "1970-01-01T00:00:00Z"
+
+
+_Shape = _OpenAIModel | _GeminiModel | _AnthropicModel
+
+
+class _OpenAIList(msgspec.Struct, frozen=True):
+    data: Sequence[_Shape]
+    object: str = "list"
+
+
+class _GeminiList(msgspec.Struct, frozen=True):
+    models: Sequence[_Shape]
+
+
+class _AnthropicList(msgspec.Struct, frozen=True):
+    data: Sequence[_Shape]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool = False
+
+
+def _shape(model: Model, voice: Voice) -> _Shape:
+    match voice:
+        case Voice.OPENAI:
+            return _OpenAIModel(model.id)
+        case Voice.GEMINI:
+            name = f"models/{model.id}"
+            return _GeminiModel(name, model.id, model.title, model.input_tokens, model.output_tokens)
+        case Voice.ANTHROPIC:
+            return _AnthropicModel(model.id, model.title)
+        case _:
+            assert_never(voice)
+
+
+def _kinds(model: str) -> tuple[Kind, ...]:
+    known = _BY_ID.get(model)
+    if known is not None:
+        return known.kinds
+    return next((kinds for prefix, kinds in _FAMILIES if model.startswith(prefix)), ())

@@ -1,0 +1,150 @@
+"""What a request asks for, from its method, path, query and a few headers.
+
+Owns: the paths the proxy serves and which dialect a client speaks, also where the path is unknown: its error must be in its own shape.
+Pure; it must never look at a body.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final, assert_never
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+
+class Voice(StrEnum):
+    """Whose shape an answer of ours takes."""
+
+    OPENAI = "openai"
+    GEMINI = "gemini"
+    ANTHROPIC = "anthropic"
+
+
+class ChatCompletions(msgspec.Struct, frozen=True):
+    """POST /v1/chat/completions."""
+
+
+class Generate(msgspec.Struct, frozen=True):
+    """POST /{version}/models/{model}:generateContent or :streamGenerateContent. `sse` is `alt=sse`."""
+
+    model: str
+    stream: bool
+    version: str
+    sse: bool = False
+
+
+class CountTokens(msgspec.Struct, frozen=True):
+    """POST /{version}/models/{model}:countTokens."""
+
+    model: str
+    version: str
+
+
+class Models(msgspec.Struct, frozen=True):
+    """GET /v1/models, /v1beta/models, or one of them by name."""
+
+    name: str | None = None
+
+
+class Health(msgspec.Struct, frozen=True):
+    """GET /health."""
+
+
+class Docs(msgspec.Struct, frozen=True):
+    """GET /docs."""
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    """GET /metrics."""
+
+
+class Root(msgspec.Struct, frozen=True):
+    """GET or HEAD /: Claude Code asks before its first request."""
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """No such path, or a method it has not (`allowed` then says which it has)."""
+
+    text: str
+    allowed: str | None = None
+
+
+Target = ChatCompletions | Generate | CountTokens | Models | Health | Docs | Metrics | Root | Unknown
+
+
+class Route(msgspec.Struct, frozen=True):
+    """What is asked for, and in which shape to answer."""
+
+    target: Target
+    voice: Voice
+
+    @property
+    def public(self) -> bool:
+        """Whether no key is needed."""
+        match self.target:
+            case Health() | Docs() | Root():
+                return True
+            case ChatCompletions() | Generate() | CountTokens() | Models() | Metrics() | Unknown():
+                return False
+            case _:
+                assert_never(self.target)
+
+
+Header = Callable[[bytes], bytes | None]
+"""Gives a header by its lower-case name."""
+
+_CHAT: Final = Route(ChatCompletions(), Voice.OPENAI)
+_FIXED: Final[dict[str, Target]] = {"/health": Health(), "/docs": Docs(), "/metrics": Metrics(), "/": Root()}
+_VERSIONS: Final = ("v1", "v1beta")
+
+
+def route(method: str, path: str, query: str, header: Header) -> Route:
+    """Find what is asked for. `path` and `query` are as sent."""
+    if path == "/v1/chat/completions":
+        return _CHAT if method == "POST" else _wrong_method("POST", path, Voice.OPENAI)
+    voice = _voice(path, query, header)
+    fixed = _FIXED.get(path)
+    if fixed is not None:
+        return Route(fixed, voice) if method in ("GET", "HEAD") else _wrong_method("GET", path, voice)
+    version, slash, rest = path[1:].partition("/")
+    if version in _VERSIONS and (rest == "models" or rest.startswith("models/")):
+        return _models(method, version, rest[len("models/") :], query, voice)
+    served = slash and version in _VERSIONS
+    where = "GET /docs lists what is served here" if served else "the API lies under /v1 and /v1beta; see GET /docs"
+    return Route(Unknown(f"no such path: {path[:200]}; {where}"), voice)
+
+
+def without_key(query: str) -> str:
+    """Return a query without its `key`, the rest as it was."""
+    if "key=" not in query:
+        return query
+    return "&".join(part for part in query.split("&") if not part.startswith("key="))
+
+
+def _models(method: str, version: str, rest: str, query: str, voice: Voice) -> Route:
+    name = unquote(rest)
+    model, colon, action = name.rpartition(":")
+    if not colon:
+        if method in ("GET", "HEAD"):
+            return Route(Models(name or None), voice)
+        return _wrong_method("GET", f"/{version}/models", voice)
+    if action not in ("generateContent", "streamGenerateContent", "countTokens") or not model:
+        return Route(Unknown(f"no such method of a model: {action[:100]}"), Voice.GEMINI)
+    if method != "POST":
+        return _wrong_method("POST", f"/{version}/models/{model[:100]}:{action}", Voice.GEMINI)
+    if action == "countTokens":
+        return Route(CountTokens(model, version), Voice.GEMINI)
+    sse = dict(parse_qsl(query)).get("alt") == "sse"
+    return Route(Generate(model, action == "streamGenerateContent", version, sse), Voice.GEMINI)
+
+
+def _voice(path: str, query: str, header: Header) -> Voice:
+    if header(b"anthropic-version") is not None or path.startswith("/v1/messages"):
+        return Voice.ANTHROPIC
+    if path.startswith("/v1beta/") or header(b"x-goog-api-key") is not None or "key" in dict(parse_qsl(query)):
+        return Voice.GEMINI
+    return Voice.OPENAI
+
+
+def _wrong_method(allowed: str, path: str, voice: Voice) -> Route:
+    return Route(Unknown(f"{path} is asked with {allowed}", allowed), voice)

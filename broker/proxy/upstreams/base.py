@@ -1,0 +1,64 @@
+"""What an upstream is to the rest of the proxy.
+
+Owns: the protocol and its values. Pure; it must never name a vendor's URL or header.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from broker.ipc.schema import Lease
+from broker.translate.codecs import Dialect
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Kind(StrEnum):
+    """The APIs that can be reached; the names of `[upstreams.NAME]` in the config."""
+
+    GEMINI = "gemini"
+    CODE_ASSIST = "codeassist"
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What is wanted of an upstream: an answer or a count of tokens, from which model, whole or as a stream.
+
+    `version` and `query` are what a Gemini client wrote in its URL, its key left out; None where the client speaks another dialect.
+    """
+
+    model: str
+    stream: bool = False
+    count: bool = False
+    version: str = "v1beta"
+    query: str | None = None
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A request as an upstream takes it: `target` is path and query; `headers` hold the credential and no framing."""
+
+    target: bytes
+    headers: Headers
+    body: bytes
+
+
+class Upstream(Protocol):
+    """One vendor API."""
+
+    kind: Kind
+    dialect: Dialect
+    default_url: str
+
+    def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:
+        """Write a POST. `body` is in this upstream's dialect, `headers` what of the client's travels on.
+
+        Raises:
+            BrokerError: `misconfigured` or `bad_request`, where the lease lacks a fact the API needs.
+        """
+        ...
+
+
+def base_url(upstream: Upstream, configured: Mapping[str, str], facts: Mapping[str, str]) -> str:
+    """Return where an account's API lies: the account's own `base_url`, else the configured, else the vendor's; no slash at its end."""
+    return (facts.get("base_url") or configured.get(upstream.kind) or upstream.default_url).rstrip("/")

@@ -1,0 +1,31 @@
+"""The Gemini API with an API key (ai.google.dev, "API reference").
+
+Owns: its URLs and headers. Pure; payloads are `translate`'s.
+"""
+
+from typing import Final
+from urllib.parse import quote
+
+from broker.ipc.schema import Lease
+from broker.proxy.headers import Headers, api_key
+from broker.proxy.upstreams.base import Ask, Kind, Sent
+from broker.translate.codecs import Dialect
+
+_JSON: Final = (b"content-type", b"application/json")
+
+
+class GeminiApi:
+    """`https://generativelanguage.googleapis.com`, or whatever speaks like it."""
+
+    kind = Kind.GEMINI
+    dialect = Dialect.GEMINI
+    default_url = "https://generativelanguage.googleapis.com"
+
+    def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:
+        """Write a request; a Gemini client's own version and query stay as they are."""
+        action = "countTokens" if ask.count else "streamGenerateContent" if ask.stream else "generateContent"
+        query = ("alt=sse" if ask.stream else "") if ask.query is None else ask.query
+        path = f"/{ask.version}/models/{quote(ask.model, safe='/')}:{action}"
+        target = f"{path}?{query}" if query else path
+        named = headers if any(name == b"content-type" for name, _ in headers) else [*headers, _JSON]
+        return Sent(target.encode("ascii"), [*named, api_key(lease, b"x-goog-api-key")], body)

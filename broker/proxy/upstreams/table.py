@@ -1,0 +1,15 @@
+"""Which upstream serves the accounts of which provider.
+
+Owns: the two tables. Pure. An account of a provider that is not named here can be leased by other programs, and serves nothing here.
+"""
+
+from typing import Final
+
+from broker.proxy.upstreams.base import Kind, Upstream
+from broker.proxy.upstreams.codeassist import CodeAssist
+from broker.proxy.upstreams.gemini import GeminiApi
+
+UPSTREAMS: Final[dict[Kind, Upstream]] = {Kind.CODE_ASSIST: CodeAssist(), Kind.GEMINI: GeminiApi()}
+
+PROVIDERS: Final[dict[str, Kind]] = {"gemini": Kind.CODE_ASSIST, "gemini-api": Kind.GEMINI}
+"""A provider's name to the kind of its API. `gemini` is the OAuth login of the Gemini CLI, `gemini-api` a key of AI Studio."""

@@ -1,0 +1,258 @@
+"""Transcripts: what comes in on the left, what is done on the right."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.ipc.schema import Lease
+from broker.model.secret import Secret
+from broker.proxy import attempts
+from broker.proxy.attempts import (
+    MAX_SENDS,
+    Action,
+    Answered,
+    Borrow,
+    Broken,
+    ClientGone,
+    Close,
+    Cut,
+    Event,
+    GiveUp,
+    Leased,
+    Limit,
+    PassBack,
+    Reject,
+    Relay,
+    Send,
+    State,
+    begin,
+    cooldown_seconds,
+    step,
+)
+from broker.proxy.choose import Candidate
+from broker.proxy.failures import failure
+
+LOST = failure(502, "the connection broke")
+
+
+def lease(account: str, generation: int = 1) -> Lease:
+    return Lease(account=account, provider="gemini", generation=generation, access_token=Secret("fake-access-1"))
+
+
+def held(*names: str) -> tuple[Candidate, ...]:
+    return tuple(Candidate(name, "gemini", lease(name)) for name in names)
+
+
+def answered(status: int, **fields: float | str) -> Answered:
+    return Answered(status, None if status < 300 else failure(status, f"says {status}", **fields))  # type: ignore[arg-type]
+
+
+def told(action: Action) -> str:
+    match action:
+        case Send(account, held_lease, delay):
+            return f"send {account}@{held_lease.generation}" + (f" after {delay}" if delay else "")
+        case Borrow(account, delay):
+            return f"borrow {account}" + (f" after {delay}" if delay else "")
+        case Reject(account, generation):
+            return f"reject {account}@{generation}"
+        case Limit(account, _, seconds, reason):
+            return f"limit {account} {seconds} {reason}"
+        case Relay():
+            return "relay"
+        case PassBack(passed):
+            return f"pass back {passed.status}"
+        case GiveUp(tried):
+            return "give up " + ", ".join(f"{each.account}: {each.text}" for each in tried)
+        case Cut(passed):
+            return f"cut {passed.status}"
+        case Close():
+            return "close"
+
+
+def play(candidates: tuple[Candidate, ...], *events: Event) -> list[str]:
+    state, actions = begin(candidates)
+    out = [told(action) for action in actions]
+    for event in events:
+        state, actions = step(state, event)
+        out += [told(action) for action in actions]
+    return out
+
+
+def test_a_good_answer_is_relayed() -> None:
+    assert play(held("a", "b"), answered(200)) == ["send a@1", "relay"]
+
+
+def test_nobody_to_ask() -> None:
+    assert play(()) == ["give up "]
+
+
+def test_401_is_reported_and_replayed_once_with_the_next_lease() -> None:
+    assert play(held("a", "b"), answered(401), Leased(lease("a", 2)), answered(200)) == [
+        "send a@1",
+        "reject a@1",
+        "send a@2",
+        "relay",
+    ]
+    assert play(
+        held("a", "b"),
+        answered(401),
+        Leased(lease("a", 2)),
+        answered(401),
+        answered(401),
+        Leased(None, "needs a login"),
+    ) == [
+        "send a@1",
+        "reject a@1",
+        "send a@2",
+        "send b@1",
+        "reject b@1",
+        "give up a: says 401, b: needs a login",
+    ]
+
+
+def test_a_lease_that_did_not_change_is_not_replayed() -> None:
+    assert play(held("a"), answered(401), Leased(lease("a", 1))) == [
+        "send a@1",
+        "reject a@1",
+        "give up a: the provider rejects its token",
+    ]
+
+
+def test_429_cools_and_moves_on() -> None:
+    assert play(held("a", "b"), answered(429, retry_after=7.0), answered(429, reason="QUOTA_EXHAUSTED")) == [
+        "send a@1",
+        "limit a 7.0 says 429",
+        "send b@1",
+        "limit b None QUOTA_EXHAUSTED",
+        "give up a: says 429, b: says 429",
+    ]
+
+
+def test_403_sets_aside_only_where_another_may_serve() -> None:
+    assert play(held("a", "b"), answered(403), answered(403)) == [
+        "send a@1",
+        "limit a 300.0 says 403",
+        "send b@1",
+        "give up a: says 403, b: says 403",
+    ]
+    assert play(held("a"), answered(402)) == ["send a@1", "give up a: says 402"]
+
+
+def test_404_moves_on_without_a_cool_down() -> None:
+    assert play(held("a", "b"), answered(404), answered(200)) == ["send a@1", "send b@1", "relay"]
+
+
+@pytest.mark.parametrize("status", [400, 405, 409, 413, 415, 422, 451])
+def test_the_request_s_own_fault_goes_straight_back(status: int) -> None:
+    assert play(held("a", "b"), answered(status)) == ["send a@1", f"pass back {status}"]
+
+
+@pytest.mark.parametrize("event", [answered(408), answered(500), answered(503), answered(529), Broken(LOST)])
+def test_passing_faults_move_on_and_get_a_second_round(event: Event) -> None:
+    assert play(held("a", "b"), event, event, answered(200)) == ["send a@1", "send b@1", "send a@1 after 0.5", "relay"]
+    out = play(held("a"), event, event)
+    assert out[:2] == ["send a@1", "send a@1 after 0.5"]
+    assert out[2].startswith("give up a: ")
+
+
+def test_only_passing_faults_get_a_second_round() -> None:
+    assert play(held("a", "b"), answered(429, retry_after=1.0), answered(503), answered(503)) == [
+        "send a@1",
+        "limit a 1.0 says 429",
+        "send b@1",
+        "send b@1 after 0.5",
+        "give up a: says 429, b: says 503",
+    ]
+
+
+def test_a_second_round_uses_the_renewed_lease() -> None:
+    assert play(held("a"), answered(401), Leased(lease("a", 2)), answered(503)) == [
+        "send a@1",
+        "reject a@1",
+        "send a@2",
+        "send a@2 after 0.5",
+    ]
+
+
+def test_tokens_not_at_hand_are_borrowed() -> None:
+    empty = (Candidate("a", "gemini", None), *held("b"))
+    assert play(empty, Leased(lease("a", 5)), answered(200)) == ["borrow a", "send a@5", "relay"]
+    assert play(empty, Leased(None, "backing off"), answered(503), answered(503)) == [
+        "borrow a",
+        "send b@1",
+        "send b@1 after 0.5",
+        "give up a: backing off, b: says 503",
+    ]
+
+
+def test_nothing_is_retried_after_the_first_byte() -> None:
+    assert play(held("a", "b"), answered(200), Broken(LOST)) == ["send a@1", "relay", "cut 502"]
+
+
+def test_a_client_that_left_stops_everything() -> None:
+    assert play(held("a", "b"), ClientGone(), answered(429), Broken(LOST)) == ["send a@1", "close"]
+    assert play(held("a", "b"), answered(200), ClientGone()) == ["send a@1", "relay", "close"]
+
+
+def test_sends_are_bounded() -> None:
+    names = [f"a{number:02}" for number in range(30)]
+    out = play(held(*names), *[answered(429)] * 40)
+    assert sum(line.startswith("send") for line in out) == MAX_SENDS
+    assert out[-1].startswith("give up")
+
+
+@pytest.mark.parametrize(
+    ("hint", "strikes", "seconds"),
+    [
+        (7.5, 0, 7.5),
+        (0.0, 3, 1.0),
+        (18 * 86400.0, 0, 3600.0),
+        (None, 0, 1.0),
+        (None, 3, 8.0),
+        (None, 11, 1800.0),
+        (None, 10_000, 1800.0),
+    ],
+)
+def test_cool_downs(hint: float | None, strikes: int, seconds: float) -> None:
+    assert cooldown_seconds(hint, strikes) == seconds
+
+
+EVENTS = st.one_of(
+    st.sampled_from([200, 400, 401, 403, 404, 408, 429, 500, 503]).map(answered),
+    st.just(Broken(LOST)),
+    st.one_of(st.none(), st.integers(1, 4).map(lambda number: lease("a", number))).map(Leased),
+    st.just(ClientGone()),
+)
+
+
+@given(st.integers(0, 5), st.lists(EVENTS, max_size=40))
+def test_every_run_ends_once_and_asks_one_thing_at_a_time(size: int, events: list[Event]) -> None:
+    state, actions = begin(held(*[f"a{number}" for number in range(size)]))
+    sends = ends = 0
+    for event in [None, *events]:
+        if event is not None:
+            if not _fits(event, actions):
+                continue
+            state, actions = step(state, event)
+        waiting = [action for action in actions if isinstance(action, Send | Borrow | Reject | Relay)]
+        assert len(waiting) <= 1
+        sends += sum(isinstance(action, Send) for action in actions)
+        ends += sum(isinstance(action, GiveUp | PassBack | Cut | Close) for action in actions)
+        assert bool(waiting) or not actions or ends == 1
+    assert sends <= MAX_SENDS + size + 1
+    assert ends <= 1
+    assert isinstance(state, State)
+    assert attempts.step(state, ClientGone())[0].over
+
+
+def _fits(event: Event, actions: tuple[Action, ...]) -> bool:
+    last = actions[-1] if actions else None
+    match event:
+        case Leased():
+            return isinstance(last, Borrow | Reject)
+        case Answered():
+            return isinstance(last, Send)
+        case Broken():
+            return isinstance(last, Send | Relay)
+        case ClientGone():
+            return True

@@ -1,0 +1,55 @@
+import pytest
+
+from broker.ipc.schema import Lease
+from broker.model.errors import BrokerError, ErrorCode
+from broker.model.secret import Secret
+from broker.proxy.headers import api_key, bearer, to_client, to_upstream
+
+
+def lease(token: str) -> Lease:
+    return Lease(account="gemini/a", provider="gemini", generation=1, access_token=Secret(token))
+
+
+def test_what_travels_on_to_the_upstream() -> None:
+    sent = [
+        (b"host", b"127.0.0.1:8317"), (b"authorization", b"Bearer k"), (b"x-api-key", b"k"), (b"x-goog-api-key", b"k"), (b"cookie", b"c"),
+        (b"connection", b"keep-alive"), (b"content-length", b"5"), (b"accept-encoding", b"gzip"), (b"expect", b"100-continue"),
+        (b"transfer-encoding", b"chunked"), (b"proxy-authorization", b"x"), (b"x-forwarded-for", b"1.2.3.4"), (b"te", b"trailers"),
+        (b"user-agent", b"GeminiCLI"), (b"content-type", b"application/json"), (b"x-goog-api-client", b"sdk"), (b"accept", b"*/*"),
+    ]  # fmt: skip
+    assert [name for name, _ in to_upstream(sent)] == [b"user-agent", b"content-type", b"x-goog-api-client", b"accept"]
+
+
+def test_headers_named_by_connection_stay_here() -> None:
+    sent = [
+        (b"connection", b"close, X-Secret"),
+        (b"connection", b"other"),
+        (b"x-secret", b"1"),
+        (b"other", b"2"),
+        (b"kept", b"3"),
+    ]
+    assert to_upstream(sent) == [(b"kept", b"3")]
+    assert to_upstream([(b"connection", b"close"), (b"close", b"1")]) == [(b"close", b"1")]
+
+
+def test_what_a_client_is_shown() -> None:
+    got = [
+        (b"content-type", b"application/json"), (b"content-length", b"5"), (b"transfer-encoding", b"chunked"), (b"set-cookie", b"a=b"),
+        (b"server", b"ESF"), (b"alt-svc", b"h3"), (b"retry-after", b"3"), (b"content-encoding", b"gzip"), (b"x-request-id", b"theirs"),
+    ]  # fmt: skip
+    assert to_client(got, b"ours-1") == [
+        (b"content-type", b"application/json"), (b"retry-after", b"3"), (b"content-encoding", b"gzip"), (b"x-request-id", b"ours-1"),
+    ]  # fmt: skip
+
+
+def test_credentials() -> None:
+    assert bearer(lease("fake-access-1")) == (b"authorization", b"Bearer fake-access-1")
+    assert api_key(lease("fake-key-1"), b"x-goog-api-key") == (b"x-goog-api-key", b"fake-key-1")
+
+
+@pytest.mark.parametrize("token", ["", "a b", "a\r\nb", "schlüssel", "\0"])
+def test_a_token_that_no_header_may_hold(token: str) -> None:
+    with pytest.raises(BrokerError) as caught:
+        bearer(lease(token))
+    assert caught.value.code is ErrorCode.MISCONFIGURED
+    assert caught.value.account == "gemini/a"

@@ -1,0 +1,71 @@
+import json
+
+import pytest
+
+from broker.model.errors import BrokerError
+from broker.proxy.models import TABLE, Wanted, described, find, listed, resolve, served
+from broker.proxy.routes import Voice
+from broker.proxy.upstreams.base import Kind
+from broker.proxy.upstreams.table import PROVIDERS
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("gemini-2.5-pro", Wanted("gemini-2.5-pro", ("gemini", "gemini-api"))),
+        ("models/gemini-2.5-pro", Wanted("gemini-2.5-pro", ("gemini", "gemini-api"))),
+        ("gemini-99-ultra", Wanted("gemini-99-ultra", ("gemini", "gemini-api"))),
+        ("gemma-3-27b-it", Wanted("gemma-3-27b-it", ("gemini-api",))),
+        ("gemma-9", Wanted("gemma-9", ("gemini-api",))),
+        ("gemini/gemini-2.5-pro", Wanted("gemini-2.5-pro", ("gemini",))),
+        ("gemini-api/anything/at-all", Wanted("anything/at-all", ("gemini-api",))),
+    ],
+)
+def test_names(name: str, wanted: Wanted) -> None:
+    assert resolve(name, PROVIDERS) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("gpt-4o", "nothing here serves 'gpt-4o'"),
+        ("openai/gpt-4o", "gemini, gemini-api"),
+        ("gemini/", "no provider"),
+        ("", "nothing here"),
+    ],
+)
+def test_names_nobody_serves(name: str, word: str) -> None:
+    with pytest.raises(BrokerError, match=word) as caught:
+        resolve(name, PROVIDERS)
+    assert caught.value.status == 404
+
+
+def test_what_is_served_depends_on_the_kinds_there_are() -> None:
+    assert served([]) == ()
+    assert served(list(Kind)) == TABLE
+    assert "gemma-3-27b-it" not in [model.id for model in served([Kind.CODE_ASSIST])]
+    assert [model.id for model in TABLE] == sorted(model.id for model in TABLE)
+
+
+def test_each_client_gets_its_own_list() -> None:
+    openai = json.loads(listed(TABLE[:2], Voice.OPENAI))
+    assert openai == {
+        "object": "list",
+        "data": [{"id": model.id, "object": "model", "created": 0, "owned_by": "google"} for model in TABLE[:2]],
+    }
+    gemini = json.loads(listed(TABLE[:1], Voice.GEMINI))["models"][0]
+    assert gemini["name"] == f"models/{TABLE[0].id}"
+    assert gemini["inputTokenLimit"] == 1_048_576
+    assert gemini["supportedGenerationMethods"] == ["generateContent", "countTokens"]
+    anthropic = json.loads(listed(TABLE[:2], Voice.ANTHROPIC))
+    assert [anthropic["first_id"], anthropic["last_id"], anthropic["has_more"]] == [TABLE[0].id, TABLE[1].id, False]
+    assert anthropic["data"][0]["display_name"] == TABLE[0].title
+    assert json.loads(listed((), Voice.ANTHROPIC))["first_id"] is None
+
+
+def test_one_model() -> None:
+    model = find("models/gemini-2.5-pro", TABLE)
+    assert model is not None
+    assert find("gemini-2.5-pro", TABLE) is model
+    assert find("gpt", TABLE) is None
+    assert json.loads(described(model, Voice.OPENAI))["id"] == "gemini-2.5-pro"

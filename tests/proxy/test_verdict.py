@@ -1,0 +1,84 @@
+import pytest
+
+from broker.proxy.attempts import Tried
+from broker.proxy.choose import Unusable, Why
+from broker.proxy.failures import failure
+from broker.proxy.verdict import Asked, verdict
+
+NOW = 1_750_000_000.0
+ASKED = Asked("gemini-2.5-pro", ("gemini", "gemini-api"))
+CLAUDE = Asked("gemini-2.5-pro", ("gemini", "gemini-api"), repeats_on_error=True)
+
+LOGIN = Unusable("gemini/a", "gemini", Why.NEEDS_LOGIN, "needs a login; run: ccs-broker login gemini")
+PAUSED = Unusable("gemini/p", "gemini", Why.PAUSED, "is paused")
+
+
+def cooling(account: str, left: float) -> Unusable:
+    return Unusable(account, "gemini", Why.COOLING, f"cools down for {left:.0f} s more", NOW + left)
+
+
+def tried(account: str, status: int | None, *, retry_after: float | None = None, login: bool = False) -> Tried:
+    told = None if status is None else failure(status, f"says {status}", retry_after=retry_after)
+    return Tried(account, f"says {status}" if status else "has no token", told, login)
+
+
+def test_the_upstream_s_own_error_comes_first() -> None:
+    alone = tried("gemini/a", 503)
+    assert verdict(ASKED, [alone], [], NOW) is alone.failure
+    both = verdict(ASKED, [tried("gemini/a", 429), tried("gemini/b", 500)], [LOGIN], NOW)
+    assert both.status == 500
+    assert both.message == (
+        "says 500 [gemini/a: says 429; gemini/b: says 500; gemini/a needs a login; run: ccs-broker login gemini]"
+    )
+
+
+def test_all_cooling() -> None:
+    told = verdict(ASKED, [], [cooling("gemini/a", 90), cooling("gemini/b", 40)], NOW)
+    assert (told.status, told.reason, told.retry_after) == (429, "model_cooldown", 40)
+    assert "gemini/a cools down for 90 s more" in told.message
+    assert (
+        verdict(ASKED, [tried("gemini/a", 429, retry_after=30)], [cooling("gemini/b", 90), PAUSED], NOW).retry_after
+        == 30
+    )
+
+
+def test_a_single_limited_account_tells_in_the_provider_s_words() -> None:
+    told = verdict(ASKED, [tried("gemini/a", 429, retry_after=18 * 86400)], [], NOW)
+    assert (told.message, told.retry_after) == ("says 429", 3600)
+    assert verdict(ASKED, [tried("gemini/a", 429)], [], NOW).retry_after == 1
+
+
+@pytest.mark.parametrize(("asked", "status"), [(ASKED, 503), (CLAUDE, 403)])
+def test_a_person_must_log_in(asked: Asked, status: int) -> None:
+    told = verdict(asked, [], [LOGIN, PAUSED], NOW)
+    assert (told.status, told.reason) == (status, "auth_unavailable")
+    assert "ccs-broker login gemini" in told.message
+    assert "gemini/p is paused" in told.message
+    assert verdict(asked, [tried("gemini/a", None, login=True)], [], NOW).status == status
+
+
+@pytest.mark.parametrize(("asked", "status"), [(ASKED, 503), (CLAUDE, 403)])
+def test_nobody_has_ever_logged_in(asked: Asked, status: int) -> None:
+    told = verdict(asked, [], [], NOW)
+    assert (told.status, told.reason) == (status, "auth_not_found")
+    assert told.message == "no account of gemini or gemini-api is logged in; run: ccs-broker login gemini"
+
+
+def test_other_reasons_are_not_the_person_s() -> None:
+    told = verdict(CLAUDE, [tried("gemini/a", 401), tried("gemini/b", None)], [PAUSED], NOW)
+    assert (told.status, told.reason) == (503, "auth_unavailable")
+    assert told.message.startswith(
+        "no account can serve gemini-2.5-pro: gemini/a: says 401; gemini/b: has no token; gemini/p"
+    )
+
+
+def test_a_daemon_that_was_never_there() -> None:
+    away = Asked("m", ("gemini",), repeats_on_error=True, away="no socket")
+    assert verdict(away, [], [], NOW).reason == "daemon_unreachable"
+    assert "ccs-broker serve" in verdict(away, [], [], NOW).message
+    assert verdict(away, [], [PAUSED], NOW).reason == "auth_unavailable"
+
+
+def test_long_lists_are_cut() -> None:
+    told = verdict(ASKED, [], [cooling(f"gemini/{number}", 60) for number in range(25)], NOW)
+    assert told.message.endswith("; and 5 more")
