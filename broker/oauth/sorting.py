@@ -9,7 +9,7 @@ known as final, wherever in the body it stands; everything else may pass.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import parse_qsl
 
@@ -64,7 +64,7 @@ class _Told:
 
     codes: tuple[str, ...]
     text: str
-    body: object
+    body: object = field(repr=False)  # it may hold tokens
     html: bool
 
     @property

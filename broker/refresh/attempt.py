@@ -141,13 +141,7 @@ class Attempt:
         """Offer a stranded grant to storage again."""
         try:
             async with self.store.lock(account, LOCK_WAIT_SECONDS) as lock:
-                self.expect(account, tokens, received)
-                entry = await self.store.put(lock, tokens, base.generation, received)
-                await self._clear(lock)
-                return Renewed(entry, received)
-        except SupersededError:
-            entry_now = self.store.get(account)
-            return Adopted(entry_now) if entry_now else Vanished()
+                return await self._keep(lock, base, tokens, received, boot_known=True)
         except (StorageError, LockTimeoutError) as error:
             return Stranded(tokens, base, received, error.detail)
 

@@ -90,8 +90,30 @@ PURE = (
     "broker.proxy.headers",
     "broker.proxy.models",
     "broker.proxy.routes",
-    "broker.sandbox.grants",
+    *(
+        f"broker.sandbox.{name}"
+        for name in (
+            "answers",
+            "code_assist",
+            "companions",
+            "config_text",
+            "devices",
+            "documents",
+            "faults",
+            "gemini_request",
+            "grants",
+            "models",
+            "png",
+            "rpc",
+            "settings",
+            "stats",
+            "world",
+        )
+    ),
+    "broker.service.steps",
     "broker.service.units",
+    "broker.proxy.upstreams",
+    "broker.proxy.verdict",
     "broker.service.systemd",
     "broker.service.launchd",
 )

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "providers": {"oauth", "model"},
     "observe": set(),
     "store": {"providers", "oauth", "observe"},
-    "login": {"providers", "oauth", "observe"},
+    "login": {"providers", "oauth", "ipc", "observe"},  # a session's view is a message of the contract
     "refresh": {"store", "login", "providers", "oauth", "observe"},
     "ipc": {"model"},
     "daemon": {"refresh", "store", "login", "providers", "oauth", "ipc", "observe", "service"},
@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "proxy": {"translate", "ipc", "observe", "service"},
     "sandbox": {"observe"},
     "service": set(),
-    "cli": {"daemon", "proxy", "sandbox", "service", "ipc", "login", "observe"},
+    "cli": {"daemon", "proxy", "sandbox", "service", "ipc", "login", "providers", "observe"},
     "__main__": {"cli", "observe"},
 }
 

@@ -16,7 +16,18 @@ from tests.architecture.imports import modules, tree
 # Who may call Secret.reveal(), and where the text goes.
 REVEALERS = {
     "broker.oauth.messages": "into the body of a request to the provider",
+    "broker.oauth.pkce": "to hash a PKCE verifier into its challenge",
+    "broker.oauth.code": "the state into the authorization URL (where it belongs), and to take a pasted callback apart",
+    "broker.providers.fields": "into the auth file",
+    "broker.providers.jwt": "to read the claims of an ID token",
+    "broker.login.google": "state and verifier to google-auth-oauthlib, which builds the authorization URL",
+    "broker.daemon.outbound": "into the Authorization header of a request to the provider",
+    "broker.proxy.headers": "into the Authorization header of a request to the API",
+    "broker.cli.image_client": "the proxy's API key into the Authorization header",
     "broker.ipc.schema": "into a lease on the socket",
+    "broker.sandbox.documents": "into the sandbox's answers",
+    "broker.sandbox.grants": "to check a PKCE verifier in the sandbox",
+    "broker.sandbox.serve": "into a 0600 file of the sandbox's own client secret",
 }
 
 

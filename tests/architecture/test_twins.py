@@ -8,9 +8,6 @@ from tests.architecture.imports import ROOT, is_pure, modules
 WITHOUT: dict[str, str] = {
     "broker.model.clock": "protocols and one value",
     "broker.providers.base": "a protocol and values",
-    "broker.store.base": "a protocol and values; tests/contract/store_contract.py runs it",
-    "broker.oauth.failures": "values; tests/oauth/test_sorting.py makes each",
-    "broker.oauth.transport": "a protocol and two exceptions",
 }
 
 

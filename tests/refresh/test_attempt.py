@@ -1,0 +1,273 @@
+"""The corners of one refresh, from what an earlier process left to what other programs do meanwhile."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from broker.config import RefreshConfig
+from broker.model.account import AccountId, Active, Backoff, NeedsLogin, Unsaved
+from broker.model.errors import BrokerError, ErrorCode
+from broker.model.secret import Secret
+from broker.oauth.messages import HttpResponse
+from broker.oauth.transport import NotSentError
+from broker.observe.tasks import spawn
+from broker.providers.base import Client, Provider
+from broker.store.base import PendingRotation
+from tests.fakes.clock import settle
+from tests.fakes.token_endpoint import answer
+from tests.refresh.harness import ALICE, Clients, World, shown
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def pending(world: World, refresh: str = "fake-refresh-1", said: HttpResponse | None = None) -> None:
+    world.disk.journal[ALICE] = PendingRotation(Secret(refresh).digest(), 1, world.clock.wall, said)  # type: ignore[arg-type]
+
+
+async def test_a_record_about_another_token_is_cleared(world: World) -> None:
+    world.write(3600)
+    pending(world, "fake-refresh-before", answer(access_token="fake-old", refresh_token="fake-old-refresh"))
+    _, engine = await world.boot()
+    assert engine.state(ALICE) == Active()
+    assert not world.disk.journal
+    assert shown(world.stored().access_token) == "fake-access-1"
+    await engine.stop()
+
+
+async def test_a_recorded_refusal_is_taken_up_like_a_fresh_one(world: World) -> None:
+    world.write(3600)
+    pending(world, said=answer(400, error="invalid_grant"))
+    _, engine = await world.boot()
+    assert isinstance(engine.state(ALICE), NeedsLogin)
+    assert world.server.posts == 0
+    await engine.stop()
+
+
+async def test_a_record_without_answer_and_a_dead_token_is_spent_once_more(world: World) -> None:
+    world.write(-5)
+    pending(world)
+    _, engine = await world.boot()
+    await world.clock.run(10)
+    assert world.server.posts == 1
+    assert engine.state(ALICE) == Active()
+    await engine.stop()
+
+
+async def test_a_record_of_an_account_that_is_gone_does_no_harm(world: World) -> None:
+    world.disk.journal[AccountId("fake", "gone")] = PendingRotation(Secret("x").digest(), 1, 0.0)  # type: ignore[arg-type]
+    world.write(3600)
+    _, engine = await world.boot()
+    assert engine.state(ALICE) == Active()
+    await engine.stop()
+
+
+async def test_a_login_written_while_the_answer_is_under_way_wins(world: World) -> None:
+    world.server.gate = asyncio.Event()
+    world.write(-1)
+    _, engine = await world.boot()
+    world.write(3600, refresh="fake-refresh-login", access="fake-access-login")
+    world.server.gate.set()
+    await settle()
+    assert shown(world.stored().refresh_token) == "fake-refresh-login"
+    assert shown((await engine.lease(ALICE, min_validity=60, max_wait=5)).tokens.access_token) == "fake-access-login"
+    assert not world.disk.journal
+    await engine.stop()
+
+
+async def test_a_file_deleted_while_the_answer_is_under_way_stays_deleted(world: World) -> None:
+    world.server.gate = asyncio.Event()
+    world.write(-1)
+    store, engine = await world.boot()
+    del world.disk.files[ALICE]
+    world.server.gate.set()
+    await settle()
+    store.notice()
+    await settle()
+    assert ALICE not in world.disk.files
+    with pytest.raises(BrokerError):
+        engine.state(ALICE)
+    await engine.stop()
+
+
+class Missing(Clients):
+    async def find(self, provider: Provider, carried: Client | None) -> Client:
+        raise BrokerError(ErrorCode.MISCONFIGURED, "no client secret found", hint="Install gemini-cli.")
+
+
+class Undiscovered(Clients):
+    async def resolve(self, provider: Provider) -> Provider:
+        raise NotSentError("the issuer could not be reached")
+
+
+async def test_a_missing_client_registration_spends_nothing_and_says_what_to_do(world: World) -> None:
+    world.clients = Missing()
+    world.write(-1)
+    _, engine = await world.boot()
+    state = engine.state(ALICE)
+    assert isinstance(state, Backoff)
+    assert state.code is ErrorCode.MISCONFIGURED
+    assert "Install gemini-cli." in state.reason
+    assert world.server.posts == 0
+    await engine.stop()
+
+
+async def test_an_issuer_that_cannot_be_reached_is_a_passing_fault(world: World) -> None:
+    world.clients = Undiscovered()
+    world.write(-1)
+    _, engine = await world.boot()
+    state = engine.state(ALICE)
+    assert isinstance(state, Backoff)
+    assert state.code is ErrorCode.REFRESH_FAILED
+    await engine.stop()
+
+
+async def test_a_lock_that_somebody_keeps_is_a_passing_fault(world: World) -> None:
+    world.write(-1)
+    world.disk.locks[ALICE] = object()
+    _, engine = await world.boot()
+    await world.clock.run(31)
+    assert isinstance(engine.state(ALICE), Backoff)
+    assert world.server.posts == 0
+    del world.disk.locks[ALICE]
+    await world.clock.run(60)
+    assert engine.state(ALICE) == Active()
+    await engine.stop()
+
+
+async def test_storage_that_fails_under_the_lock_is_told(world: World) -> None:
+    world.write(-1)
+    world.disk.failing = {"lock"}
+    _, engine = await world.boot()
+    state = engine.state(ALICE)
+    assert isinstance(state, Backoff)
+    assert state.code is ErrorCode.STORAGE_UNWRITABLE
+    await engine.stop()
+
+
+async def test_a_fault_of_ours_is_told_and_not_spun_on(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    def break_down() -> None:
+        raise ZeroDivisionError
+
+    world.server.on_post = break_down
+    world.write(-1)
+    _, engine = await world.boot()
+    state = engine.state(ALICE)
+    assert isinstance(state, Backoff)
+    assert "ZeroDivisionError" in state.reason
+    assert "refresh broke off" in caplog.text
+    await engine.stop()
+
+
+async def test_an_unsaved_grant_whose_lock_is_kept_stays_unsaved(world: World) -> None:
+    world.write(-1)
+    world.disk.failing = {"put"}
+    _, engine = await world.boot()
+    world.disk.locks[ALICE] = object()
+    await world.clock.run(40)
+    assert isinstance(engine.state(ALICE), Unsaved)
+    del world.disk.locks[ALICE]
+    world.disk.failing = set()
+    await world.clock.run(60)
+    assert engine.state(ALICE) == Active()
+    await engine.stop()
+
+
+async def test_an_unsaved_grant_gives_way_to_a_login_it_finds_in_the_file(world: World) -> None:
+    world.write(-1)
+    world.disk.failing = {"put"}
+    _, engine = await world.boot()
+    world.disk.failing = set()
+    world.write(3600, refresh="fake-refresh-login", access="fake-access-login")
+    await world.clock.run(6)
+    assert engine.state(ALICE) == Active()
+    assert shown(engine.peek(ALICE).tokens.access_token) == "fake-access-login"  # type: ignore[union-attr]
+    await engine.stop()
+
+
+async def test_an_unsaved_account_whose_file_is_gone_is_let_go(world: World) -> None:
+    world.write(-1)
+    world.disk.failing = {"put"}
+    store, engine = await world.boot()
+    del world.disk.files[ALICE]
+    store.notice()
+    await settle()
+    with pytest.raises(BrokerError):
+        engine.state(ALICE)
+    await engine.stop()
+
+
+async def test_an_unsaved_grant_that_dies_is_refused_with_the_reason(world: World) -> None:
+    world.server.lifetime = 100
+    world.write(-1)
+    world.disk.failing = {"put"}
+    _, engine = await world.boot()
+    await world.clock.run(101)
+    with pytest.raises(BrokerError) as caught:
+        await engine.lease(ALICE, min_validity=0, max_wait=1)
+    assert caught.value.code is ErrorCode.STORAGE_UNWRITABLE
+    await engine.stop()
+
+
+async def test_other_changes_of_the_file_leave_an_unsaved_grant_alone(world: World) -> None:
+    world.write(-1)
+    world.disk.failing = {"put"}
+    store, engine = await world.boot()
+    file = world.disk.files[ALICE]
+    world.disk.files[ALICE] = replace(file, record=replace(file.record, facts={"project_id": "other"}))
+    store.notice()
+    await settle()
+    assert isinstance(engine.state(ALICE), Unsaved)
+    assert shown(engine.peek(ALICE).tokens.access_token) == "fake-access-2"  # type: ignore[union-attr]
+    await engine.stop()
+
+
+@pytest.mark.parametrize(("offset", "served"), [(3600, False), (5, True)])
+async def test_the_providers_clock_is_learned_from_its_date(world: World, offset: float, served: bool) -> None:
+    from email.utils import formatdate
+
+    headers = {"date": formatdate(world.clock.wall + offset, usegmt=True)}
+    world.server.faults = [HttpResponse(500, headers, b"")]
+    world.config = RefreshConfig(ahead=False)
+    world.write(1800)
+    _, engine = await world.boot()
+    with pytest.raises(BrokerError):
+        await engine.renew(ALICE, max_wait=5)
+    # The file's expiry was told by a clock; where the provider's is an hour ahead, the token has ended.
+    assert (engine.peek(ALICE) is not None) is served
+    await engine.stop()
+
+
+async def test_a_date_that_is_none_teaches_nothing(world: World) -> None:
+    world.server.faults = [HttpResponse(500, {"date": "yesterday"}, b"")]
+    world.write(200)
+    _, engine = await world.boot()
+    assert engine.peek(ALICE) is not None
+    await engine.stop()
+
+
+async def test_a_stop_that_cannot_wait_longer_leaves_the_record_in_the_journal(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.config = RefreshConfig(stop_timeout_seconds=0.01)
+    world.server.gate = asyncio.Event()
+    world.write(-1)
+    _, engine = await world.boot()
+    stopping = spawn(engine.stop(), name="stop")
+    await stopping
+    assert "the journal has them" in caplog.text
+    assert ALICE in world.disk.journal
+    world.server.gate.set()
+    await settle()
+
+
+async def test_a_stop_with_an_unsaved_grant_is_never_silent(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.write(-1)
+    world.disk.failing = {"put"}
+    _, engine = await world.boot()
+    await engine.stop()
+    assert "unsaved grant" in caplog.text
+    assert ALICE in world.disk.journal
