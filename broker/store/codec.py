@@ -20,6 +20,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\u(?!00[0-7])[0-9a-fA-F]{4}")
+_CUT_NUMBER = re.compile(r"-|\.|[eE][+-]?")
 _LITERALS = ("true", "false", "null")
 
 
@@ -155,9 +156,10 @@ def _refuse(word: str) -> NoReturn:
 
 def _syntax_fault(error: json.JSONDecodeError) -> Fault:
     rest = error.doc[error.pos :].rstrip()
-    cut_word = any(word.startswith(rest.rpartition(" ")[2]) for word in _LITERALS)
+    cut_word = any(word.startswith(rest) for word in _LITERALS)
     cut_escape = "escape" in error.msg and len(rest) < 6
-    if error.doc and (not rest or cut_word or cut_escape or rest == "-" or error.msg.startswith("Unterminated")):
+    cut_number = _CUT_NUMBER.fullmatch(rest) is not None
+    if error.doc and (cut_word or cut_escape or cut_number or error.msg.startswith("Unterminated")):
         return Fault(FaultKind.HALF, "ends in the middle: it is half written")
     return Fault(FaultKind.NOT_JSON, f"is not JSON (line {error.lineno}, column {error.colno})")
 

@@ -8,6 +8,7 @@ It must never read a file or assign a generation.
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, count
 
 from broker.model.account import AccountId, NeedsLogin, Record
 from broker.model.errors import BrokerError
@@ -169,13 +170,14 @@ def _suffixed(plain: AccountId, source: Source, taken: Collection[AccountId]) ->
     label = plain.label[:_LABEL_ROOM]
     stem = source.place.name.rpartition(".")[0]
     digest = hashlib.sha256(repr(source.place.slot).encode()).hexdigest()[:8]
-    for told in (*(record.facts.get(fact) for fact in _TELLING_FACTS), record.subject, stem, digest):
-        if not told:
-            continue
-        try:
-            made = AccountId(plain.provider, f"{label}:{told.replace('/', '_')}")
-        except BrokerError:
-            continue
-        if made not in taken:
-            return made
-    return AccountId(plain.provider, f"{label}:{digest}-{len(taken)}")
+    known = (*(record.facts.get(fact) for fact in _TELLING_FACTS), record.subject, stem, digest)
+    told = chain(filter(None, known), (f"{digest}-{number}" for number in count(2)))
+    made = (_account_id(plain.provider, f"{label}:{text.replace('/', '_')}") for text in told)
+    return next(account for account in made if account is not None and account not in taken)
+
+
+def _account_id(provider: str, label: str) -> AccountId | None:
+    try:
+        return AccountId(provider, label)
+    except BrokerError:
+        return None

@@ -27,7 +27,8 @@ class FaultyOs:
     def calls(self) -> Os:
         real = Os()
         names = ("open", "write", "fsync", "replace", "exchange", "rename_new", "unlink", "mkdir", "fchmod", "allocate")
-        return replace(real, **{name: self._wrapped(name, getattr(real, name)) for name in names})
+        wrapped = {name: self._wrapped(name, getattr(real, name)) for name in names}
+        return replace(real, **wrapped)  # type: ignore[arg-type]  # all are callables
 
     def _wrapped(self, name: str, real: Callable[..., object]) -> Callable[..., object]:
         def call(*arguments: object) -> object:
