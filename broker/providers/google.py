@@ -44,6 +44,8 @@ def secret_in_source(text: str, client_id: str) -> Secret | None:
 
     It belongs to the id before it, or where none is near, to the one after it, with no other secret between. Two candidates are none.
     """
+    if client_id not in text:  # most files of a bundle, told apart at a thousandth of the cost
+        return None
     literal = re.compile(rf"""["'`](?:(?P<id>{re.escape(client_id)}|{_APP_ID})|(?P<secret>{_APP_KEY}))["'`]""")
     marks = list(literal.finditer(text))
     owned = {mark["secret"] for index, mark in enumerate(marks) if mark["secret"] and _owner(marks, index) == client_id}

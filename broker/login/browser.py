@@ -1,0 +1,93 @@
+"""Opening a browser, or knowing better.
+
+Owns: telling whether a browser can open here, opening one, and the ssh command that brings the callback to a machine that has one.
+"""
+
+import asyncio
+import contextlib
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+Env = Mapping[str, str]
+
+_CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+_OPENERS_LINUX = (("wslview",), ("xdg-open",), ("gio", "open"))
+_OPENERS_MAC = (("open",),)
+_OPEN_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Headless:
+    """Why no browser can open here. `hint` is what to do about it."""
+
+    reason: str
+    hint: str
+
+
+def headless(port: int, env: Env = os.environ, platform: str = sys.platform) -> Headless | None:
+    """Tell whether a browser can open; `port` is the callback's, for the hint. None where one can."""
+    if env.get("SSH_CONNECTION") or env.get("SSH_TTY"):
+        return Headless("this is an ssh session", _over_ssh(port, env))
+    if _in_container(env):
+        hint = f"Publish port {port} of the container on 127.0.0.1, or use --no-browser and paste the address."
+        return Headless("this is a container", hint)
+    if platform.startswith("linux") and not any(
+        env.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME")
+    ):
+        return Headless("there is no graphical session", _over_ssh(port, env))
+    return None
+
+
+async def open_browser(url: str, env: Env = os.environ, platform: str = sys.platform) -> bool:
+    """Open `url` in the person's browser; tell whether a program took it. Never raises, never waits for long, never writes to the terminal."""
+    command = _opener(env, platform)
+    if command is None:
+        return False
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            url,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env=dict(env),
+        )
+    except OSError:
+        return False
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_OPEN_SECONDS):
+            return await process.wait() == 0
+    return True  # some openers stay as long as the browser does
+
+
+def _opener(env: Env, platform: str) -> tuple[str, ...] | None:
+    candidates = _OPENERS_MAC if platform == "darwin" else _OPENERS_LINUX
+    chosen = [(name,) for name in env.get("BROWSER", "").split(":") if name and "%" not in name]
+    for program, *arguments in (*chosen, *candidates):
+        if found := shutil.which(program, path=env.get("PATH", os.defpath)):
+            return (found, *arguments)
+    return None
+
+
+def _in_container(env: Env) -> bool:
+    return bool(env.get("container")) or any(mark.exists() for mark in _CONTAINER_MARKS)
+
+
+def _over_ssh(port: int, env: Env) -> str:
+    # "client address, client port, server address, server port"
+    parts = env.get("SSH_CONNECTION", "").split()
+    host = parts[2] if len(parts) == 4 else socket.gethostname()
+    user = env.get("USER") or getpass.getuser()
+    other = f" -p {parts[3]}" if len(parts) == 4 and parts[3] != "22" else ""
+    return (
+        f"On the computer with the browser run: ssh{other} -L {port}:localhost:{port} {user}@{host} "
+        "and open the address there; or use --no-browser and paste the address the browser ends on."
+    )
