@@ -27,8 +27,9 @@ class Flights:
         return task
 
     def running(self, account: AccountId) -> bool:
-        """Tell whether the account has a task."""
-        return account in self._tasks
+        """Tell whether the account has a task that has not ended; one that has may still be in the table for a turn of the event loop."""
+        task = self._tasks.get(account)
+        return task is not None and not task.done()
 
     def __len__(self) -> int:
         return len(self._tasks)
