@@ -41,6 +41,8 @@ __all__ = ["BrokerClient"]
 T = TypeVar("T")
 
 _IDLE_CONNECTIONS = 8
+# A thousand tasks of one program share these; the daemon's limit is for all programs together.
+_MAX_CONNECTIONS = 32
 # The daemon sends a comment every 15 s; three missed ones mean it is gone.
 _WATCH_SILENCE_SECONDS = 45.0
 
@@ -56,6 +58,7 @@ class BrokerClient:
         self._path = path
         self._timeout = timeout
         self._idle: list[Connection] = []
+        self._free = asyncio.Semaphore(_MAX_CONNECTIONS)
 
     async def __aenter__(self) -> Self:
         return self
@@ -166,7 +169,7 @@ class BrokerClient:
         # A repeated report or pause does no harm; a login or logout is never sent twice.
         repeatable = not target.startswith("/v1/logins") and method != "DELETE"
         try:
-            async with asyncio.timeout(self._timeout + wait):
+            async with asyncio.timeout(self._timeout + wait), self._free:
                 answer = await self._exchange(request, repeatable=repeatable)
         except TimeoutError:
             raise BrokerError(

@@ -166,18 +166,18 @@ OPERATIONS: Final = (
     ),
     Operation(
         Name.PAUSE, "POST", f"{_ACCOUNT}/pause", "Set aside: renewed, never served", AccountView,
-        control=True, errors=(*_UNKNOWN, _E.STORAGE_UNWRITABLE),
+        control=True, errors=(*_UNKNOWN, _E.STORAGE_UNWRITABLE, _E.DEADLINE_EXCEEDED),
     ),
     Operation(
         Name.RESUME, "POST", f"{_ACCOUNT}/resume", "Serve again", AccountView,
-        control=True, errors=(*_UNKNOWN, _E.STORAGE_UNWRITABLE),
+        control=True, errors=(*_UNKNOWN, _E.STORAGE_UNWRITABLE, _E.DEADLINE_EXCEEDED),
     ),
     Operation(
         Name.CLEAR_COOLDOWN, "POST", f"{_ACCOUNT}/clear-cooldown", "Forget what `limited` reports set", AccountView, control=True, errors=_UNKNOWN,
     ),
     Operation(
         Name.LOGOUT, "DELETE", _ACCOUNT, "Log out: revoke at the provider where it can be done, then remove", LogoutAnswer,
-        control=True, errors=(*_UNKNOWN, _E.STORAGE_UNWRITABLE),
+        control=True, errors=(*_UNKNOWN, _E.STORAGE_UNWRITABLE, _E.DEADLINE_EXCEEDED),
     ),
     Operation(
         Name.LOGIN_START, "POST", "/v1/logins", "Start a login", LoginView,

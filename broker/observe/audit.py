@@ -26,7 +26,6 @@ class Event(StrEnum):
     STARTED = "daemon_started"
     STOPPED = "daemon_stopped"
     LOGIN = "login"
-    LOGIN_FAILED = "login_failed"
     LOGOUT = "logout"
     REFRESH = "refresh"
     REJECTED = "token_rejected"

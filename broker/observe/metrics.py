@@ -63,10 +63,11 @@ class Metrics:
         """Count a report by its outcome."""
         self._reports.labels(provider, outcome).inc()
 
-    def refreshed(self, provider: str, outcome: str, seconds: float) -> None:
-        """Count a refresh that ended, and how long it took."""
+    def refreshed(self, provider: str, outcome: str, seconds: float | None) -> None:
+        """Count a refresh that ended, and how long it took where that is known."""
         self._refreshes.labels(provider, outcome).inc()
-        self._refresh_seconds.labels(provider).observe(seconds)
+        if seconds is not None:
+            self._refresh_seconds.labels(provider).observe(seconds)
 
     def connections(self, socket: str, number: int) -> None:
         """Say how many connections are open."""

@@ -33,7 +33,7 @@ def test_events_are_lines_only_the_user_can_read(tmp_path: Path) -> None:
 
 
 def test_details_are_redacted(tmp_path: Path) -> None:
-    Audit(tmp_path, lambda: 0.0).record(Event.LOGIN_FAILED, ANN, reason="refused: refresh_token=fake-refresh-1")
+    Audit(tmp_path, lambda: 0.0).record(Event.REFRESH, ANN, reason="refused: refresh_token=fake-refresh-1")
     assert "fake-refresh" not in (tmp_path / FILE_NAME).read_text()
 
 

@@ -13,6 +13,7 @@ def test_everything_counted_is_shown() -> None:
     metrics.leased("acme", "login_required")
     metrics.reported("acme", "limited")
     metrics.refreshed("acme", "renewed", 0.2)
+    metrics.refreshed("acme", "renewed", None)
     metrics.connections("token", 3)
     metrics.refused("control", "forbidden_peer")
     metrics.watchers(4)
@@ -23,7 +24,7 @@ def test_everything_counted_is_shown() -> None:
     assert shown['ccs_broker_leases_total{outcome="served",provider="acme"}'] == 2
     assert shown['ccs_broker_leases_total{outcome="login_required",provider="acme"}'] == 1
     assert shown['ccs_broker_reports_total{outcome="limited",provider="acme"}'] == 1
-    assert shown['ccs_broker_refreshes_total{outcome="renewed",provider="acme"}'] == 1
+    assert shown['ccs_broker_refreshes_total{outcome="renewed",provider="acme"}'] == 2
     assert shown['ccs_broker_refresh_seconds_bucket{le="0.1",provider="acme"}'] == 0
     assert shown['ccs_broker_refresh_seconds_bucket{le="0.25",provider="acme"}'] == 1
     assert shown['ccs_broker_socket_connections{socket="token"}'] == 3

@@ -1,0 +1,227 @@
+"""Putting the daemon together, starting and stopping it.
+
+Owns: which part is given which, and the order of beginning and end. The sockets come first: a second daemon learns at once that it is the second,
+and clients that connect early wait in the backlog instead of failing. It must never decide anything a part could.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from broker import __version__, paths
+from broker.config import Config
+from broker.daemon.accounts import Accounts
+from broker.daemon.changes import Changes
+from broker.daemon.cooldowns import Cooldowns
+from broker.daemon.dispatch import Dispatch
+from broker.daemon.health import HealthCheck
+from broker.daemon.hub import Hub
+from broker.daemon.leases import Leases
+from broker.daemon.outbound import Outbound
+from broker.daemon.publisher import Publisher
+from broker.daemon.reports import Reports
+from broker.daemon.server import Server
+from broker.daemon.stream import chunk
+from broker.daemon.work import Work
+from broker.ipc.unix import adopt, bind_socket, private_folder, remove_socket
+from broker.login.clients import Clients
+from broker.login.sessions import Keep, Kept, Logins
+from broker.model.account import AccountId, Record
+from broker.model.clock import Chance, Clock
+from broker.model.errors import BrokerError, ErrorCode
+from broker.observe.audit import Audit, Event
+from broker.observe.logs import log_id
+from broker.observe.metrics import Metrics
+from broker.providers import registry
+from broker.providers.base import Client
+from broker.refresh.engine import Engine
+from broker.store.base import Store
+from broker.store.store import FileStore
+from broker.system import SystemChance, SystemClock
+
+_log = logging.getLogger(__name__)
+
+_ANSWER_SECONDS = 5.0
+"""How long requests under way may still be answered while stopping."""
+
+_LISTEN_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """The two listening sockets. `own` are the paths we made ourselves, and remove."""
+
+    token: socket.socket
+    control: socket.socket
+    own: Mapping[Path, socket.socket] = field(default_factory=dict)
+
+    def paths(self) -> tuple[Path, ...]:
+        """Where they are."""
+        return tuple(Path(os.fsdecode(each.getsockname())) for each in (self.token, self.control))
+
+    def close(self) -> None:
+        """Hang up, and remove what we made."""
+        for path, listener in self.own.items():
+            remove_socket(path, listener)
+        self.token.close()
+        self.control.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """All parts. Built by `build`; usable without sockets through `dispatch`."""
+
+    config: Config
+    store: Store
+    engine: Engine
+    outbound: Outbound
+    logins: Logins
+    publisher: Publisher
+    dispatch: Dispatch
+    server: Server
+    work: Work
+    audit: Audit
+
+    async def start(self) -> None:
+        """Read the auth directories, bring interrupted renewals to their end, begin to look ahead. Raises BrokerError."""
+        await self.store.open()
+        await self.engine.start()
+        self.publisher.start()
+        self.audit.record(Event.STARTED, version=__version__)
+
+    async def stop(self) -> None:
+        """Answer what is under way, wait for renewals in flight within the configured limit, and close."""
+        await self.logins.close()
+        await self.server.stop(_ANSWER_SECONDS)
+        await self.work.drain(self.config.refresh.stop_timeout_seconds)
+        await self.engine.stop()
+        self.publisher.stop()
+        await self.store.close()
+        await self.outbound.close()
+        self.audit.record(Event.STOPPED)
+
+
+def build(
+    config: Config,
+    *,
+    state_dir: Path,
+    clock: Clock | None = None,
+    chance: Chance | None = None,
+    env: Mapping[str, str] = os.environ,
+    socket_paths: Callable[[], tuple[Path, ...]] = tuple,
+    keepalive_seconds: float = 15.0,
+) -> Daemon:
+    """Put a daemon together on the running event loop; nothing is touched but `state_dir`, which is made.
+
+    Raises:
+        BrokerError: `bad_request` for a config that makes no sense, `unsupported` for a store mode this version does not have.
+    """
+    if config.store.mode != "plain":
+        raise BrokerError(ErrorCode.UNSUPPORTED, f'store.mode = "{config.store.mode}" is not available in this version')
+    clock, chance = clock or SystemClock(), chance or SystemChance()
+    private_folder(state_dir)
+    directories = config.auth_directories()
+    providers = registry.build(config.providers)
+    store = FileStore(directories, providers, state_dir, clock, chance, rescan_seconds=config.store.rescan_seconds)
+    outbound = Outbound(timeout=config.refresh.request_timeout_seconds)
+    clients = Clients(config.providers, directories, outbound, clock, env)
+    engine = Engine(store, providers, outbound, clients, clock, chance, config.refresh)
+    cooldowns, work = Cooldowns(), Work()
+    audit = Audit(state_dir, lambda: clock.now().wall)
+    logins = Logins(providers, clients, outbound, clock, chance, _keeper(store, clock, audit, work))
+    accounts = Accounts(store, engine, providers, cooldowns, clock)
+    metrics = Metrics(accounts.states)
+    hub = Hub(chance.token(9), __version__, chunk)
+    leases = Leases(accounts, metrics, config.socket.max_wait_seconds)
+
+    def gone(account: AccountId) -> None:
+        leases.forget(account)
+        cooldowns.clear(account)
+
+    publisher = Publisher(accounts, hub, metrics, audit, gone)
+    dispatch = Dispatch(
+        accounts=accounts,
+        leases=leases,
+        reports=Reports(accounts, publisher, metrics, audit, config.socket.max_wait_seconds),
+        changes=Changes(accounts, publisher, outbound, clients, audit, work),
+        logins=logins,
+        health=HealthCheck(
+            accounts, clock.now().boot, config.store.mode, tuple(str(each) for each in directories), socket_paths
+        ),
+        hub=hub,
+        metrics=metrics,
+        max_wait=config.socket.max_wait_seconds,
+    )
+    server = Server(dispatch, metrics, config.socket, keepalive_seconds=keepalive_seconds)
+    return Daemon(config, store, engine, outbound, logins, publisher, dispatch, server, work, audit)
+
+
+def open_sockets(folder: Path, env: Mapping[str, str], pid: int) -> Sockets:
+    """Take over the sockets the service manager passed, by the names `token` and `control`; make those it did not, in `folder`.
+
+    Before any thread is started: see `broker.ipc.unix.bind_socket`.
+
+    Raises:
+        BrokerError: where a daemon runs already, or the folder cannot be used.
+    """
+    passed = adopt(env, pid)
+    found: dict[str, socket.socket] = {}
+    own: dict[Path, socket.socket] = {}
+    for name, file_name in (("token", paths.TOKEN_SOCKET), ("control", paths.CONTROL_SOCKET)):
+        if name in passed:
+            found[name] = passed.pop(name)
+            continue
+        private_folder(folder)
+        path = paths.socket_path(file_name, folder)
+        try:
+            own[path] = found[name] = bind_socket(path)
+        except BrokerError:
+            for other, listener in own.items():
+                remove_socket(other, listener)
+            raise
+    for name, listener in passed.items():
+        _log.warning("passed socket has an unknown name", extra={"name_given": name})
+        listener.close()
+    return Sockets(found["token"], found["control"], own)
+
+
+async def run_daemon(
+    config: Config, *, stop: asyncio.Event, ready: Callable[[], None], env: Mapping[str, str] = os.environ
+) -> None:
+    """Run until `stop` is set; call `ready` once, when clients are served.
+
+    Raises:
+        BrokerError: it cannot start; the detail says why.
+    """
+    sockets = open_sockets(paths.runtime_dir(env), env, os.getpid())
+    for name in _LISTEN_VARIABLES:
+        os.environ.pop(name, None)
+    try:
+        daemon = build(config, state_dir=paths.state_dir(env), env=env, socket_paths=sockets.paths)
+        try:
+            await daemon.start()
+            daemon.server.start(sockets.token, sockets.control)
+            _log.info("daemon ready", extra={"pid": os.getpid(), "accounts": len(daemon.store.entries())})
+            ready()
+            await stop.wait()
+        finally:
+            await daemon.stop()
+            _log.info("daemon stopped")
+    finally:
+        sockets.close()
+
+
+def _keeper(store: Store, clock: Clock, audit: Audit, work: Work) -> Keep:
+    """Return what puts a finished login away."""
+
+    async def keep(record: Record, client: Client, notes: tuple[str, ...]) -> Kept:
+        entry = await work.finish(store.add(record, client, clock.now()), name="keep-login")
+        audit.record(Event.LOGIN, entry.account, notes=len(notes))
+        _log.info("login stored", extra={"account": log_id(entry.account)})
+        return Kept(entry.account, entry.file)
+
+    return keep

@@ -1,0 +1,67 @@
+"""Which accounts to leave alone for a while, because the API said so.
+
+Owns: the table of cool-downs, by account and model, fed by reports and shared with all proxies through the push stream. Pure: `now` is wall-clock
+seconds. It lives in memory: a restart forgets it, and the first 429 after that sets it again. It must never touch refreshing: a cooled-down account
+is renewed like any other.
+"""
+
+from broker.ipc.schema import Cooldown
+from broker.model.account import AccountId
+
+MAX_SECONDS = 3600.0
+"""A provider may name the end of its quota window, hours away; asking once an hour costs one request and finds out about raised limits."""
+
+DEFAULT_SECONDS = 60.0
+_MIN_SECONDS = 1.0
+_MAX_MODELS = 100  # per account: model names come from clients
+
+
+class Cooldowns:
+    """The cool-downs in force."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._table: dict[AccountId, dict[str | None, Cooldown]] = {}
+
+    def limit(self, account: AccountId, model: str | None, seconds: float | None, reason: str, now: float) -> Cooldown:
+        """Set an account aside for `model`, or altogether, for `seconds` (a minute where the API did not say); returns what is now in force.
+
+        A late report never shortens what an earlier one set.
+        """
+        models = self._live(account, now)
+        asked = DEFAULT_SECONDS if seconds is None else seconds
+        until = now + min(max(asked, _MIN_SECONDS), MAX_SECONDS)
+        standing = models.get(model)
+        if standing is not None and standing.until >= until:
+            return standing
+        made = Cooldown(model, round(until, 3), reason)
+        models[model] = made
+        if len(models) > _MAX_MODELS:
+            del models[min(models, key=lambda each: models[each].until)]
+        self._table[account] = models
+        return made
+
+    def succeeded(self, account: AccountId, model: str | None, now: float) -> bool:
+        """Take a success: ends the cool-down of `model` and of the whole account; tells whether there was one."""
+        models = self._live(account, now)
+        ended = [models.pop(each, None) for each in {model, None}]
+        return any(ended)
+
+    def clear(self, account: AccountId) -> bool:
+        """Forget all of an account's cool-downs; tells whether there were any."""
+        return bool(self._table.pop(account, None))
+
+    def of(self, account: AccountId, now: float) -> tuple[Cooldown, ...]:
+        """Return an account's cool-downs in force, the whole account's first, then by model."""
+        models = self._live(account, now)
+        return tuple(models[model] for model in sorted(models, key=lambda each: (each is not None, each or "")))
+
+    def _live(self, account: AccountId, now: float) -> dict[str | None, Cooldown]:
+        models = self._table.get(account)
+        if models is None:
+            return {}
+        for model in [model for model, each in models.items() if each.until <= now]:
+            del models[model]
+        if not models:
+            del self._table[account]
+        return models

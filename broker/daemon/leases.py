@@ -1,0 +1,70 @@
+"""Lending tokens.
+
+Owns: which account a lease is of, counting, and the bytes of a lease, built once a grant. It must never lend what the engine did not grant.
+"""
+
+from dataclasses import dataclass, field
+
+from broker.daemon.accounts import Accounts
+from broker.daemon.views import lease_of
+from broker.ipc.schema import encode
+from broker.model.account import AccountId, Tokens
+from broker.model.errors import BrokerError
+from broker.observe.metrics import Metrics
+from broker.refresh.engine import Grant
+from broker.store.base import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    entry: Entry
+    tokens: Tokens
+    short: bool
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Leases:
+    """Lends. `max_wait` seconds bound every wait a client asks for."""
+
+    accounts: Accounts
+    metrics: Metrics
+    max_wait: float
+    _built: dict[AccountId, _Built] = field(default_factory=dict)
+
+    async def lend(self, provider: str, label: str | None, *, min_validity: float, max_wait: float) -> Grant:
+        """Return a grant good for `min_validity` seconds; without a label, of the provider's default account.
+
+        Raises:
+            BrokerError: a name that means nothing, or why there is no token by the deadline.
+        """
+        known = provider if provider in self.accounts.registry else "unknown"  # a label of the metric: a closed set
+        try:
+            account = self.accounts.named(provider, label)
+            grant = await self.accounts.engine.lease(
+                account, min_validity=min_validity, max_wait=min(max_wait, self.max_wait)
+            )
+        except BrokerError as error:
+            self.metrics.leased(known, error.code.value)
+            raise
+        self.metrics.leased(known, "served")
+        return grant
+
+    def data(self, grant: Grant) -> bytes:
+        """Return the lease of a grant as JSON. Times in it are absolute, so the bytes stay true until the grant changes."""
+        account = grant.entry.account
+        built = self._built.get(account)
+        if (
+            built is not None
+            and built.entry is grant.entry
+            and built.short == grant.short
+            and (built.tokens is grant.tokens or built.tokens == grant.tokens)
+        ):
+            return built.data
+        data = encode(lease_of(grant.entry, grant.tokens, short=grant.short))
+        self._built[account] = _Built(grant.entry, grant.tokens, grant.short, data)
+        return data
+
+    def forget(self, account: AccountId) -> None:
+        """Drop the bytes of an account that is gone."""
+        self._built.pop(account, None)

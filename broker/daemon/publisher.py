@@ -1,0 +1,101 @@
+"""From changes to news: one place hears of every change and tells the push stream, the metrics and the audit trail.
+
+Owns: gathering the changes of one turn of the event loop, so that an account that changed three times in it is told once. It must never hold up
+whoever reported one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from broker.daemon.accounts import Accounts
+from broker.daemon.hub import Hub
+from broker.daemon.refreshes import Ended, Refreshes
+from broker.model.account import AccountId
+from broker.observe.audit import Audit, Event
+from broker.observe.logs import log_id
+from broker.observe.metrics import Metrics
+from broker.store.base import Change, Updated
+
+_log = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Subscribes to the engine and the store; `touch` reports other changes."""
+
+    def __init__(
+        self, accounts: Accounts, hub: Hub, metrics: Metrics, audit: Audit, gone: Callable[[AccountId], None]
+    ) -> None:
+        """Hear nothing before `start`. `gone` is told of accounts that vanished, so that nothing of theirs is kept."""
+        self._accounts = accounts
+        self._hub = hub
+        self._metrics = metrics
+        self._audit = audit
+        self._gone = gone
+        self._refreshes = Refreshes()
+        self._dirty: set[AccountId] = set()
+        self._defaults: dict[str, AccountId | None] = {}
+        self._due: asyncio.Handle | None = None
+        self._stops: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        """Publish what there is, and listen."""
+        self._stops = [
+            self._accounts.engine.subscribe(self.touch),
+            self._accounts.store.subscribe(self._on_change),
+        ]
+        for account in self._accounts.store.entries():
+            self.touch(account)
+        self.flush()
+
+    def stop(self) -> None:
+        """Listen no more; what is unsaid is said."""
+        for stop in self._stops:
+            stop()
+        self._stops = []
+        self.flush()
+
+    def touch(self, account: AccountId) -> None:
+        """Note that something about an account may have changed."""
+        self._dirty.add(account)
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_soon(self.flush)
+
+    def _on_change(self, change: Change) -> None:
+        self.touch(change.entry.account if isinstance(change, Updated) else change.account)
+
+    def flush(self) -> None:
+        """Tell what has changed since."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        dirty, self._dirty = self._dirty, set()
+        for provider in {each.provider for each in dirty}:
+            dirty |= self._moved_default(provider)
+        for account in sorted(dirty):
+            self._publish(account)
+
+    def _publish(self, account: AccountId) -> None:
+        self._hub.update(account, self._accounts.watched(account))
+        found = self._accounts.find(account)
+        if found is None:
+            self._refreshes.forget(account)
+            self._gone(account)
+            return
+        ended = self._refreshes.see(*found, self._accounts.clock.now().boot)
+        if ended is not None:
+            self._note(account, ended)
+
+    def _note(self, account: AccountId, ended: Ended) -> None:
+        seconds = None if ended.seconds is None else round(ended.seconds, 3)
+        self._metrics.refreshed(account.provider, ended.outcome, ended.seconds)
+        self._audit.record(Event.REFRESH, account, outcome=ended.outcome, seconds=seconds, reason=ended.reason)
+        fields = {"account": log_id(account), "outcome": ended.outcome, "seconds": seconds, "reason": ended.reason}
+        level = logging.INFO if ended.outcome == "renewed" else logging.WARNING
+        _log.log(level, "refresh ended", extra={name: each for name, each in fields.items() if each is not None})
+
+    def _moved_default(self, provider: str) -> set[AccountId]:
+        """Return the accounts whose `default` mark has changed with an account of their provider."""
+        before, now = self._defaults.get(provider), self._accounts.store.default_of(provider)
+        self._defaults[provider] = now
+        return {each for each in (before, now) if each is not None} if before != now else set()

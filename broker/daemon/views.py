@@ -1,0 +1,116 @@
+"""What an account looks like from outside.
+
+Owns: the sentences about states, and the making of views and leases from what the store and the engine know. Pure. It must never put a token into a view.
+"""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from broker.ipc.schema import AccountView, Cooldown, Lease
+from broker.model.account import (
+    Active,
+    Ambiguous,
+    Backoff,
+    NeedsLogin,
+    Paused,
+    Record,
+    Refreshing,
+    State,
+    Tokens,
+    Unsaved,
+    state_name,
+)
+from broker.model.errors import TRAITS, ErrorCode
+from broker.model.secret import Secret
+from broker.store.base import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Why an account is as it is, what to do about it, and since when (wall-clock seconds)."""
+
+    reason: str | None = None
+    hint: str | None = None
+    since: float | None = None
+
+
+def account_view(
+    entry: Entry,
+    state: State,
+    tokens: Tokens,
+    *,
+    next_refresh: float | None,
+    cooldowns: tuple[Cooldown, ...],
+    default: bool,
+) -> AccountView:
+    """Return the view of an account; `tokens` are those served, which a refused write may keep out of the entry."""
+    record, told = entry.record, explain(entry, state)
+    return AccountView(
+        account=str(entry.account),
+        provider=entry.account.provider,
+        label=entry.account.label,
+        state=state_name(state).value,
+        generation=entry.generation,
+        reason=told.reason,
+        hint=told.hint,
+        since=told.since,
+        email=record.email,
+        expires_at=tokens.expires_at,
+        last_refresh=tokens.last_refresh,
+        next_refresh=next_refresh,
+        default=default,
+        paused=entry.paused,
+        disabled=record.disabled,
+        renewable=record.tokens.refresh_token is not None,
+        file=entry.file,
+        cooldowns=cooldowns,
+        facts=dict(record.facts),
+    )
+
+
+def lease_of(entry: Entry, tokens: Tokens, *, short: bool) -> Lease:
+    """Return the lease of a grant."""
+    return Lease(
+        account=str(entry.account),
+        provider=entry.account.provider,
+        generation=entry.generation,
+        access_token=tokens.access_token or Secret(""),
+        token_type=tokens.token_type,
+        expires_at=tokens.expires_at,
+        short=short,
+        facts=dict(entry.record.facts),
+    )
+
+
+def explain(entry: Entry, state: State) -> Told:
+    """Say in a sentence why an account is in its state, and what the person can do."""
+    match state:
+        case Active():
+            return _of_active(entry.record, str(entry.account))
+        case Refreshing():
+            return Told("being renewed")
+        case Paused():
+            return Told("paused", f"Run: ccs-broker resume {entry.account}")
+        case _:
+            return _of_trouble(entry.account.provider, state)
+
+
+def _of_trouble(provider: str, state: Backoff | Ambiguous | NeedsLogin | Unsaved) -> Told:
+    match state:
+        case Backoff(reason=reason, code=code):
+            return Told(reason, TRAITS[code].hint)
+        case Ambiguous(since=since):
+            return Told("a renewal was sent and its answer lost", TRAITS[ErrorCode.ANSWER_LOST].hint, since)
+        case NeedsLogin(reason=reason, since=since):
+            return Told(reason, f"Run: ccs-broker login {provider}", since)
+        case Unsaved(reason=reason, since=since):
+            why = f"renewed, but the new grant could not be saved: {reason}"
+            return Told(why, TRAITS[ErrorCode.STORAGE_UNWRITABLE].hint, since)
+        case _ as never:
+            assert_never(never)
+
+
+def _of_active(record: Record, account: str) -> Told:
+    if record.disabled:
+        return Told("disabled in its file", f'Set "disabled" to false in the file of {account}.')
+    return Told()

@@ -1,0 +1,105 @@
+import pytest
+
+from broker.daemon.views import account_view, explain, lease_of
+from broker.ipc.schema import Cooldown, encode
+from broker.model.account import (
+    AccountId,
+    Active,
+    Ambiguous,
+    Backoff,
+    Generation,
+    NeedsLogin,
+    Paused,
+    Record,
+    Refreshing,
+    State,
+    Tokens,
+    Unsaved,
+)
+from broker.model.errors import ErrorCode
+from broker.model.secret import Digest, Secret
+from broker.store.base import Entry
+
+ANN = AccountId("acme", "ann@example.com")
+DIGEST = Digest("0" * 32)
+TOKENS = Tokens(
+    Secret("fake-access-1"), Secret("fake-refresh-1"), Secret("fake-id-1"), expires_at=50.0, last_refresh=10.0
+)
+
+
+def entry(*, disabled: bool = False, paused: bool = False, tokens: Tokens = TOKENS) -> Entry:
+    record = Record(ANN, tokens, email="ann@example.com", facts={"project_id": "p"}, disabled=disabled)
+    return Entry(record, Generation(4), "acme-ann.json", paused=paused)
+
+
+def test_a_view_shows_everything_but_secrets() -> None:
+    cool = (Cooldown(None, 60.0, "quota"),)
+    view = account_view(entry(), Active(), TOKENS, next_refresh=40.0, cooldowns=cool, default=True)
+    assert (view.account, view.provider, view.label, view.state, view.generation) == (
+        str(ANN),
+        "acme",
+        "ann@example.com",
+        "active",
+        4,
+    )
+    assert (view.expires_at, view.last_refresh, view.next_refresh, view.default, view.renewable) == (
+        50.0,
+        10.0,
+        40.0,
+        True,
+        True,
+    )
+    assert (view.file, view.cooldowns, view.facts, view.email) == (
+        "acme-ann.json",
+        cool,
+        {"project_id": "p"},
+        "ann@example.com",
+    )
+    assert b"fake-" not in encode(view)
+
+
+def test_a_login_without_refresh_token_is_not_renewable() -> None:
+    plain = Tokens(Secret("fake-key-1"))
+    view = account_view(entry(tokens=plain), Active(), plain, next_refresh=None, cooldowns=(), default=False)
+    assert (view.renewable, view.expires_at) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "hint", "since"),
+    [
+        (Active(), None, None, None),
+        (Refreshing(5.0), "being renewed", None, None),
+        (Paused(), "paused", "resume acme/ann@example.com", None),
+        (Backoff(9.0, "503", 2, ErrorCode.MISCONFIGURED), "503", "config check", None),
+        (Ambiguous(7.0, DIGEST), "answer lost", "tried once more", 7.0),
+        (NeedsLogin("revoked", 8.0, DIGEST), "revoked", "login acme", 8.0),
+        (Unsaved(6.0, "ENOSPC"), "ENOSPC", "Free space", 6.0),
+    ],
+)
+def test_every_state_says_why_and_what_to_do(
+    state: State, reason: str | None, hint: str | None, since: float | None
+) -> None:
+    told = explain(entry(), state)
+    assert told.since == since
+    assert (reason or "") in (told.reason or "")
+    assert (hint or "") in (told.hint or "")
+    assert (told.reason is None) == (reason is None)
+
+
+def test_an_account_disabled_in_its_file_says_so() -> None:
+    told = explain(entry(disabled=True), Active())
+    assert told.reason == "disabled in its file"
+    assert '"disabled"' in str(told.hint)
+
+
+def test_a_lease_is_the_access_token_and_what_goes_with_it() -> None:
+    lease = lease_of(entry(), TOKENS, short=True)
+    assert (lease.access_token, lease.generation, lease.expires_at, lease.short) == (
+        Secret("fake-access-1"),
+        4,
+        50.0,
+        True,
+    )
+    assert lease.facts == {"project_id": "p"}
+    assert b"fake-refresh" not in encode(lease)
+    assert b"fake-id" not in encode(lease)
