@@ -21,6 +21,7 @@ def config_toml(url: str, client_id: str, client_secret_file: str) -> str:
         f"revoke_url = {_quoted(url + '/revoke')}\n"
         f"userinfo_url = {_quoted(url + '/userinfo')}\n"
         f"api_url = {_quoted(url)}\n"
+        "redirect_port = 0\n"
         f"{client}\n"
         f"[providers.{PROVIDER}]\n"
         'kind = "oauth2"\n'

@@ -16,6 +16,7 @@ def test_it_points_everything_at_the_sandbox():
         "revoke_url": "http://127.0.0.1:5/revoke",
         "userinfo_url": "http://127.0.0.1:5/userinfo",
         "api_url": "http://127.0.0.1:5",
+        "redirect_port": 0,
         "client_id": "id",
         "client_secret_file": "/tmp/secret",
     }
