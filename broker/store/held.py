@@ -10,13 +10,14 @@ import os
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 from broker.model.account import AccountId
 from broker.model.clock import Clock
+from broker.model.errors import BrokerError
 from broker.observe.tasks import spawn
 from broker.store.base import LockTimeoutError
+from broker.store.files import Disk
 from broker.store.folders import Folders
 from broker.store.journal import OpenRecord
 from broker.store.lock import holder, try_lock
@@ -44,10 +45,13 @@ class Held:
 
     async def run(self, work: Coroutine[object, object, T], name: str) -> T:
         """Do `work` to its end, whatever happens to the caller."""
-        task = spawn(work, name=name)
+        task = spawn(_outcome(work), name=name)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
-        return await asyncio.shield(task)
+        done, error = await asyncio.shield(task)
+        if error is not None:
+            raise error
+        return done[0]
 
     async def end(self) -> None:
         """Wait for what runs, then let go."""
@@ -68,9 +72,10 @@ class Held:
 class Locks:
     """Takes locks for one store, and drops them all at its end."""
 
-    def __init__(self, folders: Sequence[Folders], pool: Executor, clock: Clock, role: str) -> None:
+    def __init__(self, folders: Sequence[Folders], disk: Disk, pool: Executor, clock: Clock, role: str) -> None:
         """`role` is what lock files say about this process."""
         self._folders = folders
+        self._disk = disk
         self._pool = pool
         self._clock = clock
         self._role = role
@@ -87,8 +92,7 @@ class Locks:
         tries = 0
         while True:
             at = place()
-            path = self._folders[at.directory].lock_file(at.name)
-            fd = await self._try(path)
+            fd = await self._try(at)
             if fd is not None and place().slot == at.slot:
                 held = Held(account, place(), fd)
                 self._held.add(held)
@@ -96,7 +100,7 @@ class Locks:
             if fd is not None:
                 os.close(fd)
             if self._clock.now().boot >= until:
-                raise LockTimeoutError(account, holder(path))
+                raise LockTimeoutError(account, holder(self._folders[at.directory].lock_file(at.name)))
             await self._clock.sleep(_POLL_SECONDS[min(tries, len(_POLL_SECONDS) - 1)])
             tries += 1
 
@@ -111,13 +115,29 @@ class Locks:
             held.drop()
         self._held.clear()
 
-    async def _try(self, path: Path) -> int | None:
-        future = self._pool.submit(try_lock, path, self._role)
+    async def _try(self, place: Place) -> int | None:
+        future = self._pool.submit(self._open, place)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             future.add_done_callback(_close)
             raise
+
+    def _open(self, place: Place) -> int | None:
+        folders = self._folders[place.directory]
+        # Whoever deleted and remade the auth directory took the locks with it. One that is missing altogether is not remade: it may
+        # be a volume that is not mounted.
+        if not folders.locks.is_dir() and folders.active.is_dir():
+            self._disk.ensure_folder(folders.locks)
+        return try_lock(folders.lock_file(place.name), self._role)
+
+
+async def _outcome(work: Coroutine[object, object, T]) -> tuple[list[T], Exception | None]:
+    # What the door promises to raise is the caller's to handle; anything else fails the task, and is logged as a fault of ours.
+    try:
+        return [await work], None
+    except (BrokerError, OSError, ValueError) as error:
+        return [], error
 
 
 def _close(future: "Future[int | None]") -> None:

@@ -73,10 +73,8 @@ class Shelf:
 
     def account_like(self, record: Record) -> AccountId | None:
         """Return the account that is the same login as `record`."""
-        for account, source in self._arrangement.owners.items():
-            if source.record.account == record.account and same_login(source.record, record):
-                return account
-        return None
+        same = [account for account, source in self._arrangement.owners.items() if same_login(source.record, record)]
+        return next((account for account in same if account == record.account), same[0] if same else None)
 
     def stamp(self, place: Place) -> int:
         """Return a number that rises each time a file's state is set: a reading begun before is out of date."""

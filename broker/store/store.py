@@ -90,7 +90,7 @@ class FileStore:
             self._folders, registry, self._shelf, self._disk, self._pool, clock, self._problems, seal
         )
         self._writer = Writer(self._folders, registry, self._shelf, self._follower, self._disk, self._pool, clock, seal)
-        self._locks = Locks(self._folders, self._pool, clock, role)
+        self._locks = Locks(self._folders, self._disk, self._pool, clock, role)
         self._journals = tuple(Journal(folders.journal, self._disk, seal) for folders in self._folders)
         self._records: set[tuple[int, str]] = set()
         self._premises = Premises(self._folders, self._disk, self._problems, role)
@@ -246,7 +246,7 @@ class FileStore:
                     held = self._held(lock)
                     await held.run(self._writer.replace(held, renewed, record.tokens), "store-add")
                     await self._state.flush()
-                    return self._entry(known)
+                    return self._entry(self._shelf.account_at(held.place) or known)
         place = await self._writer.create(self._locks, record.account, name, fresh, record.tokens)
         await self._state.flush()
         return self._entry(self._shelf.account_at(place) or record.account)

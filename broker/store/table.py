@@ -161,8 +161,10 @@ def _name(
 
 
 def _fits(known: AccountId, plain: AccountId) -> bool:
-    prefix = plain.label[:_LABEL_ROOM] + ":"
-    return known == plain or (known.provider == plain.provider and known.label.startswith(prefix))
+    # An e-mail address may come back in another case; the account keeps the name it has.
+    label, wanted = known.label.casefold(), plain.label.casefold()
+    prefix = plain.label[:_LABEL_ROOM].casefold() + ":"
+    return known.provider == plain.provider and (label == wanted or label.startswith(prefix))
 
 
 def _suffixed(plain: AccountId, source: Source, taken: Collection[AccountId]) -> AccountId:

@@ -87,11 +87,10 @@ class Writer:
             document = build(reading)
             if document is None:
                 await self._run(partial(self._disk.prove, path))
-                made = await self._read_back(place) or reading
-            else:
-                made, data = self._compose(reading, document, held.account, place, tokens)
-                if not await self._swap(place, base, data):
-                    continue
+                return reading
+            made, data = self._compose(reading, document, held.account, place, tokens)
+            if not await self._swap(place, base, data):
+                continue
             self._follower.writing.pop(place, None)
             self._shelf.accept([made], raised=held.account)
             return made
@@ -206,14 +205,6 @@ class Writer:
     def _differs(self, place: Place, data: bytes) -> bool:
         image = self._disk.read(self._folders[place.directory].path(place))
         return not isinstance(image, Image) or image.content != content_of(data)
-
-    async def _read_back(self, place: Place) -> Reading | None:
-        path = self._folders[place.directory].path(place)
-        image = await self._run(lambda: self._disk.read(path))
-        if not isinstance(image, Image):
-            return None
-        result = interpret(image.data, image.content, place, self._providers, self._seal)
-        return result if isinstance(result, Reading) else None
 
     async def _create(self, place: Place, account: AccountId, document: Document, tokens: Tokens) -> bool:
         made, data = self._compose(None, document, account, place, tokens)
