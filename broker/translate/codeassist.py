@@ -17,9 +17,12 @@ from broker.translate.fields import bad_field, read
 from broker.translate.ir import Event, Failure, Request
 from broker.translate.sse import SseEvent, SseParser, encode_event
 
+_NO_VALUE: Final = b"null"
+_NULL: Final = msgspec.Raw(_NO_VALUE)
+
 
 class _Wrapped(msgspec.Struct):
-    response: msgspec.Raw | None = None
+    response: msgspec.Raw = _NULL
 
 
 class _Inner(msgspec.Struct):
@@ -27,7 +30,7 @@ class _Inner(msgspec.Struct):
 
 
 class _Count(msgspec.Struct):
-    contents: msgspec.Raw | None = None
+    contents: msgspec.Raw = _NULL
     inner: _Inner | None = msgspec.field(name="generateContentRequest", default=None)
 
 
@@ -82,7 +85,7 @@ def wrap_count_tokens(body: bytes, target: Target) -> bytes:
     """
     asked = read(_COUNT, body)
     contents = asked.inner.contents if asked.inner is not None else asked.contents
-    if contents is None:
+    if bytes(contents) == _NO_VALUE:
         bad_field("contents", "is required")
     model = "models/" + target.model.removeprefix("models/")
     return msgspec.json.encode({"request": {"model": model, "contents": contents}})
@@ -136,8 +139,8 @@ def _events(events: list[SseEvent]) -> bytes:
 
 
 def _unwrapped(data: bytes) -> bytes:
-    response = _WRAPPED.decode(data).response
-    return data if response is None else bytes(response)
+    response = bytes(_WRAPPED.decode(data).response)
+    return data if response == _NO_VALUE else response
 
 
 def _envelope(target: Target, inner: bytes) -> bytes:

@@ -207,8 +207,7 @@ class _Reader:
         if signature is not None:
             self._reading.signatures.remember(call_id, signature)
         out.append(ToolCallStarted(index, call_id, self._reading.names.inward(call.name or ""), choice, signature))
-        arguments = bytes(call.args).decode()
-        out.append(ToolCallDelta(index, arguments if arguments[:1] == "{" else "{}", choice))
+        out.append(ToolCallDelta(index, _arguments(call.args), choice))
 
     def _blob(self, blob: WireBlob, choice: int, signature: str | None, out: list[Event], *, draft: bool) -> None:
         if blob.data:
@@ -224,6 +223,12 @@ class _Reader:
         else:
             reason = FinishReason.LENGTH if native == "MAX_TOKENS" else FinishReason.STOP
         return Finished(reason, native, choice)
+
+
+def _arguments(args: msgspec.Raw) -> str:
+    """Return the arguments' own text without the white space Google indents whole answers with; no object means no arguments."""
+    text = bytes(args)
+    return msgspec.json.format(text, indent=-1).decode() if text[:1] == b"{" else "{}"
 
 
 def _usage(usage: WireUsage) -> Usage:

@@ -228,18 +228,20 @@ def _assistant(message: WireMessage, path: str) -> tuple[Part, ...]:
         if isinstance(part, WirePart) and part.type not in _SAID_BY_ASSISTANT:
             bad_field(f"{at}[{i}].type", "an assistant message holds text, refusals and images")
     parts.extend(_parts(content if content is not None else message.refusal or "", at))
-    parts = _signed(parts, _signature((message.extra_content,)))
-    parts.extend(_earlier_image(image, f"{path}.images[{i}]") for i, image in enumerate(message.images or ()))
+    images = [_earlier_image(image, f"{path}.images[{i}]") for i, image in enumerate(message.images or ())]
+    parts = _signed(parts, images, _signature((message.extra_content,)))
     parts.extend(_tool_call(call, f"{path}.tool_calls[{i}]") for i, call in enumerate(message.tool_calls or ()))
     return tuple(parts)
 
 
-def _signed(parts: list[Part], signature: str | None) -> list[Part]:
-    """Put a message's own signature on its last text."""
-    last = parts[-1]
-    if signature is not None and isinstance(last, Text):
-        return [*parts[:-1], Text(last.text, signature)]
-    return parts
+def _signed(parts: list[Part], images: list[Part], signature: str | None) -> list[Part]:
+    """Put a message's own signature on its last text, or where that says nothing on an empty one after the images."""
+    if signature is None:
+        return parts + images
+    last = parts[-1] if parts else None
+    if isinstance(last, Text) and last.text:
+        return [*parts[:-1], Text(last.text, signature), *images]
+    return [*parts, *images, Text("", signature)]
 
 
 def _earlier_image(image: WireImage, path: str) -> Part:
@@ -257,9 +259,7 @@ def _tool_call(call: WireCall, path: str) -> ToolCall:
     if isinstance(arguments, str):
         # Clients write the arguments of a call without any as "".
         arguments = read(_ARGUMENTS, arguments.encode("utf-8", "surrogatepass"), at) if arguments.strip() else {}
-    signature = _signature(
-        (call.extra_content, call, call.provider_specific_fields, call.function),
-    )
+    signature = _signature((call.extra_content, call, call.provider_specific_fields, call.function))
     return ToolCall(call.id, call.function.name, arguments or {}, signature)
 
 
@@ -280,7 +280,7 @@ def _tool_result(message: WireMessage, path: str) -> ToolResult:
     call_id = message.tool_call_id or ""
     if isinstance(value, str) or _is_content(value):
         content = read(_CONTENT, message.content, path)
-        return ToolResult(call_id, tuple(_parts(content or "", path)), message.name)
+        return ToolResult(call_id, tuple(_parts(content or [], path)), message.name)
     return ToolResult(call_id, (), message.name, structured=value)
 
 
