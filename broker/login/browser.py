@@ -4,7 +4,6 @@ Owns: telling whether a browser can open here, opening one, and the ssh command 
 """
 
 import asyncio
-import contextlib
 import getpass
 import os
 import shutil
@@ -48,12 +47,14 @@ def headless(port: int, env: Env = os.environ, platform: str = sys.platform) -> 
 async def open_browser(url: str, env: Env = os.environ, platform: str = sys.platform) -> bool:
     """Open `url` in the person's browser; tell whether a program took it. Never raises, never waits for long, never writes to the terminal."""
     command = _opener(env, platform)
-    if command is None:
-        return False
+    return command is not None and await asyncio.to_thread(_run_opener, (*command, url), env)
+
+
+def _run_opener(command: tuple[str, ...], env: Env) -> bool:
+    # Not asyncio's: it kills what still runs when its loop ends, and some openers stay as long as the browser does.
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            url,
+        process = subprocess.Popen(  # noqa: S603 - the person's own opener, and an argument that cannot be an option
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -62,10 +63,11 @@ async def open_browser(url: str, env: Env = os.environ, platform: str = sys.plat
         )
     except OSError:
         return False
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_OPEN_SECONDS):
-            return await process.wait() == 0
-    return True  # some openers stay as long as the browser does
+    try:
+        return process.wait(_OPEN_SECONDS) == 0
+    except subprocess.TimeoutExpired:
+        process.returncode = 0  # it is the person's now: without this, dropping the object warns
+        return True
 
 
 def _opener(env: Env, platform: str) -> tuple[str, ...] | None:

@@ -1,7 +1,7 @@
 """The loopback callback of the code flow (RFC 8252 section 7.3).
 
 Owns: the listener on 127.0.0.1 and ::1, and what it lets through: a GET of the one path, with our Host, carrying the state of the login under way, once.
-It must never log a request, and never answer with anything that came in one.
+It must never log a request, and no page of it repeats anything that came in one.
 """
 
 import logging
@@ -20,6 +20,11 @@ from broker.oauth.code import Approved, Denied, read_callback, state_matches
 from broker.providers.base import Redirect
 
 _log = logging.getLogger(__name__)
+
+# aiohttp logs the text of a request it cannot parse, and the text of a callback holds the code.
+_silent = logging.getLogger(f"{__name__}.http")
+_silent.disabled = True
+_silent.propagate = False
 
 _QUERY_MAX = 8000
 _STOP_SECONDS = 2.0  # a browser on the same machine reads a page of 2 KiB in far less
@@ -53,7 +58,7 @@ class CallbackListener:
             raise _port_error(redirect.port, error) from None
         gate = _Gate(port, redirect.path, state, answer)
         runner = web.ServerRunner(
-            web.Server(gate.handle, access_log=None),
+            web.Server(gate.handle, access_log=None, logger=_silent),
             handle_signals=False,
             shutdown_timeout=_STOP_SECONDS,
         )
