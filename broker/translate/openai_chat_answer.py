@@ -41,6 +41,8 @@ from broker.translate.ir import (
 from broker.translate.sse import DONE, encode_event
 
 _JSON: Final = msgspec.json.Encoder()
+_TEXT: Final = b'{"index":0,"delta":{"content":'
+_TEXT_END: Final = b'},"logprobs":null,"finish_reason":null}'
 _Object = dict[str, object]
 
 _ERROR_TYPES = {
@@ -163,7 +165,7 @@ class ChatStream:
     The parts of a chunk that never change are encoded once; a text delta costs one small encode and one join.
     """
 
-    __slots__ = ("_failed", "_head", "_images", "_include_usage", "_reply", "_tail", "_usage", "_voiced")
+    __slots__ = ("_failed", "_head", "_images", "_include_usage", "_reply", "_spoken", "_tail", "_usage", "_voiced")
 
     def __init__(self, reply: Reply) -> None:
         """Begin."""
@@ -172,6 +174,7 @@ class ChatStream:
         self._usage: Usage | None = None
         self._failed = False
         self._voiced: set[int] = set()  # choices whose role has been told
+        self._spoken = False  # whether the first of them is among these
         self._images: dict[int, int] = {}
         self._head = self._tail = b""
         self._name(Started())
@@ -191,6 +194,9 @@ class ChatStream:
 
     def _one(self, event: Event) -> bytes:  # noqa: PLR0911 - one case an event
         match event:
+            case TextDelta(text, 0, None) if self._spoken:
+                # Nearly every chunk of nearly every stream: nothing but the text is new.
+                return b"".join((self._head, _TEXT, _JSON.encode(text), _TEXT_END, self._tail))
             case TextDelta(text, choice, signature):
                 # A signature with empty text is kept for the client to send back; it says nothing.
                 said: _Object = {} if signature is not None and not text else {"content": text}
@@ -233,6 +239,7 @@ class ChatStream:
     def _chunk(self, choice: int, delta: _Object, finished: Finished | None = None, logprobs: object = None) -> bytes:
         if choice not in self._voiced:
             self._voiced.add(choice)
+            self._spoken = 0 in self._voiced
             delta = {"role": "assistant", "content": None, **delta}
         body: _Object = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": None}
         if finished is not None:

@@ -33,6 +33,10 @@ def test_a_last_event_without_its_blank_line_is_given_at_the_end():
     assert parsed(b"data: a\n\ndata: b", close=False) == [SseEvent(b"a")]
 
 
+def test_blank_lines_before_the_first_event():
+    assert parsed(b"\xef\xbb\xbf\n\r\ndata: a\n\n") == [SseEvent(b"a")]
+
+
 def test_an_empty_read_changes_nothing():
     assert parsed(b"data: a\r", b"", b"\n\r\n", b"", close=False) == [SseEvent(b"a")]
 
@@ -50,13 +54,22 @@ def test_a_line_of_25_megabytes_in_small_reads_takes_linear_time():
     assert time.perf_counter() - start < 5
 
 
-@pytest.mark.parametrize("chunks", [[b"data: 12345"], [b"data: 1\n", b"data: 2\n"], [b"data: 123456\n\n"]])
+@pytest.mark.parametrize(
+    "chunks", [[b"data: 12345"], [b"data: 1\n", b"data: 2\n"], [b"event: e\r\n", b"data: 1\ndata: 2\n"]]
+)
 def test_an_event_over_the_limit_is_refused(chunks):
     parser = SseParser(limit=9)
     with pytest.raises(BrokerError) as caught:
         for chunk in chunks:
             parser.feed(chunk)
     assert caught.value.code is ErrorCode.TOO_LARGE
+
+
+def test_comments_and_finished_lines_are_not_held():
+    parser = SseParser(limit=20)
+    for _ in range(50):
+        assert parser.feed(b": a com") + parser.feed(b"ment\n") == []
+    assert parser.feed(b"data: 12") + parser.feed(b"34\n") + parser.feed(b"\n") == [SseEvent(b"1234")]
 
 
 def test_the_limit_is_per_event():
