@@ -45,9 +45,6 @@ from broker.system import SystemChance, SystemClock
 
 _log = logging.getLogger(__name__)
 
-_ANSWER_SECONDS = 5.0
-"""How long requests under way may still be answered while stopping."""
-
 _LISTEN_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
@@ -96,9 +93,9 @@ class Daemon:
     async def stop(self) -> None:
         """Answer what is under way, wait for renewals in flight within the configured limit, and close."""
         await self.logins.close()
-        await self.server.stop(_ANSWER_SECONDS)
-        await self.work.drain(self.config.refresh.stop_timeout_seconds)
-        await self.engine.stop()
+        # Together: who waits for a renewal is answered when it lands, and no later than the limit of both.
+        limit = self.config.refresh.stop_timeout_seconds
+        await asyncio.gather(self.server.stop(limit), self.work.drain(limit), self.engine.stop())
         self.publisher.stop()
         await self.store.close()
         await self.outbound.close()
