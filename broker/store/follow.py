@@ -67,6 +67,8 @@ class Follower:
         self._running: dict[Place, asyncio.Task[None]] = {}
         self._again: set[Place] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self.on_outdated: Callable[[Place], None] = _ignore
+        """Called when a file was found to hold a grant that we replaced before."""
         self.writing: dict[Place, str] = {}
         """Content (SHA-256) we are putting in place ourselves: not to be believed before it is durable."""
 
@@ -111,10 +113,17 @@ class Follower:
         self._tasks = [task for task in self._tasks if not task.done()]
         self._tasks.append(spawn(self._look_again(first), name="store-look-again"))
 
+    def distrust(self, place: Place) -> None:
+        """Have the next rescan look at a file again even if it did not change."""
+        self._marks.pop(place, None)
+
     # --- reading ---
 
     async def take(self, place: Place) -> Reading | Fault | None:
-        """Read a file now and set its state in the table if it is whole. Returns what was found."""
+        """Read a file now and set its state in the table if it is whole. Returns what was found.
+
+        A grant that we replaced before is not believed: the newest wins, and is put back by `on_outdated`.
+        """
         while True:
             stamp = self._shelf.stamp(place)
             result, image = await self._run(lambda: self._see(place))
@@ -128,6 +137,9 @@ class Follower:
         if (fault := self._shelf.rolled_back(result)) is not None:
             return fault
         self._remark(result)
+        if self._shelf.outdated(result):
+            self.on_outdated(place)
+            return result
         known = self._shelf.reading(place)
         if known is None or known.source.content != result.source.content:
             self._shelf.accept([result])
@@ -251,3 +263,7 @@ class Follower:
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+def _ignore(place: Place) -> None:
+    """Do nothing, until the store has said what to do."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from broker.model.account import AccountId, Generation, NeedsLogin, Record
+from broker.model.account import AccountId, Generation, NeedsLogin, Record, Tokens
 from broker.model.clock import Clock
 from broker.model.secret import Digest
 from broker.store.base import Change, Entry, Gone, Updated
@@ -19,6 +19,8 @@ from broker.store.state import Remembered, Row
 from broker.store.table import Arrangement, Place, Source, arrange, fingerprint, same_login
 
 _DIGESTS_KEPT = 64  # generations an answer still under way may have started from
+_GRANTS_KEPT = 256  # old grants another program may still have in memory and write back
+_Grant = tuple[Digest | None, Digest | None]
 Remember = Callable[[Iterable[Row]], None]
 
 
@@ -38,6 +40,7 @@ class Shelf:
         self._rows: dict[AccountId, Row] = {}
         self._names: dict[tuple[int, str], AccountId] = {}
         self._digests: dict[AccountId, dict[Generation, Digest | None]] = {}
+        self._replaced: dict[AccountId, dict[_Grant, None]] = {}
         self._listeners: list[Callable[[Change], None]] = []
 
     # --- looking ---
@@ -100,6 +103,11 @@ class Shelf:
             return None
         return Fault(FaultKind.ROLLED_BACK, f"is an older version (generation {sealed}, {row.sealed} was seen before)")
 
+    def outdated(self, reading: Reading) -> bool:
+        """Tell whether a file holds a grant that we replaced: a program that had it in memory wrote it back."""
+        account = self._names.get(reading.source.place.slot)
+        return account is not None and _grant(reading.source.record.tokens) in self._replaced.get(account, {})
+
     def shadows(self) -> tuple[str, ...]:
         """Return a sentence for each file that lost to a newer copy."""
         return tuple(
@@ -139,6 +147,15 @@ class Shelf:
             self._stamps[place] = self.stamp(place) + 1
             self._readings[place] = reading
         self._rearrange(raised)
+
+    def note_replaced(self, account: AccountId, old: Tokens, new: Tokens) -> None:
+        """Remember that we put `new` in the place of `old`, which is then never believed again."""
+        replaced = self._replaced.setdefault(account, {})
+        if _grant(old) != _grant(new):
+            replaced[_grant(old)] = None
+        replaced.pop(_grant(new), None)
+        while len(replaced) > _GRANTS_KEPT:
+            del replaced[next(iter(replaced))]
 
     def judge(self, account: AccountId, verdict: NeedsLogin | None) -> None:
         """Set or lift the verdict of an account."""
@@ -214,3 +231,7 @@ class Shelf:
     def _tell(self, listener: Callable[[Change], None], change: Change) -> None:
         if listener in self._listeners:
             listener(change)
+
+
+def _grant(tokens: Tokens) -> _Grant:
+    return (tokens.access_token.digest() if tokens.access_token else None, tokens.refresh_digest())

@@ -1,7 +1,7 @@
 """The file store: the auth directories CCS and CLIProxyAPI share, behind the door of `broker.store.base`.
 
 Owns: putting the parts together and the order of steps under a lock. The parts: `folders` (where), `files` (how), `codec`, `reading` and
-`table` (what it means), `shelf` (what is true now), `follow` and `watch` (what others do), `write`, `held`, `journal`, `state`.
+`table` (what it means), `shelf` (what is true now), `follow`, `watch` and `restore` (what others do), `write`, `held`, `journal`, `state`.
 It must never serve from anything but memory, nor write a file without holding its lock.
 """
 
@@ -37,6 +37,7 @@ from broker.store.journal import AnswerSeal, Found, Journal, OpenRecord
 from broker.store.premises import DAEMON, Premises
 from broker.store.problems import Problems
 from broker.store.reading import Providers, Reading
+from broker.store.restore import Restorer
 from broker.store.rotation import Intent
 from broker.store.shelf import Shelf
 from broker.store.state import StateDb
@@ -91,6 +92,7 @@ class FileStore:
         )
         self._writer = Writer(self._folders, registry, self._shelf, self._follower, self._disk, self._pool, clock, seal)
         self._locks = Locks(self._folders, self._disk, self._pool, clock, role)
+        self._restorer = Restorer(self._shelf, self._follower, self._writer, self._locks, clock, self._problems)
         self._journals = tuple(Journal(folders.journal, self._disk, seal) for folders in self._folders)
         self._records: set[tuple[int, str]] = set()
         self._premises = Premises(self._folders, self._disk, self._problems, role)
@@ -117,6 +119,7 @@ class FileStore:
     async def close(self) -> None:
         """Stop watching, let go of all locks, write what is still unwritten."""
         await self._follower.close()
+        await self._restorer.close()
         if self._watcher is not None:
             await self._run(self._watcher.stop)
         self._locks.drop_all()
@@ -307,7 +310,7 @@ class FileStore:
             refresh = tokens.refresh_token or current.refresh_token
             if (current.access_token, current.refresh_token) == (tokens.access_token, refresh):
                 return None
-            if current.refresh_digest() != wanted:
+            if current.refresh_digest() != wanted and not self._shelf.outdated(reading):
                 raise SupersededError(held.account)
             return reading.provider.write(reading.inner.document, replace(tokens, refresh_token=refresh), now)
 

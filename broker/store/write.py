@@ -70,10 +70,11 @@ class Writer:
         self._clock = clock
         self._seal = seal
 
-    async def replace(self, held: Held, build: Callable[[Reading], Document | None], tokens: Tokens) -> Reading:
+    async def replace(self, held: Held, build: Callable[[Reading], Document | None], tokens: Tokens | None) -> Reading:
         """Set the file of a held account to what `build` makes of its present state, durably; set the table.
 
-        `build` returns None where the file already holds `tokens`: it is then only made durable. It may raise.
+        `build` returns None where the file already holds what it should: it is then only made durable. It may raise. Unless `tokens` is None, the
+        new text is written only if it reads back with them.
 
         Raises:
             SupersededError: the file is gone.
@@ -92,6 +93,7 @@ class Writer:
             if not await self._swap(place, base, data):
                 continue
             self._follower.writing.pop(place, None)
+            self._shelf.note_replaced(held.account, reading.source.record.tokens, made.source.record.tokens)
             self._shelf.accept([made], raised=held.account)
             return made
         raise StorageError(
@@ -167,7 +169,7 @@ class Writer:
                 self._disk.write_over(folders.broken / place.name, data)
 
     def _compose(
-        self, reading: Reading | None, document: Document, account: AccountId, place: Place, tokens: Tokens
+        self, reading: Reading | None, document: Document, account: AccountId, place: Place, tokens: Tokens | None
     ) -> tuple[Reading, bytes]:
         try:
             plain = codec.encode(document) if reading is None else codec.render(reading.inner, document)
@@ -179,7 +181,7 @@ class Writer:
             generation = self._shelf.next_generation(account)
             data = self._seal.close_file(plain, outer, account, generation, place.name)
         made = interpret(data, content_of(data), place, self._providers, self._seal)
-        if not isinstance(made, Reading) or not _holds(made, tokens):
+        if not isinstance(made, Reading) or (tokens is not None and not _holds(made, tokens)):
             raise StorageError(f"{place.name} would not read back as it was meant", account=str(account))
         return made, data
 

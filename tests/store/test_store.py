@@ -403,7 +403,7 @@ async def test_what_is_not_durable_is_not_published(store: FileStore, harness: F
 
 async def test_a_cancelled_put_is_finished_under_the_lock(store: FileStore, harness: FileHarness) -> None:
     async with store.lock(ALICE, 1.0) as lock:
-        task = asyncio.ensure_future(store.put(lock, tokens(2), entry(store).generation, harness.clock.now()))  # noqa: TID251
+        task = asyncio.ensure_future(store.put(lock, tokens(2), entry(store).generation, harness.clock.now()))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         task.cancel()
@@ -411,6 +411,61 @@ async def test_a_cancelled_put_is_finished_under_the_lock(store: FileStore, harn
             await task
     assert entry(store).record.tokens.refresh_token == Secret("fake-refresh-2")
     assert harness.plain(harness.path(ALICE))["refresh_token"] == "fake-refresh-2"
+
+
+async def test_a_program_that_writes_back_an_old_grant_loses(
+    store: FileStore, harness: FileHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = await put(store)
+    changes = Changes(store)
+    told = {**document(record()), "priority": 7}
+    with caplog.at_level(logging.WARNING):
+        harness.path(ALICE).write_text(json.dumps(told))
+        change = await changes.until(lambda _: True)
+    assert isinstance(change, Updated)
+    assert change.entry.record.tokens.refresh_token == Secret("fake-refresh-2")
+    assert change.entry.generation > made.generation
+    stored = harness.plain(harness.path(ALICE))
+    assert (stored["refresh_token"], stored["access_token"], stored["priority"]) == (
+        "fake-refresh-2",
+        "fake-access-2",
+        7,
+    )
+    assert any("older grant" in str(vars(line).get("problem")) for line in caplog.records)
+    await until(lambda: problems(store) == "")
+
+
+async def test_put_is_not_superseded_by_an_old_grant(store: FileStore, harness: FileHarness) -> None:
+    await put(store)
+    async with store.lock(ALICE, 1.0) as lock:
+        harness.path(ALICE).write_text(json.dumps({**document(record()), "priority": 7}))
+        made = await store.put(lock, tokens(3), entry(store).generation, harness.clock.now())
+    assert made.record.tokens.refresh_token == Secret("fake-refresh-3")
+    assert harness.plain(harness.path(ALICE))["priority"] == 7
+
+
+async def test_putting_back_is_repeated_until_storage_allows_it(harness: FileHarness) -> None:
+    harness.write(record())
+    harness.rescan_seconds = 0.05
+    store = await harness.open()
+    await put(store)
+    harness.faulty.failing = {"write"}
+    harness.write(record())
+    await until(lambda: "holds an older grant than we do: cannot write" in problems(store))
+    assert entry(store).record.tokens.refresh_token == Secret("fake-refresh-2")
+    harness.faulty.failing = set()
+    await until(lambda: problems(store) == "")
+    assert harness.plain(harness.path(ALICE))["refresh_token"] == "fake-refresh-2"
+    await store.close()
+
+
+async def test_a_grant_of_somebody_elses_is_never_taken_for_an_old_one(store: FileStore, harness: FileHarness) -> None:
+    await put(store)
+    changes = Changes(store)
+    harness.write(record(n=5))
+    await changes.until(grant_is(5))
+    await put(store, 6)
+    assert harness.plain(harness.path(ALICE))["refresh_token"] == "fake-refresh-6"
 
 
 # --- logins ---
