@@ -522,3 +522,12 @@ async def test_no_view_and_no_log_holds_a_secret(world: World, caplog: pytest.Lo
         assert secret.reveal() not in shown + caplog.text
     assert code not in shown + caplog.text
     assert session.authorization.state.reveal() not in caplog.text + page
+
+
+async def test_a_login_without_a_refresh_token_says_so(world: World) -> None:
+    world.sandbox.change(refresh_given="offline")
+    view = await world.logins.start(GENERIC)
+    await world.visit(view)
+    done = await world.end(view)
+    assert done.state == "done"
+    assert any("no refresh token" in note for note in done.notes)
