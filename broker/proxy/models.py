@@ -53,7 +53,7 @@ def resolve(name: str, providers: dict[str, Kind]) -> Wanted:
     """Read a model name: `model`, `models/model` or `provider/model`. `providers` are all that can be served, with their kind.
 
     Raises:
-        BrokerError: `bad_request` (status 404's reason is in the text) where nothing serves it; the detail lists what would.
+        BrokerError: `not_found` where nothing serves it; the detail says what would.
     """
     plain = name.removeprefix("models/")
     prefix, slash, rest = plain.partition("/")
@@ -61,7 +61,7 @@ def resolve(name: str, providers: dict[str, Kind]) -> Wanted:
         if prefix in providers and rest:
             return Wanted(rest, (prefix,))
         known = ", ".join(sorted(providers))
-        raise BrokerError(ErrorCode.NOT_FOUND, f"model: no provider {prefix[:60]!r} is served here; there are: {known}")
+        raise _nobody(f"no provider {prefix[:60]!r} is served here; there are: {known}")
     kinds = _kinds(plain)
     wanted = tuple(
         sorted((each for each in providers if providers[each] in kinds), key=lambda each: kinds.index(providers[each]))
@@ -158,6 +158,10 @@ def _shape(model: Model, voice: Voice) -> _Shape:
             return _AnthropicModel(model.id, model.title)
         case _:
             assert_never(voice)
+
+
+def _nobody(text: str) -> BrokerError:
+    return BrokerError(ErrorCode.NOT_FOUND, f"model: {text}", hint="")
 
 
 def _kinds(model: str) -> tuple[Kind, ...]:

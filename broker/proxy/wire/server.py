@@ -37,6 +37,8 @@ class Listener:
         self.ticker = ticker
         self.connections: set[ServerConnection] = set()
         self.draining = False
+        self.drained = asyncio.Event()
+        """Set once `drain` was called and no connection is left."""
 
     def protocol(self) -> "ServerConnection":
         """Make the protocol of a new connection (the factory `create_server` takes)."""
@@ -47,6 +49,12 @@ class Listener:
         self.draining = True
         for connection in list(self.connections):
             connection.drain()
+        self.left()
+
+    def left(self) -> None:
+        """Look whether anyone is still there."""
+        if self.draining and not self.connections:
+            self.drained.set()
 
     def abort(self) -> None:
         """Cut whatever is left."""
@@ -109,6 +117,7 @@ class ServerConnection(asyncio.Protocol):
         """Let go, and tell the call that its client is gone."""
         del exc
         self._listener.connections.discard(self)
+        self._listener.left()
         self._ticker.discard(self)
         self._parser = self._transport = None
         self._waiting.clear()
@@ -166,7 +175,7 @@ class ServerConnection(asyncio.Protocol):
         self._in_head = True
         self._head_size = 0
         self._message_size = 0
-        self._head_since = self._ticker.now
+        self._head_since = self._ticker.time()
 
     def on_url(self, url: bytes) -> None:
         """The request target, or a part of it."""

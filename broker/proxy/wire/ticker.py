@@ -30,6 +30,8 @@ class Ticker:
         self._members: dict[Ticking, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.now = self._loop.time()
+        self.time = self._loop.time
+        """Reads the event loop's clock, for what must be exact."""
 
     def add(self, member: Ticking) -> None:
         """Watch over `member`."""

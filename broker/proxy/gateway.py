@@ -1,0 +1,261 @@
+"""The app on the server side of the wire: lets requests in or not, answers what it can itself, gives the rest to jobs.
+
+Owns: `Gateway`, one a worker, and `ClientCall`, one a request. Who gets in `access` decides, what is asked for `routes`; it must never touch a token.
+"""
+
+import logging
+from collections import Counter
+from typing import Final, assert_never
+
+import msgspec
+
+from broker import __version__
+from broker.model.clock import Clock
+from broker.model.errors import BrokerError, ErrorCode
+from broker.proxy import meters, models, pages
+from broker.proxy.access import Peer, Rules, check_key, check_site
+from broker.proxy.failures import failure, refusal
+from broker.proxy.headers import Headers
+from broker.proxy.job import Job
+from broker.proxy.peers import same_user
+from broker.proxy.routes import (
+    ChatCompletions,
+    CountTokens,
+    Docs,
+    Generate,
+    Health,
+    Metrics,
+    Models,
+    Root,
+    Route,
+    Unknown,
+    Voice,
+    route,
+)
+from broker.proxy.shop import Shop
+from broker.proxy.upstreams.table import PROVIDERS
+from broker.proxy.verdict import Asked
+from broker.proxy.wire.exchange import Exchange
+from broker.proxy.works import ChatWork, Context, GeminiWork, Work
+from broker.translate.failures import failure_of
+from broker.translate.ir import Failure
+from broker.translate.signatures import SignatureMemory
+
+_log = logging.getLogger(__name__)
+
+_JSON: Final = (b"content-type", b"application/json")
+
+
+class _Daemon(msgspec.Struct, frozen=True):
+    connected: bool
+    detail: str
+
+
+class _Health(msgspec.Struct, frozen=True):
+    """GET /health. `status` is `ok` when the daemon is followed and some account can serve, else `degraded`; counts only, no names."""
+
+    status: str
+    version: str
+    uptime: float
+    daemon: _Daemon
+    accounts: dict[str, int]
+    leases: int
+
+
+class _Root(msgspec.Struct, frozen=True):
+    name: str = "ccs-broker proxy"
+    version: str = __version__
+    docs: str = "/docs"
+
+
+class Gateway:
+    """What one worker serves."""
+
+    def __init__(self, shop: Shop, rules: Rules, clock: Clock, ids: str, *, safety_off: bool) -> None:
+        """Serve from `shop`. `ids` begins every request id of this worker."""
+        self.shop = shop
+        self.rules = rules
+        self._clock = clock
+        self._ids = ids
+        self._number = 0
+        self._started = clock.now().boot
+        self._signatures = SignatureMemory()
+        self._safety_off = safety_off
+
+    def open(self, exchange: Exchange) -> "ClientCall":
+        """Begin with a request."""
+        self._number += 1
+        head = exchange.head
+        return ClientCall(
+            self, exchange, route(head.method, head.path, head.query, head.get), f"{self._ids}{self._number:x}"
+        )
+
+    def refusal(self, status: int, text: str) -> tuple[Headers, bytes]:
+        """Word an error for a client of which nothing is known yet."""
+        self._number += 1
+        self.shop.meters.answered("none", status, 0.0)
+        return refusal(failure(status, text), Voice.OPENAI, f"{self._ids}{self._number:x}")
+
+    def context(self, request_id: str) -> Context:
+        """Return what a work needs besides its request."""
+        return Context(request_id, int(self._clock.now().wall), self._signatures, self._safety_off, PROVIDERS)
+
+    def health(self) -> bytes:
+        """Write GET /health."""
+        table = self.shop.table
+        states = Counter(account.view.state for account in table.accounts())
+        good = table.connected and table.held() > 0
+        return msgspec.json.encode(
+            _Health(
+                "ok" if good else "degraded",
+                __version__,
+                round(self._clock.now().boot - self._started, 3),
+                _Daemon(
+                    table.connected,
+                    "" if table.connected else table.away or "it went away; its leases serve until they expire",
+                ),
+                dict(states),
+                table.held(),
+            )
+        )
+
+    def served_models(self) -> tuple[models.Model, ...]:
+        """Return the models there are accounts for, whether or not they can serve at this moment."""
+        held = {account.view.provider for account in self.shop.table.accounts()}
+        return models.served({kind for provider, kind in PROVIDERS.items() if provider in held})
+
+
+class ClientCall:
+    """One request (see `wire.exchange.Call`)."""
+
+    __slots__ = ("_exchange", "_gateway", "_job", "_route", "request_id")
+
+    def __init__(self, gateway: Gateway, exchange: Exchange, where: Route, request_id: str) -> None:
+        """Belongs to `exchange`."""
+        self._gateway = gateway
+        self._exchange = exchange
+        self._route = where
+        self.request_id = request_id
+        self._job: Job | None = None
+
+    def on_head(self) -> None:
+        """Refuse whoever may not come in before a body is read."""
+        head, rules = self._exchange.head, self._gateway.rules
+        told = check_site(head, rules)
+        if told is None and not self._route.public:
+            told = check_key(head, Peer(self._exchange.peer[0], self._same_user), rules)
+        if told is not None:
+            self._refuse(told)
+
+    def on_body(self, body: bytes) -> None:
+        """Answer, or give the request to a job."""
+        match self._route.target:
+            case ChatCompletions():
+                self._serve(body)
+            case Generate() | CountTokens():
+                self._serve(body)
+            case Models(name):
+                self._models(name)
+            case Health():
+                self._reply([_JSON, (b"cache-control", b"no-store")], self._gateway.health())
+            case Docs():
+                authority = (self._exchange.head.get(b"host") or b"127.0.0.1").decode("latin-1")
+                self._reply(pages.HEADERS, pages.docs(authority, __version__))
+            case Metrics():
+                self._reply([(b"content-type", meters.CONTENT_TYPE.encode())], self._gateway.shop.meters.text())
+            case Root():
+                self._reply([_JSON], msgspec.json.encode(_Root()))
+            case Unknown(text, allowed):
+                extra = [] if allowed is None else [(b"allow", allowed.encode())]
+                self._refuse(failure(404 if allowed is None else 405, text, reason="not_found"), extra)
+            case _:
+                assert_never(self._route.target)
+
+    def on_fault(self, status: int, text: str) -> None:
+        """Say that the request could not be read."""
+        self._refuse(failure(status, text))
+
+    def on_blocked(self, blocked: bool) -> None:
+        """Pass back-pressure on."""
+        if self._job is not None:
+            self._job.blocked(blocked)
+
+    def on_gone(self) -> None:
+        """The client left."""
+        if self._job is not None:
+            self._job.gone()
+        else:
+            self._done(499)
+
+    def tick(self, now: float) -> None:
+        """Keep the job's deadlines."""
+        if self._job is not None:
+            self._job.tick(now)
+
+    def _serve(self, body: bytes) -> None:
+        gateway, head = self._gateway, self._exchange.head
+        try:
+            work = self._work(body)
+        except BrokerError as error:
+            told = failure_of(error)
+            if error.code is ErrorCode.NOT_FOUND:
+                told = failure(404, error.detail, reason="model_not_found", param="model")
+            self._refuse(told)
+            return
+        agent = head.get(b"user-agent") or b""
+        repeats = agent.startswith((b"claude-cli/", b"claude-code/"))
+        asked = Asked(work.wanted.model, work.wanted.providers, repeats, gateway.shop.table.away)
+        self._job = Job(gateway.shop, self._exchange, work, self.request_id, asked, self._done)
+        self._job.run()
+
+    def _work(self, body: bytes) -> Work:
+        target, head = self._route.target, self._exchange.head
+        context = self._gateway.context(self.request_id)
+        if isinstance(target, Generate | CountTokens):
+            return GeminiWork(target, head, body, context)
+        coding = head.get(b"content-encoding")
+        if coding not in (None, b"identity"):
+            raise BrokerError(
+                ErrorCode.BAD_REQUEST, "content-encoding: bodies are read as they are; send it uncompressed"
+            )
+        return ChatWork(body, context)
+
+    def _models(self, name: str | None) -> None:
+        served = self._gateway.served_models()
+        if name is None:
+            self._reply([_JSON], models.listed(served, self._route.voice))
+            return
+        model = models.find(name, served)
+        if model is None:
+            text = f"no such model: {name[:100]!r}; GET /v1/models lists what is served"
+            self._refuse(failure(404, text, reason="model_not_found", param="model"))
+        else:
+            self._reply([_JSON], models.described(model, self._route.voice))
+
+    def _reply(self, headers: Headers, body: bytes) -> None:
+        self._exchange.reply(200, [*headers, (b"x-request-id", self.request_id.encode())], body)
+        self._done(200)
+
+    def _refuse(self, told: Failure, extra: Headers | None = None) -> None:
+        headers, body = refusal(told, self._route.voice, self.request_id)
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("refused", extra={"request_id": self.request_id, "status": told.status, "reason": told.reason})
+        self._exchange.reply(told.status, headers + (extra or []), body)
+        self._done(told.status)
+
+    def _done(self, status: int) -> None:
+        seconds = self._gateway.shop.ticker.time() - self._exchange.since
+        name = type(self._route.target).__name__
+        self._gateway.shop.meters.answered(name, status, seconds)
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug(
+                "request",
+                extra={"request_id": self.request_id, "route": name, "status": status, "seconds": round(seconds, 3)},
+            )
+
+    def _same_user(self) -> bool | None:
+        # Asked once a connection, and only where the internal key is shown: a question to the kernel costs some microseconds.
+        line = self._exchange.connection
+        if line.trusted is None:
+            line.trusted = same_user(self._exchange.peer, self._exchange.local)
+        return line.trusted

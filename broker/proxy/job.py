@@ -1,0 +1,435 @@
+"""One request on its way: sends it, hands the answer on in the same call it came in, and keeps its deadlines.
+
+Owns: the moving of bytes between an exchange and upstream connections. What to do after each answer `attempts` decides, what the bytes become a relay. A
+task exists only while there is something to wait for besides an answer: a new connection, a token, a pause.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Final, Protocol, assert_never
+
+import msgspec
+
+from broker.ipc.schema import Lease
+from broker.model.account import AccountId
+from broker.model.errors import BrokerError, ErrorCode
+from broker.observe.logs import log_id
+from broker.observe.tasks import spawn
+from broker.proxy import attempts
+from broker.proxy.attempts import (
+    Action,
+    Answered,
+    Borrow,
+    Broken,
+    ClientGone,
+    Close,
+    Cut,
+    Event,
+    GiveUp,
+    Leased,
+    Limit,
+    PassBack,
+    Reject,
+    Send,
+    State,
+    Tried,
+)
+from broker.proxy.attempts import Relay as RelayAction
+from broker.proxy.choose import candidates, unusable
+from broker.proxy.failures import error_event, failure, refusal
+from broker.proxy.headers import to_client
+from broker.proxy.relays import Relay, event_start
+from broker.proxy.shop import Shop
+from broker.proxy.upstreams.base import Upstream, base_url
+from broker.proxy.upstreams.table import PROVIDERS, UPSTREAMS
+from broker.proxy.verdict import Asked, verdict
+from broker.proxy.wire.client import FailureKind, UpstreamConnection, UpstreamError
+from broker.proxy.wire.exchange import Exchange
+from broker.proxy.wire.heads import ResponseHead, request_head
+from broker.proxy.wire.pool import Origin
+from broker.proxy.works import Work
+from broker.translate.codecs import UPSTREAMS as CODECS
+from broker.translate.failures import failure_of
+from broker.translate.ir import Failure
+
+_log = logging.getLogger(__name__)
+
+_MAX_ERROR_BYTES: Final = 1 << 20
+_KEEP_ALIVE: Final = b": keep-alive\n\n"
+_OWN_FAULT: Final = frozenset({ErrorCode.BAD_REQUEST, ErrorCode.UNSUPPORTED, ErrorCode.TOO_LARGE})
+_TIMEOUTS: Final = frozenset({FailureKind.CONNECT_TIMEOUT, FailureKind.FIRST_BYTE_TIMEOUT, FailureKind.IDLE_TIMEOUT})
+
+
+class Done(Protocol):
+    """Told when a job has ended."""
+
+    def __call__(self, status: int) -> None:
+        """Status 499 means that the client left."""
+        ...
+
+
+class Job:
+    """Serves one request. It is the `Receiver` of its upstream connections."""
+
+    def __init__(self, shop: Shop, exchange: Exchange, work: Work, request_id: str, asked: Asked, done: Done) -> None:
+        """Begin with `run`."""
+        self._shop = shop
+        self._exchange = exchange
+        self._work = work
+        self._id = request_id
+        self._asked = asked
+        self._done = done
+        self._state: State = State(())
+        self._connection: UpstreamConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._upstream: Upstream | None = None
+        self._request: tuple[Origin, bytes, bytes] | None = None
+        self._lease: Lease | None = None
+        self._relay: Relay | None = None
+        self._head: ResponseHead | None = None
+        self._error: list[bytes] = []
+        self._error_size = 0
+        self._last_error: tuple[Upstream, ResponseHead, bytes, Failure] | None = None
+        self._relaying = False
+        self._stale_retried = False
+        self._got_data = False
+        self._read_at = 0.0
+        self._wrote_at = shop.ticker.now
+
+    def run(self) -> None:
+        """Start."""
+        wanted, table = self._work.wanted, self._shop.table
+        now = self._shop.clock.now().wall
+        turn = self._shop.turn(wanted.model)
+        self._follow(attempts.begin(candidates(table.accounts(), wanted.providers, wanted.model, now, turn)))
+
+    # --- what the client does ---
+
+    def blocked(self, blocked: bool) -> None:
+        """Hold the upstream back while the client is slow."""
+        if self._connection is not None:
+            if blocked:
+                self._connection.pause()
+            else:
+                self._connection.resume()
+                self._read_at = self._shop.ticker.now
+
+    def gone(self) -> None:
+        """The client left: close the upstream at once, blame nobody."""
+        self._step(ClientGone())
+
+    def tick(self, now: float) -> None:
+        """Keep the deadlines, and a waiting stream alive."""
+        connection, timeouts = self._connection, self._shop.timeouts
+        if connection is not None and not connection.paused:
+            waited = now - self._read_at
+            if not self._got_data and waited > timeouts.first_byte_timeout:
+                self._time_out(connection, FailureKind.FIRST_BYTE_TIMEOUT, timeouts.first_byte_timeout)
+            elif self._got_data and waited > timeouts.idle_timeout:
+                self._time_out(connection, FailureKind.IDLE_TIMEOUT, timeouts.idle_timeout)
+        if self._work.events and now - self._wrote_at >= timeouts.keepalive_seconds:
+            self._keep_alive(now)
+
+    # --- what the upstream does (Receiver) ---
+
+    def on_response(self, head: ResponseHead) -> None:
+        """Take the head; nothing is told to the client before there is a byte of an answer."""
+        self._head = head
+        self._read_at = self._shop.ticker.now
+        if 200 <= head.status < 300 and self._upstream is not None:
+            self._relay = self._work.relay(self._upstream, head)
+
+    def on_data(self, data: bytes) -> None:
+        """Take a part of the body."""
+        self._got_data = True
+        relay = self._relay
+        if relay is not None:
+            self._give(relay, relay.feed(data))
+        elif self._error_size < _MAX_ERROR_BYTES:
+            self._error_size += len(data)
+            self._error.append(data)
+
+    def on_flush(self) -> None:
+        """Send what one read brought."""
+        self._read_at = self._shop.ticker.now
+        self._exchange.flush()
+
+    def on_done(self) -> None:
+        """The answer is complete."""
+        self._connection = None
+        if self._relay is None:
+            self._refused()
+            return
+        relay = self._relay
+        self._give(relay, relay.close())
+        if self._relay is not relay:
+            return  # it was no answer, and is dealt with
+        if not self._relaying:
+            self._begin(relay)
+        self._meter("ok")
+        self._exchange.end()
+        self._done(self._exchange.status)
+
+    def on_failed(self, failed: UpstreamError) -> None:
+        """There will be no answer, or no more of it."""
+        self._connection = None
+        if failed.stale and not self._stale_retried:
+            # A kept connection that the upstream had closed: it has not seen the request. A new one cannot be stale.
+            self._stale_retried = True
+            self._later(self._connect())
+            return
+        self._broke(failed)
+
+    # --- steps ---
+
+    def _step(self, event: Event) -> None:
+        self._follow(attempts.step(self._state, event))
+
+    def _follow(self, step: attempts.Step) -> None:
+        self._state, actions = step
+        for action in actions:
+            self._act(action)
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Send():
+                self._send(action)
+            case Borrow():
+                self._later(self._borrow(action))
+            case Reject():
+                self._later(self._reject(action))
+            case Limit():
+                self._shop.table.limit(action, self._work.wanted.model)
+            case RelayAction():
+                self._relaying = True
+            case PassBack():
+                self._tell(action.failure)
+            case GiveUp():
+                self._give_up(action.tried)
+            case Cut():
+                self._cut(action.failure)
+            case Close():
+                self._drop()
+                self._done(499)
+            case _:
+                assert_never(action)
+
+    def _send(self, action: Send) -> None:
+        self._relay = self._head = None
+        self._error, self._error_size, self._got_data = [], 0, False
+        self._stale_retried = False
+        lease = self._lease = action.lease
+        upstream = self._upstream = UPSTREAMS[PROVIDERS[lease.provider]]
+        try:
+            sent = self._work.sent(upstream, lease)
+            origin, path = self._shop.place(base_url(upstream, self._shop.urls, lease.facts))
+            head = request_head(b"POST", path + sent.target, origin.authority, sent.headers, len(sent.body))
+        except BrokerError as error:
+            self._unsendable(error)
+            return
+        except ValueError:
+            self._unsendable(
+                BrokerError(ErrorCode.MISCONFIGURED, "a header or the address of its API is not valid", hint="")
+            )
+            return
+        self._request = origin, head, sent.body
+        connection = self._shop.pool.take(origin) if not action.delay else None
+        if connection is not None:
+            self._write(connection)
+        else:
+            self._later(self._connect(action.delay))
+
+    def _unsendable(self, error: BrokerError) -> None:
+        if error.code in _OWN_FAULT:
+            self._step(Answered(400, failure_of(error)))
+        else:
+            self._step(Leased(None, f"{error.detail}; {error.hint}" if error.hint else error.detail))
+
+    def _write(self, connection: UpstreamConnection) -> None:
+        assert self._request is not None
+        _, head, body = self._request
+        self._connection = connection
+        self._read_at = self._shop.ticker.now
+        if self._exchange.blocked:
+            connection.pause()
+        connection.send(self, "POST", head, body)
+
+    def _give(self, relay: Relay, out: bytes) -> None:
+        """Hand converted bytes to the client, or deal with an answer that turned out to be none."""
+        if relay.failure is not None and not self._relaying:
+            self._no_answer(relay.failure)
+            return
+        if out:
+            if not self._relaying:
+                self._begin(relay)
+            self._exchange.write(out)
+            self._wrote_at = self._shop.ticker.now
+        if relay.failure is not None:
+            self._ended_badly(relay.failure)
+
+    def _begin(self, relay: Relay) -> None:
+        """The first byte: from here on there is no other account."""
+        self._step(Answered(200))
+        if self._lease is not None:
+            self._shop.table.served(self._lease.account, self._lease.generation, self._work.wanted.model)
+        if not self._exchange.started:
+            start = relay.opening()
+            self._exchange.start(start.status, start.headers, start.length)
+
+    def _no_answer(self, told: Failure) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.cancel()
+        self._relay = None
+        self._meter(str(told.status))
+        self._step(Answered(told.status, told))
+
+    def _ended_badly(self, told: Failure) -> None:
+        """The stream has told its own failure; what the upstream may still send is of no use."""
+        self._state = msgspec.structs.replace(self._state, over=True)
+        self._relay = None
+        self._drop()
+        self._meter(str(told.status))
+        self._note("the upstream's stream failed", told.message)
+        self._exchange.end()
+        self._done(self._exchange.status)
+
+    def _refused(self) -> None:
+        head, upstream = self._head, self._upstream
+        assert head is not None
+        assert upstream is not None
+        body, self._error = b"".join(self._error), []
+        if head.status < 400:
+            # Following a redirect would carry the credential elsewhere.
+            told = failure(502, f"the upstream answered {head.status}, which is no answer to a request like this")
+            self._meter("redirect")
+            self._step(Answered(502, told))
+            return
+        told = _with_retry_after(CODECS[upstream.dialect].decode_error(head.status, body), head)
+        self._last_error = upstream, head, body, told
+        self._meter(str(head.status))
+        self._note(f"the upstream answered {head.status}", told.message)
+        self._step(Answered(head.status, told))
+
+    def _broke(self, failed: UpstreamError) -> None:
+        self._meter(failed.kind.value)
+        self._note("the upstream failed", failed.text)
+        self._step(Broken(failure(504 if failed.kind in _TIMEOUTS else 502, failed.text, reason=failed.kind.value)))
+
+    def _time_out(self, connection: UpstreamConnection, kind: FailureKind, seconds: float) -> None:
+        connection.cancel()
+        self._connection = None
+        word = "begin its answer" if kind is FailureKind.FIRST_BYTE_TIMEOUT else "go on with its answer"
+        self._broke(UpstreamError(kind, f"the upstream did not {word} within {seconds:g} s"))
+
+    # --- what the client is told ---
+
+    def _keep_alive(self, now: float) -> None:
+        if (
+            self._state.over
+            or self._exchange.blocked
+            or (self._relaying and self._relay is not None and not self._relay.between)
+        ):
+            return
+        if not self._exchange.started:
+            start = event_start(self._id.encode())
+            self._exchange.start(start.status, start.headers)
+        self._wrote_at = now
+        self._exchange.write(_KEEP_ALIVE)
+        self._exchange.flush()
+
+    def _give_up(self, tried: tuple[Tried, ...]) -> None:
+        now = self._shop.clock.now().wall
+        failed = {each.account for each in tried}
+        wanted = self._work.wanted
+        others = unusable(self._shop.table.accounts(), wanted.providers, wanted.model, now)
+        self._tell(verdict(self._asked, tried, [each for each in others if each.account not in failed], now))
+
+    def _tell(self, told: Failure) -> None:
+        exchange = self._exchange
+        if exchange.started:
+            exchange.write(error_event(told, self._work.voice, self._id))
+            exchange.end()
+        else:
+            headers, body = refusal(told, self._work.voice, self._id)
+            own = self._own_error(told)
+            if own is not None:
+                headers, body = own
+            exchange.reply(told.status, headers, body)
+        self._note("refused", told.message)
+        self._done(told.status)
+
+    def _own_error(self, told: Failure) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
+        """Return an upstream's error untouched, where it is what the client is to be told and the client can read it."""
+        if self._last_error is None or self._last_error[3] is not told:
+            return None
+        upstream, head, body, _ = self._last_error
+        own = self._work.own_error(upstream, body)
+        return None if own is None else (to_client(head.headers, self._id.encode()), own)
+
+    def _cut(self, told: Failure) -> None:
+        relay, exchange = self._relay, self._exchange
+        end = relay.ending(error_event(told, self._work.voice, self._id)) if relay is not None else None
+        if end is None:
+            exchange.abort()
+        else:
+            exchange.write(end)
+            exchange.end()
+        self._done(exchange.status)
+
+    # --- waiting ---
+
+    def _later(self, work: Coroutine[object, object, None]) -> None:
+        self._task = spawn(work, name=f"proxy-job-{self._id}")
+
+    async def _connect(self, delay: float = 0.0) -> None:
+        assert self._request is not None
+        if delay:
+            await self._shop.clock.sleep(delay)
+        try:
+            connection = await self._shop.pool.connect(self._request[0])
+        except UpstreamError as failed:
+            self._broke(failed)
+            return
+        self._write(connection)
+
+    async def _borrow(self, action: Borrow) -> None:
+        if action.delay:
+            await self._shop.clock.sleep(action.delay)
+        self._step(await self._shop.table.borrow(action.account))
+
+    async def _reject(self, action: Reject) -> None:
+        self._step(await self._shop.table.reject(action.account, action.generation))
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.cancel()
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
+    # --- notes ---
+
+    def _meter(self, outcome: str) -> None:
+        if self._upstream is not None:
+            self._shop.meters.attempted(self._upstream.kind.value, outcome)
+
+    def _note(self, event: str, text: str) -> None:
+        if _log.isEnabledFor(logging.INFO):
+            account = log_id(AccountId.parse(self._lease.account)) if self._lease is not None else None
+            fields = {
+                "request_id": self._id,
+                "account": account,
+                "model": self._work.wanted.model,
+                "detail": text[:300],
+            }
+            _log.info(event, extra=fields)
+
+
+def _with_retry_after(told: Failure, head: ResponseHead) -> Failure:
+    """Take the Retry-After header (in seconds) where the body has no better word."""
+    value = head.get(b"retry-after")
+    if told.retry_after is not None or value is None or not value.isdigit():
+        return told
+    return msgspec.structs.replace(told, retry_after=float(value))

@@ -1,0 +1,51 @@
+"""Numbers for Prometheus, of one worker.
+
+Owns: every metric of the proxy, in a registry of our own. Labels come from closed sets (routes, statuses, kinds of upstream, outcomes): no account, model
+or key, as labels are public to whoever reads dashboards, and unbounded. With several workers each scrape meets one of them; `worker` tells which.
+"""
+
+from collections.abc import Callable
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+
+class Meters:
+    """The proxy's metrics. `gauges` names what is read at each scrape."""
+
+    def __init__(self, worker: int, gauges: dict[str, Callable[[], float]]) -> None:
+        """Register everything."""
+        self._registry = CollectorRegistry()
+        labels = {"worker": str(worker)}
+        self._requests = Counter(
+            "ccs_proxy_requests_total", "Requests answered", ["worker", "route", "status"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "ccs_proxy_request_seconds",
+            "From a request's first byte to its answer's last",
+            ["worker", "route"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._upstream = Counter(
+            "ccs_proxy_upstream_total", "Attempts at upstreams", ["worker", "kind", "outcome"], registry=self._registry
+        )
+        for name, read in gauges.items():
+            gauge = Gauge(f"ccs_proxy_{name}", f"Now: {name.replace('_', ' ')}", ["worker"], registry=self._registry)
+            gauge.labels(**labels).set_function(read)
+        self._worker = str(worker)
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count an answer that ended; status 499 is a client that left."""
+        self._requests.labels(self._worker, route, str(status)).inc()
+        self._seconds.labels(self._worker, route).observe(seconds)
+
+    def attempted(self, kind: str, outcome: str) -> None:
+        """Count an attempt: `ok`, the status it failed with, or how it broke."""
+        self._upstream.labels(self._worker, kind, outcome).inc()
+
+    def text(self) -> bytes:
+        """Write all in Prometheus' text format."""
+        return generate_latest(self._registry)

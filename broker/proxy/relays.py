@@ -1,0 +1,256 @@
+"""How the bytes of an upstream's answer become the client's.
+
+Owns: one relay for each way: untouched, converted as they come, converted at the end. Pure: bytes in, bytes out; `job` moves them. Nothing is started
+before there is a byte to send, so that a failure before it can still go to another account.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+import msgspec
+
+from broker.model.errors import BrokerError
+from broker.proxy.failures import failure
+from broker.proxy.headers import Headers, to_client
+from broker.proxy.wire.heads import ResponseHead
+from broker.translate.codeassist import UnwrapStream, unwrap_answer
+from broker.translate.codecs import ERRORS, Dialect, StreamDecoder, StreamEncoder
+from broker.translate.failures import failure_of
+from broker.translate.ir import Event, Failed, Failure
+from broker.translate.sse import SseParser, encode_event
+
+_MAX_WHOLE_BYTES: Final = 256 << 20  # ten 4K images; more is no answer to hold in memory
+
+_EVENTS: Final = b"text/event-stream"
+
+
+class Start(msgspec.Struct, frozen=True):
+    """What a client's answer starts with; `length` None where it is not known."""
+
+    status: int
+    headers: Headers
+    length: int | None = None
+
+
+class Relay(Protocol):
+    """One way.
+
+    `failure` is set once the bytes turned out to be no answer; what `feed` and `close` returned by then tells it to a client that has already had a
+    part. `between` says whether a comment may be put after what was returned last.
+    """
+
+    failure: Failure | None
+    between: bool
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes of the upstream; return bytes for the client, maybe none."""
+        ...
+
+    def close(self) -> bytes:
+        """The upstream's answer is complete: return what is left."""
+        ...
+
+    def opening(self) -> Start:
+        """Return how the client's answer starts; asked once, when the first bytes are there."""
+        ...
+
+    def ending(self, told: bytes) -> bytes | None:
+        """Return `told`, an error event, as it can stand here; None where the answer can only be cut."""
+        ...
+
+
+class Untouched:
+    """The same dialect on both sides."""
+
+    __slots__ = ("_events", "_head", "_request_id", "_tail", "between", "failure")
+
+    def __init__(self, head: ResponseHead, request_id: bytes) -> None:
+        """Pass on the body that belongs to `head`."""
+        self._head = head
+        self._request_id = request_id
+        self._events = _is_events(head)
+        self._tail = b"\n\n"
+        self.failure: Failure | None = None
+        self.between = self._events
+
+    def feed(self, data: bytes) -> bytes:
+        """Return `data`."""
+        if self._events:
+            self._tail = data[-4:] if len(data) >= 4 else (self._tail + data)[-4:]
+            self.between = self._tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
+        return data
+
+    def close(self) -> bytes:
+        """Return nothing."""
+        return b""
+
+    def opening(self) -> Start:
+        """Return the upstream's own status, headers and length."""
+        return Start(self._head.status, to_client(self._head.headers, self._request_id), self._head.length)
+
+    def ending(self, told: bytes) -> bytes | None:
+        """Put an event between events, but not where the upstream promised how many bytes there are."""
+        return told if self.between and self._head.length is None else None
+
+
+class Unwrapped:
+    """Code Assist's events for a Gemini client that reads events."""
+
+    __slots__ = ("_request_id", "_stream", "between", "failure")
+
+    def __init__(self, request_id: bytes) -> None:
+        """Begin."""
+        self._stream = UnwrapStream()
+        self._request_id = request_id
+        self.failure: Failure | None = None
+        self.between = True
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the events these bytes complete."""
+        return self._stream.feed(data)
+
+    def close(self) -> bytes:
+        """Return the rest."""
+        return self._stream.close()
+
+    def opening(self) -> Start:
+        """Return the head of a stream of events."""
+        return event_start(self._request_id)
+
+    def ending(self, told: bytes) -> bytes | None:
+        """Return it: events are always whole here."""
+        return told
+
+
+class Listed:
+    """Code Assist's events for a Gemini client that reads a JSON array."""
+
+    __slots__ = ("_any", "_parser", "_request_id", "between", "failure")
+
+    def __init__(self, request_id: bytes) -> None:
+        """Begin."""
+        self._parser = SseParser()
+        self._request_id = request_id
+        self._any = False
+        self.failure: Failure | None = None
+        self.between = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the elements these bytes complete."""
+        try:
+            return self._elements(event.data for event in self._parser.feed(data))
+        except BrokerError as error:
+            self.failure = failure_of(error)
+            return self.ending(encode_event(ERRORS[Dialect.GEMINI].encode_error(self.failure)))
+
+    def close(self) -> bytes:
+        """Return the rest and the end of the array."""
+        out = self._elements(event.data for event in self._parser.close())
+        return out + (b"]" if self._any else b"[]")
+
+    def opening(self) -> Start:
+        """Return the head of a JSON answer."""
+        return Start(200, [(b"content-type", b"application/json"), (b"x-request-id", self._request_id)])
+
+    def ending(self, told: bytes) -> bytes:
+        """Make the error the last element, as Google does."""
+        body = told.removeprefix(b"data: ").rstrip(b"\n")
+        return (b",\r\n" if self._any else b"[") + body + b"]"
+
+    def _elements(self, events: Iterable[bytes]) -> bytes:
+        parts: list[bytes] = []
+        for data in events:
+            parts += (b",\r\n" if self._any else b"[", unwrap_answer(data))
+            self._any = True
+        return b"".join(parts)
+
+
+class Translated:
+    """A stream in another dialect."""
+
+    __slots__ = ("_decoder", "_encoder", "_request_id", "between", "failure")
+
+    def __init__(self, decoder: StreamDecoder, encoder: StreamEncoder, request_id: bytes) -> None:
+        """Read with one codec, write with another."""
+        self._decoder = decoder
+        self._encoder = encoder
+        self._request_id = request_id
+        self.failure: Failure | None = None
+        self.between = True
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the client's events for these bytes."""
+        return self._written(self._decoder.feed(data))
+
+    def close(self) -> bytes:
+        """Return the closing events."""
+        return self._written(self._decoder.close()) + self._encoder.close()
+
+    def opening(self) -> Start:
+        """Return the head of a stream of events."""
+        return event_start(self._request_id)
+
+    def ending(self, told: bytes) -> bytes | None:
+        """Return it: events are always whole here."""
+        return told
+
+    def _written(self, events: list[Event]) -> bytes:
+        if events and isinstance(last := events[-1], Failed):
+            self.failure = last.failure
+        return self._encoder.encode(events) if events else b""
+
+
+class Whole:
+    """An answer that is converted when it is complete. `convert` returns the client's body, or the failure the answer really is."""
+
+    __slots__ = ("_convert", "_length", "_parts", "_request_id", "_size", "between", "failure")
+
+    def __init__(self, convert: Callable[[bytes], bytes | Failure], request_id: bytes) -> None:
+        """Collect for `convert`."""
+        self._convert = convert
+        self._request_id = request_id
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._length = 0
+        self.failure: Failure | None = None
+        self.between = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Keep `data`."""
+        self._size += len(data)
+        if self._size > _MAX_WHOLE_BYTES:
+            self.failure = failure(502, f"the upstream's answer is larger than {_MAX_WHOLE_BYTES} bytes")
+            self._parts.clear()
+        else:
+            self._parts.append(data)
+        return b""
+
+    def close(self) -> bytes:
+        """Return the client's body."""
+        body, self._parts = b"".join(self._parts), []
+        out = self._convert(body)
+        if isinstance(out, Failure):
+            self.failure = out
+            return b""
+        self._length = len(out)
+        return out
+
+    def opening(self) -> Start:
+        """Return the head of a JSON answer."""
+        headers = [(b"content-type", b"application/json"), (b"x-request-id", self._request_id)]
+        return Start(200, headers, self._length)
+
+    def ending(self, told: bytes) -> bytes | None:
+        """Return None: a part of a whole answer has never gone out."""
+        del told
+        return None
+
+
+def event_start(request_id: bytes) -> Start:
+    """Return how a stream of events starts."""
+    return Start(200, [(b"content-type", _EVENTS), (b"cache-control", b"no-cache"), (b"x-request-id", request_id)])
+
+
+def _is_events(head: ResponseHead) -> bool:
+    coded = head.get(b"content-encoding") not in (None, b"identity")
+    return not coded and (head.get(b"content-type") or b"").lower().startswith(_EVENTS)

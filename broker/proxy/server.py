@@ -1,0 +1,127 @@
+"""One worker: everything put together around a listening socket, until it is told to stop.
+
+Owns: the order of starting and stopping. On stop it accepts nothing new, closes idle connections, lets the answers under way end, up to a limit, and only then
+lets go of upstreams and of the daemon.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from broker.config import INTERNAL_KEY, Config, ProxyConfig
+from broker.model.clock import Chance, Clock
+from broker.model.secret import Secret
+from broker.observe.tasks import spawn
+from broker.proxy.access import Rules
+from broker.proxy.gateway import Gateway
+from broker.proxy.leases import LeaseSource, LeaseTable
+from broker.proxy.listen import BACKLOG
+from broker.proxy.meters import Meters
+from broker.proxy.shop import Shop
+from broker.proxy.wire.exchange import Limits
+from broker.proxy.wire.pool import Pool
+from broker.proxy.wire.server import Listener
+from broker.proxy.wire.ticker import Ticker
+
+_log = logging.getLogger(__name__)
+
+DRAIN_SECONDS: Final = 30.0
+"""How long answers under way may take after a stop; a service manager waits 90."""
+
+_MAX_TICK_SECONDS: Final = 0.5
+_FIRST_SNAPSHOT_SECONDS: Final = 2.0
+
+
+class Worker:
+    """One worker, from `start` to `stop`."""
+
+    def __init__(
+        self,
+        config: Config,
+        source: LeaseSource,
+        clock: Clock,
+        chance: Chance,
+        *,
+        number: int = 0,
+        limits: Limits | None = None,
+    ) -> None:
+        """Make the parts; must be called inside a running loop. `number` is the worker's place among its siblings, for the numbers of Prometheus."""
+        proxy = config.proxy
+        self._ticker = Ticker(tick_seconds(proxy))
+        self._pool = Pool(self._ticker, proxy.connect_timeout)
+        self.table = LeaseTable(source, clock, chance)
+        gauges: dict[str, Callable[[], float]] = {
+            "client_connections": lambda: len(self._listener.connections),
+            "upstream_connections": lambda: self._pool.open,
+            "upstream_connections_idle": self._pool.idle,
+            "leases": self.table.held,
+            "daemon_connected": lambda: float(self.table.connected),
+        }
+        urls = {name: upstream.base_url for name, upstream in config.upstreams.items()}
+        shop = Shop(self.table, self._pool, self._ticker, clock, Meters(number, gauges), proxy, urls)
+        internal = Secret(INTERNAL_KEY) if proxy.internal_key else None
+        rules = Rules.of(proxy.api_keys, internal, proxy.allowed_hosts)
+        gateway = Gateway(shop, rules, clock, f"{chance.token(6)}-", safety_off=proxy.safety_off)
+        self._listener = Listener(gateway, limits or limits_of(proxy), self._ticker)
+        self._server: asyncio.Server | None = None
+        self._following: asyncio.Task[None] | None = None
+
+    @property
+    def pool(self) -> Pool:
+        """The connections to upstreams."""
+        return self._pool
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._listener.connections)
+
+    async def start(self, listening: socket.socket) -> tuple[str, int]:
+        """Follow the daemon and accept; return the address.
+
+        A daemon that is there is given a moment to send its accounts, so that the first request does not find none.
+        """
+        self._following = spawn(self.table.follow(), name="proxy-watch")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_SNAPSHOT_SECONDS):
+                await self.table.settled.wait()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._listener.protocol, sock=listening, backlog=BACKLOG)
+        host, port = listening.getsockname()[:2]
+        _log.info("listening", extra={"host": host, "port": port})
+        return str(host), int(port)
+
+    async def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:
+        """Drain and end."""
+        if self._server is not None:
+            self._server.close()
+        self._listener.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(drain_seconds):
+                await self._listener.drained.wait()
+        left = len(self._listener.connections)
+        if left:
+            _log.warning("answers cut by the stop", extra={"connections": left})
+            self._listener.abort()
+            await asyncio.sleep(0)
+        self._pool.close()
+        self._ticker.close()
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+
+
+def tick_seconds(proxy: ProxyConfig) -> float:
+    """Return how often deadlines are looked at: half a second, or a quarter of the shortest setting."""
+    shortest = min(proxy.first_byte_timeout, proxy.idle_timeout, proxy.keepalive_seconds)
+    return min(_MAX_TICK_SECONDS, shortest / 4)
+
+
+def limits_of(proxy: ProxyConfig) -> Limits:
+    """Return the limits of clients; a client that takes nothing for the idle timeout is cut as an upstream that gives nothing is."""
+    return Limits(
+        body_bytes=proxy.max_body_bytes, connections=proxy.max_connections, stall_seconds=min(30.0, proxy.idle_timeout)
+    )

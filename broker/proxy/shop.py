@@ -1,0 +1,75 @@
+"""What the requests of one worker share.
+
+Owns: `Shop`: the table of leases, the pool, the clock, the numbers, the settings jobs keep, and the cursor of each model. It decides nothing.
+"""
+
+from typing import Final, Protocol
+
+from broker.model.clock import Clock
+from broker.proxy.leases import LeaseTable
+from broker.proxy.meters import Meters
+from broker.proxy.wire.pool import Origin, Pool
+from broker.proxy.wire.ticker import Ticker
+
+_MAX_CURSORS: Final = 4096  # model names come from clients
+
+
+class Timeouts(Protocol):
+    """The settings a job keeps, in seconds; `broker.config.ProxyConfig` has them."""
+
+    @property
+    def first_byte_timeout(self) -> float:
+        """From the request's last byte to the first of an answer's body."""
+        ...
+
+    @property
+    def idle_timeout(self) -> float:
+        """Between two reads of an answer."""
+        ...
+
+    @property
+    def keepalive_seconds(self) -> float:
+        """Of silence before a waiting stream gets a comment."""
+        ...
+
+
+class Shop:
+    """What the jobs of a worker share."""
+
+    def __init__(
+        self,
+        table: LeaseTable,
+        pool: Pool,
+        ticker: Ticker,
+        clock: Clock,
+        meters: Meters,
+        timeouts: Timeouts,
+        urls: dict[str, str],
+    ) -> None:
+        """Hold it. `urls` are the configured base URLs by kind of upstream."""
+        self.table = table
+        self.pool = pool
+        self.ticker = ticker
+        self.clock = clock
+        self.meters = meters
+        self.timeouts = timeouts
+        self.urls = urls
+        self._places: dict[str, tuple[Origin, bytes]] = {}
+        self._turns: dict[str, int] = {}
+
+    def place(self, url: str) -> tuple[Origin, bytes]:
+        """Return the origin and the path before every target of a base URL."""
+        known = self._places.get(url)
+        if known is None:
+            path = url.partition("://")[2].partition("/")[2]
+            known = (Origin.of(url), b"/" + path.encode() if path else b"")
+            self._places[url] = known
+        return known
+
+    def turn(self, model: str) -> int:
+        """Return the next number of a model's cursor."""
+        if len(self._turns) >= _MAX_CURSORS:
+            self._turns.clear()
+        number = self._turns.get(model, 0)
+        self._turns[model] = number + 1
+        return number

@@ -1,0 +1,151 @@
+"""Several workers on one port.
+
+Owns: starting worker processes, starting again those that die, and stopping them all. Each follows the daemon by itself, and cool-downs reach the others
+through it. A worker gets its settings over a pipe: keys stand neither in arguments nor in the environment. When this process goes, the closed pipe tells
+its workers.
+"""
+
+import asyncio
+import contextlib
+import logging
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from broker.config import Config
+from broker.model.errors import BrokerError, ErrorCode
+from broker.model.secret import Secret
+from broker.observe.tasks import spawn
+from broker.proxy.listen import bind
+from broker.proxy.server import DRAIN_SECONDS
+
+_log = logging.getLogger(__name__)
+
+READY: Final = b"ready\n"
+_START_SECONDS: Final = 30.0
+_STEADY_SECONDS: Final = 10.0  # a worker that lived this long did not die of its settings
+_FIRST_PAUSE_SECONDS: Final = 0.2
+_MAX_PAUSE_SECONDS: Final = 10.0
+
+Ready = Callable[[str, int], None]
+"""Called with host and port."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a worker process is told on its standard input, as one line of JSON."""
+
+    config: Config
+    port: int
+    number: int
+
+
+def write_order(order: Order) -> bytes:
+    """Write the line; this is where configured keys become text."""
+    return msgspec.json.encode(order, enc_hook=_reveal) + b"\n"
+
+
+def read_order(line: bytes) -> Order:
+    """Read the line."""
+    return msgspec.json.decode(line, type=Order, dec_hook=_hide)
+
+
+class Supervisor:
+    """Runs `proxy.workers` processes of `broker.proxy.worker`."""
+
+    def __init__(self, config: Config) -> None:
+        """Start none yet."""
+        self._config = config
+        self._running: set[Process] = set()
+
+    async def run(self, ready: Ready | None, stop: asyncio.Event) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            BrokerError: `bad_request` where the port cannot be had, `internal` where a worker does not start.
+        """
+        proxy = self._config.proxy
+        # Two steps: the first finds out whether the port is free of strangers, the second keeps it for the workers, listening on nothing.
+        port = proxy.port
+        if port:
+            bind(proxy.host, port).close()
+        with contextlib.closing(bind(proxy.host, port, shared=True)) as kept:
+            host, port = kept.getsockname()[:2]
+            try:
+                started = [await self._start(port, number) for number in range(proxy.workers)]
+                tending = [
+                    spawn(self._tend(process, port, number), name="proxy-worker")
+                    for number, process in enumerate(started)
+                ]
+                if ready is not None:
+                    ready(str(host), int(port))
+                await stop.wait()
+                for task in tending:
+                    task.cancel()
+                await asyncio.gather(*tending, return_exceptions=True)
+            finally:
+                await self._stop()
+
+    async def _start(self, port: int, number: int) -> Process:
+        command = (sys.executable, "-m", "broker.proxy.worker")
+        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+        self._running.add(process)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(write_order(Order(self._config, port, number)))
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                line = await process.stdout.readline()
+        except TimeoutError:
+            line = b""
+        if line != READY:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            raise BrokerError(ErrorCode.INTERNAL, "a worker of the proxy did not start; its log says why")
+        return process
+
+    async def _tend(self, process: Process, port: int, number: int) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        loop = asyncio.get_running_loop()
+        while True:
+            begun = loop.time()
+            status = await process.wait()
+            self._running.discard(process)
+            _log.error("a worker died and is started again", extra={"worker": number, "status": status})
+            pause = (
+                _FIRST_PAUSE_SECONDS if loop.time() - begun > _STEADY_SECONDS else min(pause * 2, _MAX_PAUSE_SECONDS)
+            )
+            while True:
+                await asyncio.sleep(pause)
+                with contextlib.suppress(BrokerError):
+                    process = await self._start(port, number)
+                    break
+                pause = min(pause * 2, _MAX_PAUSE_SECONDS)
+
+    async def _stop(self) -> None:
+        for process in self._running:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+        waiting = [process.wait() for process in self._running]
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS + 5):
+                await asyncio.gather(*waiting)
+        except TimeoutError:
+            for process in self._running:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+        self._running.clear()
+
+
+def _reveal(value: object) -> str:
+    if isinstance(value, Secret):
+        return value.reveal()
+    raise NotImplementedError(f"no JSON form for {type(value).__name__}")
+
+
+def _hide(kind: type, value: object) -> Secret:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise ValueError("expected text")

@@ -1,0 +1,159 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.proxy import relays
+from broker.proxy.failures import error_event, failure
+from broker.proxy.relays import Listed, Translated, Untouched, Unwrapped, Whole
+from broker.proxy.routes import Voice
+from broker.proxy.wire.heads import ResponseHead
+from broker.translate.codecs import CLIENTS, UPSTREAMS, Dialect
+from broker.translate.exchange import Reading, Reply
+from broker.translate.ir import Failure, Ids
+from broker.translate.names import ToolNames
+from broker.translate.signatures import SignatureMemory
+
+TOLD = error_event(failure(502, "the connection broke"), Voice.GEMINI, "r-1")
+
+
+def wrapped(text: str) -> bytes:
+    return b'data: {"response":{"candidates":[{"content":{"parts":[{"text":"%s"}]}}]}}\n\n' % text.encode()
+
+
+def plain(text: str) -> dict[str, object]:
+    return {"candidates": [{"content": {"parts": [{"text": text}]}}]}
+
+
+def untouched(content_type: bytes = b"text/event-stream", length: int | None = None, **headers: bytes) -> Untouched:
+    given = [
+        (b"content-type", content_type),
+        *((name.replace("_", "-").encode(), value) for name, value in headers.items()),
+    ]
+    return Untouched(ResponseHead(200, given, length), b"r-1")
+
+
+def test_untouched_bytes() -> None:
+    relay = untouched(b"application/json", 3, set_cookie=b"no")
+    assert relay.feed(b"abc") == b"abc"
+    assert relay.close() == b""
+    start = relay.opening()
+    assert (start.status, start.length) == (200, 3)
+    assert start.headers == [(b"content-type", b"application/json"), (b"x-request-id", b"r-1")]
+    assert not relay.between
+    assert relay.ending(TOLD) is None
+    assert relay.failure is None
+
+
+def test_between_untouched_events_there_is_room() -> None:
+    relay = untouched()
+    seen = []
+    for piece in (b"data: a", b"\n", b"\n", b"data: b\r\n\r\n", b"d", b"ata: c\n\n"):
+        relay.feed(piece)
+        seen.append(relay.between)
+    assert seen == [False, False, True, True, False, True]
+    assert relay.ending(TOLD) == TOLD
+    relay.feed(b"data: half")
+    assert relay.ending(TOLD) is None
+    assert untouched(length=99).ending(TOLD) is None
+
+
+def test_a_compressed_stream_has_no_room() -> None:
+    assert not untouched(content_encoding=b"gzip").between
+    assert untouched(content_encoding=b"identity").between
+
+
+@given(st.lists(st.integers(1, 40), max_size=8))
+def test_unwrapped_and_listed_streams_hold_the_same_answers(cuts: list[int]) -> None:
+    stream = wrapped("one") + b": comment\n\n" + wrapped("two") + wrapped("three")
+    pieces, rest = [], stream
+    for cut in cuts:
+        pieces.append(rest[:cut])
+        rest = rest[cut:]
+    pieces.append(rest)
+    expected = [plain("one"), plain("two"), plain("three")]
+    as_events, as_list = Unwrapped(b"r-1"), Listed(b"r-1")
+    out = b"".join(as_events.feed(piece) for piece in pieces) + as_events.close()
+    assert [json.loads(event.removeprefix(b"data: ")) for event in out.split(b"\n\n") if event] == expected
+    assert json.loads(b"".join(as_list.feed(piece) for piece in pieces) + as_list.close()) == expected
+
+
+def test_heads_of_both_forms() -> None:
+    assert dict(Unwrapped(b"r-1").opening().headers)[b"content-type"] == b"text/event-stream"
+    assert dict(Listed(b"r-1").opening().headers)[b"content-type"] == b"application/json"
+    assert Unwrapped(b"r-1").ending(TOLD) == TOLD
+    assert Unwrapped(b"r-1").between
+
+
+def test_an_error_is_the_last_element_of_a_list() -> None:
+    relay = Listed(b"r-1")
+    assert json.loads(relay.ending(TOLD))[0]["error"]["code"] == 502
+    begun = relay.feed(wrapped("one"))
+    elements = json.loads(begun + relay.ending(TOLD))
+    assert elements[0] == plain("one")
+    assert elements[1]["error"]["message"] == "the connection broke"
+    assert not relay.between
+
+
+def test_an_empty_list() -> None:
+    assert Listed(b"r-1").close() == b"[]"
+
+
+def test_a_list_whose_event_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    relay = Listed(b"r-1")
+    monkeypatch.setattr(relay._parser, "_limit", 10)
+    elements = json.loads(relay.feed(b"data: " + b"x" * 20))
+    assert relay.failure is not None
+    assert elements[0]["error"]
+
+
+def translated() -> Translated:
+    ids = Ids("r-1", 1)
+    reading = Reading(ids, ToolNames(), SignatureMemory())
+    reply = Reply(ids, "m")
+    return Translated(
+        UPSTREAMS[Dialect.GEMINI].stream_decoder(reading), CLIENTS[Dialect.OPENAI_CHAT].stream_encoder(reply), b"r-1"
+    )
+
+
+def test_a_translated_stream() -> None:
+    relay = translated()
+    assert relay.feed(b"") == b""
+    out = relay.feed(wrapped("one"))
+    assert b'"content":"one"' in out
+    assert relay.failure is None
+    assert relay.ending(TOLD) == TOLD
+    assert dict(relay.opening().headers)[b"cache-control"] == b"no-cache"
+
+
+def test_a_translated_stream_that_is_no_answer() -> None:
+    relay = translated()
+    relay.feed(b'data: {"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}\n\n')
+    assert relay.failure is not None
+    assert (relay.failure.status, relay.failure.message) == (503, "busy")
+    cut = translated()
+    cut.feed(wrapped("one"))
+    assert b"error" in cut.close()
+    assert cut.failure is not None
+
+
+def test_whole_answers() -> None:
+    relay = Whole(lambda body: body.upper(), b"r-1")
+    assert relay.feed(b"ab") + relay.feed(b"c") == b""
+    assert relay.close() == b"ABC"
+    assert relay.opening().length == 3
+    assert not relay.between
+    assert relay.ending(TOLD) is None
+
+
+def test_whole_answers_that_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: Failure = failure(502, "no answer")
+    relay = Whole(lambda body: told, b"r-1")
+    assert relay.close() == b""
+    assert relay.failure is told
+    monkeypatch.setattr(relays, "_MAX_WHOLE_BYTES", 3)
+    large = Whole(lambda body: body, b"r-1")
+    large.feed(b"abcd")
+    assert large.failure is not None
+    assert large.failure.status == 502
