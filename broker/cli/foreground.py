@@ -1,0 +1,111 @@
+"""Running the daemon or the proxy in this process, until a signal.
+
+Owns: what a long-running process needs around its work: the umask, logging, uvloop, signals, readiness for the service manager, and the parent that may
+vanish. The work is `broker.daemon.assembly`, `broker.proxy.assembly` and `broker.sandbox.serve`.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from broker.cli import output
+from broker.cli.exits import Exit
+from broker.cli.wording import url
+from broker.config import Config
+from broker.model.errors import BrokerError, ErrorCode
+from broker.observe import logs
+from broker.sandbox.serve import ServeOptions
+from broker.sandbox.serve import serve as serve_sandbox
+from broker.service.notify import Notifier
+
+Tell = Callable[[str], None]
+Work = Callable[[asyncio.Event, Tell], Awaitable[None]]
+"""Runs until the event is set; calls `Tell` once, when clients are served, with a line for the service manager."""
+
+# Beyond what a renewal under way is given: clients are hung up on, files closed.
+_CLOSING_SECONDS = 10.0
+
+
+def daemon(config: Config, until_eof: int | None) -> int:
+    """Run the daemon; return the exit code."""
+    from broker.daemon.assembly import run_daemon
+
+    return _run(
+        config,
+        lambda stop, tell: run_daemon(config, stop=stop, ready=lambda: tell("lending tokens on the Unix sockets")),
+        stop_seconds=config.refresh.stop_timeout_seconds + _CLOSING_SECONDS,
+        until_eof=until_eof,
+    )
+
+
+def proxy(config: Config, until_eof: int | None) -> int:
+    """Run the proxy; return the exit code."""
+    from broker.proxy.assembly import run_proxy
+
+    return _run(
+        config,
+        lambda stop, tell: run_proxy(config, stop=stop, ready=lambda host, port: tell(f"serving {url(host, port)}")),
+        stop_seconds=_CLOSING_SECONDS,
+        until_eof=until_eof,
+    )
+
+
+def sandbox(options: ServeOptions) -> int:
+    """Run the sandbox; its ready line goes to stdout.
+
+    Raises:
+        BrokerError: `bad_request` for settings it cannot use, `storage_unwritable` for a file that cannot be written.
+    """
+    try:
+        asyncio.run(serve_sandbox(options, output.line))
+    except OSError as error:
+        raise BrokerError(ErrorCode.STORAGE_UNWRITABLE, f"{error.filename}: {error.strerror}") from error
+    return int(Exit.OK)
+
+
+def _run(config: Config, work: Work, *, stop_seconds: float, until_eof: int | None) -> int:
+    # Before any thread: the umask belongs to the whole process.
+    os.umask(0o077)
+    logs.configure(config.logging.level, config.logging.format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_stopped(work, stop_seconds, until_eof))
+    return int(Exit.OK)
+
+
+async def _until_stopped(work: Work, stop_seconds: float, until_eof: int | None) -> None:
+    notifier = Notifier.from_environ()
+    stop = asyncio.Event()
+    main = asyncio.current_task()
+    assert main is not None
+
+    def end() -> None:
+        if stop.is_set():
+            main.cancel()  # asked twice: whoever asks does not want to wait
+            return
+        notifier.stopping("finishing what is under way", within_seconds=stop_seconds)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    if until_eof is not None:
+        loop.add_reader(until_eof, _parent_gone, loop, until_eof, end)
+    try:
+        await work(stop, notifier.ready)
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        if until_eof is not None:
+            loop.remove_reader(until_eof)
+
+
+def _parent_gone(loop: asyncio.AbstractEventLoop, pipe: int, end: Callable[[], None]) -> None:
+    # Nobody writes into this pipe: being readable means that its other end is closed.
+    loop.remove_reader(pipe)
+    end()

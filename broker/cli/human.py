@@ -1,0 +1,203 @@
+"""Results as a person reads them: rich tables and sentences.
+
+Owns: the layout. Nothing is printed here; `broker.cli.output` does. Text of others goes through `wording.clean` and `Text`, never through rich's markup: an
+account's label or a provider's message must not be able to colour, hide or move anything.
+"""
+
+from collections.abc import Iterable
+from functools import singledispatch
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text as RichText
+
+from broker.cli import results
+from broker.cli.wording import clean, count, moment, span
+
+if TYPE_CHECKING:
+    from broker.ipc.schema import AccountView, Health
+
+_STATE_STYLES = {
+    "active": "green",
+    "refreshing": "cyan",
+    "backoff": "yellow",
+    "ambiguous": "yellow",
+    "unsaved": "bold red",
+    "needs_login": "bold red",
+    "paused": "dim",
+}
+
+
+@singledispatch
+def layout(result: object) -> Iterable[RenderableType]:
+    """Return what to print for a result, top to bottom; there is one form for each of `results.Result`."""
+    raise TypeError(f"no layout for {type(result).__name__}")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        # Names and paths are copied by hand or mouse: folding keeps them whole where a cut would not.
+        table.add_column(column, overflow="fold", no_wrap=False)
+    return table
+
+
+def _plain(text: str, style: str = "") -> RichText:
+    return RichText(clean(text), style=style)
+
+
+@layout.register
+def _text(result: results.Text) -> list[RenderableType]:
+    return [RichText(result.text)]
+
+
+@layout.register
+def _accounts(result: results.Accounts) -> list[RenderableType]:
+    if not result.accounts:
+        return [RichText("No accounts yet. Run: ccs-broker login gemini")]
+    table = _table("ACCOUNT", "STATE", "EXPIRES", "NOTE")
+    for view in result.accounts:
+        name = _plain(view.account)
+        if view.default:
+            name.append(" *", style="cyan")
+        state = _plain(view.state, _STATE_STYLES.get(view.state, ""))
+        table.add_row(name, state, moment(view.expires_at, result.now, never="never"), _plain(_note(view, result.now)))
+    return [table, RichText("* is what the provider's name alone means", style="dim")]
+
+
+def _note(view: "AccountView", now: float) -> str:
+    notes = [view.reason] if view.reason else []
+    notes += [
+        f"{each.model or 'all models'} set aside, free {moment(each.until, now)}: {each.reason}"
+        for each in view.cooldowns
+        if each.until > now
+    ]
+    notes += ["disabled in its file"] if view.disabled else []
+    notes += [view.hint] if view.hint else []
+    return ". ".join(note.rstrip(".") for note in notes)
+
+
+@layout.register
+def _changed(result: results.Changed) -> list[RenderableType]:
+    view = result.account
+    line = f"{view.account} {result.done}: {view.state}, token expires {moment(view.expires_at, result.now, never='never')}"
+    return [_plain(line)]
+
+
+@layout.register
+def _status(result: results.Status) -> list[RenderableType]:
+    table = _table("", "")
+    table.show_header = False
+    if result.health is None:
+        table.add_row("daemon", RichText("not running", style="bold red"))
+        table.add_row("", _plain(result.reason or ""))
+        table.add_row("", "Start it: ccs-broker up, or: ccs-broker service install")
+    else:
+        _health(table, result.health, result.socket)
+    proxy = result.proxy
+    table.add_row("proxy", _plain(f"{proxy.detail} at {proxy.url}", "" if proxy.reachable else "bold red"))
+    if result.health is None:
+        return [table]
+    return [table, RichText(""), *_accounts(results.Accounts(result.accounts, result.now))]
+
+
+def _health(table: Table, health: "Health", socket: str) -> None:
+    style = "green" if health.status == "ok" else "bold yellow"
+    first = f"{health.status}, version {health.version}, process {health.pid}, up {span(health.uptime)}"
+    table.add_row("daemon", _plain(first, style))
+    for problem in health.problems:
+        table.add_row("problem", _plain(problem, "bold yellow"))
+    table.add_row("socket", _plain(socket))
+    for folder in health.directories:
+        table.add_row("files", _plain(f"{folder} ({health.store_mode})"))
+    if health.protections:
+        words = [
+            f"{name.replace('_', ' ').replace('-', ' ')}: {'yes' if on else 'NO'}"
+            for name, on in sorted(health.protections.items())
+        ]
+        table.add_row("guarded", _plain(", ".join(words)))
+
+
+@layout.register
+def _logged_in(result: results.LoggedIn) -> list[RenderableType]:
+    login = result.login
+    lines: list[RenderableType] = [_plain(f"Logged in as {login.account or login.provider}.", "green")]
+    if login.file:
+        lines.append(_plain(f"Saved in {login.file}"))
+    return [*lines, *(_plain(note) for note in login.notes)]
+
+
+@layout.register
+def _logged_out(result: results.LoggedOut) -> list[RenderableType]:
+    answer = result.answer
+    revoked = (
+        "revoked at the provider"
+        if answer.revoked
+        else f"not revoked at the provider: {answer.detail or 'it cannot be'}"
+    )
+    return [_plain(f"{answer.account} is logged out; its login was removed here and {revoked}.")]
+
+
+@layout.register
+def _service_change(result: results.ServiceChange) -> list[RenderableType]:
+    if not result.steps:
+        return [RichText("Nothing is installed.")]
+    table = _table("", "")
+    table.show_header = False
+    for step in result.steps:
+        said = f"{step.subject}: {step.detail}" if step.detail else step.subject
+        table.add_row(_plain(step.action.value, "yellow" if step.action == "skipped" else ""), _plain(said))
+    return [table, _plain(result.hint)] if result.hint else [table]
+
+
+@layout.register
+def _service_status(result: results.ServiceStatus) -> list[RenderableType]:
+    table = _table("UNIT", "STATE", "PID", "FILE")
+    for unit in result.units:
+        file = unit.file if unit.installed else f"{unit.file} (missing)"
+        if unit.installed and not unit.current:
+            file += " (differs from what this version writes; run: ccs-broker service install)"
+        table.add_row(_plain(unit.name), _plain(unit.state), str(unit.pid or "-"), _plain(file))
+    return [table]
+
+
+@layout.register
+def _settings(result: results.Settings) -> list[RenderableType]:
+    lines: list[RenderableType] = [
+        _plain(f"# {result.file}{'' if result.exists else ' (missing: every setting is the default)'}", "dim")
+    ]
+    return [*lines, *(_plain(f"{each.name} = {each.toml}", "dim" if each.default else "") for each in result.settings)]
+
+
+@layout.register
+def _checked(result: results.Checked) -> list[RenderableType]:
+    table = _table("", "", "")
+    table.show_header = False
+    for each in result.findings:
+        mark = RichText("FAULT", style="bold red") if each.problem else RichText("ok", style="green")
+        said = ". ".join(part.rstrip(".") for part in (each.problem or each.detail, each.hint) if part)
+        table.add_row(mark, _plain(each.subject), _plain(said))
+    faults = sum(1 for each in result.findings if each.problem)
+    return [
+        table,
+        RichText(count(faults, "fault") if faults else "All is well.", style="bold red" if faults else "green"),
+    ]
+
+
+@layout.register
+def _images(result: results.Images) -> list[RenderableType]:
+    lines: list[RenderableType] = [_plain(f"Saved {name}", "green") for name in result.files]
+    lines.append(_plain(f"Saved {result.metadata}"))
+    if result.text:
+        lines.append(_plain(f"The model also said: {result.text}"))
+    lines.append(_plain(f"{count(len(result.files), 'image')} by {result.model} in {result.seconds:.1f} s", "dim"))
+    return lines
+
+
+@layout.register
+def _image_failed(result: results.ImageFailed) -> list[RenderableType]:
+    lines: list[RenderableType] = [_plain(f"ccs-broker: {result.detail}")]
+    if result.text:
+        lines.append(_plain(f"{result.model} said: {result.text}"))
+    return lines

@@ -1,0 +1,184 @@
+"""`login`: follow one login from its URL to the account.
+
+Owns: what the person sees and may type meanwhile. The daemon runs the login; where none runs, `broker.cli.temporary` starts one for as long as it takes.
+"""
+
+import os
+import select
+import sys
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+
+from broker.cli import output
+from broker.cli.options import ask, control_socket, json_option, load_config
+from broker.cli.results import LoggedIn
+from broker.cli.token import quote
+from broker.cli.wording import clean, span
+from broker.model.errors import BrokerError, ErrorCode
+
+if TYPE_CHECKING:
+    from broker.ipc.schema import LoginView
+
+# How long one question "has it moved on?" may wait: also how late a pasted line may be noticed.
+_POLL_SECONDS = 1.0
+_START_SECONDS = 30.0
+_FINISH_SECONDS = 60.0
+_OPEN_STATES = frozenset({"waiting", "finishing"})
+
+
+@click.command()
+@click.argument("provider")
+@click.option(
+    "--no-browser", is_flag=True, help="Open no browser: print the URL and take the pasted callback URL or code."
+)
+@click.option("--label", help="Name of the account; by default its e-mail address.")
+@click.option("--project", help="Google Cloud project to use; by default the one the provider finds.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1, max=3600),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For you to finish.",
+)
+@json_option
+def login(provider: str, *, no_browser: bool, label: str | None, project: str | None, timeout: float) -> LoggedIn:
+    """Log in at PROVIDER in your browser. Works with and without a running daemon."""
+    from broker.ipc.schema import LoginStart
+
+    start = LoginStart(provider=provider, label=label, project=project, timeout=timeout)
+    with ExitStack() as stack:
+        desk = _Desk(_socket(stack))
+        view = desk.start(start)
+        try:
+            paste = _introduce(view, no_browser=no_browser)
+            view = _follow(desk, view, timeout, read_lines=paste)
+        except BaseException:
+            desk.cancel(view)
+            raise
+    return LoggedIn(view)
+
+
+class _Desk:
+    """The login routes of one socket."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    def start(self, message: object) -> "LoginView":
+        return self._ask("POST", "", message, wait=_START_SECONDS)
+
+    def wait(self, view: "LoginView", seconds: float) -> "LoginView":
+        return self._ask("GET", f"/{quote(view.id)}?wait={seconds:g}", wait=seconds)
+
+    def finish(self, view: "LoginView", text: str) -> "LoginView":
+        from broker.ipc.schema import LoginCallback
+        from broker.model.secret import Secret
+
+        return self._ask("POST", f"/{quote(view.id)}/callback", LoginCallback(Secret(text)), wait=_FINISH_SECONDS)
+
+    def cancel(self, view: "LoginView") -> None:
+        with suppress(BrokerError):  # it may have ended by itself, and the daemon with it
+            self._ask("DELETE", f"/{quote(view.id)}")
+
+    def _ask(self, method: str, rest: str, message: object = None, *, wait: float = 0.0) -> "LoginView":
+        from broker.ipc.schema import LoginView
+
+        return ask(LoginView, method, f"/v1/logins{rest}", message, wait=wait, socket=self._socket)
+
+
+def _socket(stack: ExitStack) -> Path:
+    """Return the running daemon's socket; where there is none, that of one started for this login."""
+    from broker.ipc.schema import Health
+
+    try:
+        ask(Health, "GET", "/v1/health")
+    except BrokerError as error:
+        if error.code is not ErrorCode.DAEMON_UNREACHABLE:
+            raise
+    else:
+        return control_socket()
+    from broker.cli.temporary import daemon
+
+    return stack.enter_context(daemon(load_config()))
+
+
+def _introduce(view: "LoginView", *, no_browser: bool) -> bool:
+    """Bring the person to the provider's page. Returns whether to take what they paste."""
+    import asyncio
+
+    from broker.login.browser import headless, open_browser
+
+    url = view.url or ""
+    obstacle = headless(urlsplit(view.redirect_uri or "").port or 0)
+    opened = not no_browser and obstacle is None and asyncio.run(open_browser(url))
+    output.notice(
+        "Your browser should open now. If it does not, open this page:" if opened else "Open this page in a browser:"
+    )
+    output.notice(f"\n  {clean(url)}\n")
+    if view.user_code:
+        output.notice(f"and enter this code: {clean(view.user_code)}\n")
+    if opened:
+        return sys.stdin.isatty()
+    if obstacle is not None:
+        output.notice(f"No browser can open here: {obstacle.reason}. {obstacle.hint}")
+    output.notice("Finish there, or paste here the address the browser ends on (or the code):")
+    return True
+
+
+def _follow(desk: _Desk, view: "LoginView", timeout: float, *, read_lines: bool) -> "LoginView":
+    from broker.ipc.schema import error_of
+    from broker.system import SystemClock
+
+    clock, progress = SystemClock(), output.Progress()
+    started = clock.now().boot
+    lines = _Lines() if read_lines else None
+    try:
+        while view.state in _OPEN_STATES:
+            left = max(timeout - (clock.now().boot - started), 0.0)
+            progress.show(f"Waiting for you to log in ({span(left)} left)")
+            if lines is not None and (text := lines.read()):
+                progress.clear()
+                view = _pasted(desk, view, text)
+                continue
+            view = desk.wait(view, _POLL_SECONDS)
+    finally:
+        progress.clear()
+    if view.state == "done":
+        return view
+    assert view.problem is not None
+    raise error_of(view.problem)
+
+
+def _pasted(desk: _Desk, view: "LoginView", text: str) -> "LoginView":
+    try:
+        return desk.finish(view, text)
+    except BrokerError as error:
+        if error.code is not ErrorCode.BAD_REQUEST:
+            raise
+        output.notice(f"That is not it: {clean(error.detail)}. Paste the whole address, or the code.")
+        return view
+
+
+class _Lines:
+    """Lines of stdin as they come, without waiting for them. Read below Python's buffer, whose content `select` does not see."""
+
+    def __init__(self) -> None:
+        self._descriptor: int | None = sys.stdin.fileno()
+        self._bytes = b""
+
+    def read(self) -> str:
+        """Return the next line that has come, without the spaces around it; nothing where there is none yet."""
+        while b"\n" not in self._bytes and self._descriptor is not None:
+            if not select.select([self._descriptor], [], [], 0)[0]:
+                return ""
+            piece = os.read(self._descriptor, 4096)
+            self._bytes += piece or b"\n"
+            if not piece:
+                self._descriptor = None
+        line, _, self._bytes = self._bytes.partition(b"\n")
+        return line.decode(errors="replace").strip()

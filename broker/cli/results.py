@@ -1,0 +1,202 @@
+"""What commands return: frozen values with everything a person or a script may want to know.
+
+Owns: the shapes, and their JSON form (`document`): an object whose `version` is raised when a field changes its meaning. It must never print, and
+never hold a secret. Messages of the socket contract appear in the JSON as they are on the socket.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from broker.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from broker.ipc.schema import AccountView, Health, LoginView, LogoutAnswer
+    from broker.service.steps import Step, UnitState
+
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Lines for stdout as they are: a completion script, a token in the form asked for."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """`list`. `now` is when they were read, in wall-clock seconds."""
+
+    accounts: "tuple[AccountView, ...]"
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """`pause`, `resume`, `refresh`: the account afterwards; `done` is what was done to it, as a verb in the past."""
+
+    done: str
+    account: "AccountView"
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyState:
+    """Whether something answers as our proxy at `url`, and what it says of itself."""
+
+    url: str
+    reachable: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`status`: both processes and every account. `health` is None where no daemon answers; `reason` then says why."""
+
+    health: "Health | None"
+    reason: str | None
+    socket: str
+    accounts: "tuple[AccountView, ...]"
+    proxy: ProxyState
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """`login`: how it ended well."""
+
+    login: "LoginView"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedOut:
+    """`logout`."""
+
+    answer: "LogoutAnswer"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceChange:
+    """`service install` and `service uninstall`: what was done, step by step, and what the person may want to do now."""
+
+    manager: str
+    steps: "tuple[Step, ...]"
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """`service status`."""
+
+    manager: str
+    units: "tuple[UnitState, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as it stands: its dotted name, its value as TOML, and whether it is the default."""
+
+    name: str
+    value: object
+    toml: str
+    default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`config show`. `file` is where the config is looked for."""
+
+    file: str
+    exists: bool
+    settings: tuple[Setting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing `config check` looked at. `problem` is None where all is well."""
+
+    subject: str
+    detail: str
+    problem: str | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """`config check`."""
+
+    file: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """`image`: the files written. `text` is what the model said besides; `seconds` how long it took."""
+
+    files: tuple[str, ...]
+    metadata: str
+    model: str
+    text: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFailed:
+    """`image`: no image came. `status` is the proxy's HTTP status where that was an error; `text` what the model said instead."""
+
+    detail: str
+    model: str
+    status: int | None = None
+    text: str = ""
+
+
+Result = (
+    Text
+    | Accounts
+    | Changed
+    | Status
+    | LoggedIn
+    | LoggedOut
+    | ServiceChange
+    | ServiceStatus
+    | Settings
+    | Checked
+    | Images
+    | ImageFailed
+)
+
+
+def exit_of(result: Result) -> Exit:
+    """Return how the program ends after `result`: a query that finds something wrong says so to scripts too."""
+    match result:
+        case Status(health=None):
+            return Exit.UNREACHABLE
+        case Checked(findings=findings) if any(each.problem for each in findings):
+            return Exit.FAILURE
+        case ServiceStatus(units=units) if not all(unit.installed for unit in units):
+            return Exit.FAILURE
+        case ImageFailed():
+            return Exit.FAILURE
+        case _:
+            return Exit.OK
+
+
+def document(result: Result) -> dict[str, object]:
+    """Return the JSON form of a result."""
+    return {"version": VERSION, **_members(result)}
+
+
+def _members(result: Result) -> dict[str, object]:
+    import msgspec
+
+    if isinstance(result, Settings):
+        values = {each.name: each.value for each in result.settings}
+        return {"file": result.file, "exists": result.exists, "settings": values}
+    if isinstance(result, ImageFailed):
+        # A problem document (RFC 9457) without a code of ours: the failure is the provider's.
+        return {"type": "about:blank", "title": "No image was made", **msgspec.to_builtins(result)}
+    if isinstance(result, ServiceStatus | Status | Accounts | Changed | ServiceChange | Checked | Images | Text):
+        built: dict[str, object] = msgspec.to_builtins(result)
+        return built
+    inner: dict[str, object] = msgspec.to_builtins(result.login if isinstance(result, LoggedIn) else result.answer)
+    return inner

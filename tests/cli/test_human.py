@@ -1,0 +1,116 @@
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from broker.cli import results
+from broker.cli.human import layout
+from broker.ipc.schema import AccountView, Health, LoginView, LogoutAnswer
+from broker.service.steps import Action, Step, UnitState
+from tests.cli.conftest import NOW, views
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "cli"
+
+HEALTH = Health(
+    status="degraded", version="0.1.0", pid=4242, uptime=7300.0, accounts={"active": 2, "needs_login": 1},
+    problems=("the auth directory cannot be written",), protections={"peer_uid": True, "private_folder": False},
+    directories=("/home/alice/.ccs/cliproxy/auth",),
+)  # fmt: skip
+DOWN = results.ProxyState("http://127.0.0.1:8317", reachable=False, detail="not running")
+LOGIN = LoginView(
+    id="x", provider="gemini", state="done", flow="code", account="gemini/alice@example.com", file="gemini-alice.json",
+    notes=("Using project fake-project.",),
+)  # fmt: skip
+
+CASES: dict[str, results.Result] = {
+    "accounts": results.Accounts(views(), NOW),
+    "accounts-none": results.Accounts((), NOW),
+    "changed": results.Changed("renewed", views()[0], NOW),
+    "status": results.Status(HEALTH, None, "/run/user/1000/ccs-broker/broker.sock", views(), DOWN, NOW),
+    "status-no-daemon": results.Status(None, "no daemon answers", "/run/broker.sock", (), DOWN, NOW),
+    "logged-in": results.LoggedIn(LOGIN),
+    "logged-out": results.LoggedOut(
+        LogoutAnswer(account="gemini/a", revoked=False, detail="the provider did not answer")
+    ),
+    "logged-out-revoked": results.LoggedOut(LogoutAnswer(account="gemini/a", revoked=True)),
+    "service-change": results.ServiceChange(
+        "systemd",
+        (
+            Step(Action.WROTE, "/u/ccs-broker.service"),
+            Step(Action.SKIPPED, "sandbox.conf", "a user namespace cannot be made here"),
+            Step(Action.RAN, "systemctl --user daemon-reload"),
+        ),
+        "To keep them running while you are logged out: loginctl enable-linger alice",
+    ),
+    "service-nothing": results.ServiceChange("systemd", ()),
+    "service-status": results.ServiceStatus(
+        "systemd",
+        (
+            UnitState("ccs-broker.service", "/u/ccs-broker.service", True, True, "active (running)", 42),
+            UnitState("ccs-broker.socket", "/u/ccs-broker.socket", True, False, "active (listening)"),
+            UnitState("ccs-broker-proxy.service", "/u/ccs-broker-proxy.service", False, False, "inactive (dead)"),
+        ),
+    ),
+    "settings": results.Settings(
+        "/home/alice/.config/ccs-broker/config.toml",
+        False,
+        (results.Setting("proxy.port", 8317, "8317", default=True),),
+    ),
+    "checked": results.Checked(
+        "/c.toml",
+        (
+            results.Finding("config", "/c.toml"),
+            results.Finding("auth directory", "/auth", "/auth cannot be written", "Mend its permissions."),
+        ),
+    ),
+    "checked-well": results.Checked("/c.toml", (results.Finding("config", "/c.toml"),)),
+    "images": results.Images(
+        ("out/image_20250615_151320_1.png",), "out/metadata_20250615_151320.json", "m", "Here you go.", 12.34
+    ),
+    "image-failed": results.ImageFailed("the model answered with text only (STOP)", "m", text="I cannot draw."),
+    "text": results.Text("as it is"),
+}
+
+
+def rendered(result: results.Result, width: int = 120) -> str:
+    console = Console(width=width, no_color=True, highlight=False, markup=False, emoji=False)
+    with console.capture() as captured:
+        for part in layout(result):
+            console.print(part, crop=False)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_person_reads(name: str) -> None:
+    assert rendered(CASES[name]) == (GOLDEN / f"{name}.txt").read_text()
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {file.stem for file in GOLDEN.glob("*.txt")} == set(CASES)
+
+
+def test_every_result_has_a_layout() -> None:
+    from typing import get_args
+
+    assert {type(case) for case in CASES.values()} == set(get_args(results.Result))
+
+
+def test_foreign_text_is_shown_as_text() -> None:
+    view = AccountView(
+        account="own/[red]x[/red]", provider="own", label="[red]x[/red]", state="active", generation=1, reason="\x1b[2J:smile:\nnext",
+    )  # fmt: skip
+    shown = rendered(results.Accounts((view,), NOW))
+    assert "own/[red]x[/red]" in shown
+    assert "?[2J:smile: next" in shown
+
+
+def test_a_narrow_terminal_folds_and_cuts_nothing() -> None:
+    shown = rendered(results.Accounts(views()[:1], NOW), width=30)
+    assert all(len(line) <= 30 for line in shown.splitlines()[:-1])
+    first = "".join(line.split("  ")[0] for line in shown.splitlines()[1:-1])
+    assert first.replace(" ", "").startswith("gemini/alice@example.com")
+
+
+def test_what_is_no_result_has_no_layout() -> None:
+    with pytest.raises(TypeError, match="no layout for int"):
+        layout(3)

@@ -1,0 +1,83 @@
+import json
+from typing import get_args
+
+import pytest
+
+from broker.cli import results
+from broker.cli.exits import Exit
+from broker.cli.results import document, exit_of
+from broker.ipc.schema import Health, LoginView, LogoutAnswer
+from broker.service.steps import Action, Step, UnitState
+from tests.cli.conftest import NOW, views
+
+HEALTH = Health(status="ok", version="0.1.0", pid=7, uptime=61.0, accounts={"active": 2})
+PROXY = results.ProxyState("http://127.0.0.1:8317", reachable=True, detail="ok")
+UNIT = UnitState(
+    "ccs-broker.service", "/u/ccs-broker.service", installed=True, current=True, state="active (running)", pid=9
+)
+
+EVERY: dict[type, tuple[results.Result, set[str]]] = {
+    results.Text: (results.Text("a"), {"text"}),
+    results.Accounts: (results.Accounts(views(), NOW), {"accounts", "now"}),
+    results.Changed: (results.Changed("renewed", views()[0], NOW), {"done", "account", "now"}),
+    results.Status: (
+        results.Status(HEALTH, None, "/run/broker.sock", views(), PROXY, NOW),
+        {"health", "reason", "socket", "accounts", "proxy", "now"},
+    ),
+    results.LoggedIn: (
+        results.LoggedIn(LoginView(id="x", provider="gemini", state="done", flow="code", account="gemini/a")),
+        {"id", "provider", "state", "flow", "account", "file", "notes", "url", "redirect_uri", "user_code", "expires_at", "problem"},
+    ),
+    results.LoggedOut: (results.LoggedOut(LogoutAnswer(account="gemini/a", revoked=True)), {"account", "revoked", "detail"}),
+    results.ServiceChange: (
+        results.ServiceChange("systemd", (Step(Action.RAN, "systemctl"),), "hint"), {"manager", "steps", "hint"},
+    ),
+    results.ServiceStatus: (results.ServiceStatus("systemd", (UNIT,)), {"manager", "units"}),
+    results.Settings: (
+        results.Settings("/c.toml", True, (results.Setting("proxy.port", 8317, "8317", default=True),)), {"file", "exists", "settings"},
+    ),
+    results.Checked: (results.Checked("/c.toml", (results.Finding("config", "fine"),)), {"file", "findings"}),
+    results.Images: (results.Images(("a.png",), "m.json", "m", "", 1.5), {"files", "metadata", "model", "text", "seconds"}),
+    results.ImageFailed: (results.ImageFailed("blocked", "m"), {"type", "title", "detail", "model", "status", "text"}),
+}  # fmt: skip
+
+
+def test_every_result_is_here() -> None:
+    assert set(EVERY) == set(get_args(results.Result))
+
+
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
+def test_documents_are_versioned_json_with_known_members(kind: type) -> None:
+    result, members = EVERY[kind]
+    made = json.loads(json.dumps(document(result)))
+    assert made["version"] == 1
+    assert set(made) - {"version"} == members
+
+
+def test_accounts_look_as_on_the_socket() -> None:
+    made = document(EVERY[results.Accounts][0])
+    (first, *_) = made["accounts"]  # type: ignore[misc]
+    assert first["account"] == "gemini/alice@example.com"
+    assert first["facts"] == {"project_id": "fake-project"}
+
+
+def test_settings_are_a_table() -> None:
+    assert document(EVERY[results.Settings][0])["settings"] == {"proxy.port": 8317}
+
+
+@pytest.mark.parametrize("kind", set(EVERY) - {results.ImageFailed}, ids=lambda kind: kind.__name__)
+def test_a_result_without_a_fault_ends_with_0(kind: type) -> None:
+    assert exit_of(EVERY[kind][0]) is Exit.OK
+
+
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [
+        (results.Status(None, "no daemon", "/s", (), PROXY, NOW), Exit.UNREACHABLE),
+        (results.Checked("/c", (results.Finding("a", "b"), results.Finding("c", "d", "broken"))), Exit.FAILURE),
+        (results.ServiceStatus("systemd", (UNIT, UnitState("x", "/x", False, False, "inactive"))), Exit.FAILURE),
+        (results.ImageFailed("blocked", "m"), Exit.FAILURE),
+    ],
+)
+def test_a_result_with_a_fault_says_so_to_scripts(result: results.Result, code: Exit) -> None:
+    assert exit_of(result) is code
