@@ -382,7 +382,7 @@ class Logins:
 
 def _check(start: LoginStart, provider: Provider) -> None:
     if start.flow not in (None, LoginFlow.CODE.value) or LoginFlow.CODE not in provider.flows:
-        offered = ", ".join(flow.value for flow in provider.flows)
+        offered = ", ".join(flow.value for flow in provider.flows) or "none, its key is put into a file"
         raise BrokerError(ErrorCode.UNSUPPORTED, f"{provider.name} offers these ways to log in: {offered}")
     if not _TIMEOUT_MIN_SECONDS <= start.timeout <= _TIMEOUT_MAX_SECONDS:
         raise BrokerError(ErrorCode.BAD_REQUEST, "timeout must be from 1 to 3600 seconds")

@@ -6,17 +6,18 @@ Owns: the table of built-in vendors, applying the config to it, and looking a pr
 from collections.abc import Callable, Iterator, Mapping
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.providers import gemini, generic
+from broker.providers import api_key, gemini, generic
 from broker.providers.base import Document, Provider
 from broker.providers.google import READING as GOOGLE
 from broker.providers.setup import Settings, Setup
 
 BUILT_IN: Mapping[str, tuple[Setup, Callable[[Setup], Provider]]] = {
     "gemini": (gemini.DEFAULTS, lambda setup: gemini.Gemini(setup, GOOGLE)),
+    "gemini-api": (api_key.GEMINI, api_key.ApiKey),
 }
 """Name to default settings and the way from settings to a provider."""
 
-_RESERVED = frozenset({"gemini-cli"})  # the `type` of files a built-in provider claims
+_RESERVED = frozenset({"gemini-cli", api_key.TYPE})  # the `type` of files a built-in provider claims
 
 
 class Registry:

@@ -110,10 +110,8 @@ PURE = (
             "world",
         )
     ),
-    "broker.service.steps",
     "broker.service.units",
     "broker.proxy.upstreams",
+    "broker.proxy.failures",
     "broker.proxy.verdict",
-    "broker.service.systemd",
-    "broker.service.launchd",
 )

@@ -84,7 +84,7 @@ DAEMON_SIDE = ("broker.store", "broker.refresh", "broker.login", "broker.daemon"
 LOADED = [
     ("broker.proxy.assembly", (*DAEMON_SIDE, "aiohttp", "keyring", "google"), "the proxy cannot open the safe"),
     (
-        "broker.cli.main",
+        "broker.cli.app",
         (*DAEMON_SIDE, "broker.proxy", "aiohttp", "rich", "cryptography"),
         "the command line starts quickly",
     ),

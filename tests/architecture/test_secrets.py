@@ -23,6 +23,7 @@ REVEALERS = {
     "broker.login.google": "state and verifier to google-auth-oauthlib, which builds the authorization URL",
     "broker.daemon.outbound": "into the Authorization header of a request to the provider",
     "broker.proxy.headers": "into the Authorization header of a request to the API",
+    "broker.proxy.workers": "the proxy's API keys to its worker processes, over a pipe",
     "broker.cli.image_client": "the proxy's API key into the Authorization header",
     "broker.ipc.schema": "into a lease on the socket",
     "broker.sandbox.documents": "into the sandbox's answers",
