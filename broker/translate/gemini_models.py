@@ -1,7 +1,8 @@
 """What the codec must know of Gemini models to write a valid request.
 
-Owns: thinking limits and the most output tokens, by family of names (ai.google.dev, pages "Thinking" and "Models"). It must never decide
-which models exist: a name not known here is sent on with the mildest assumptions.
+Owns: thinking limits and the most output tokens, by family of names. It must never decide which models exist: a name not
+known here is sent on with the mildest assumptions. The numbers of 2.5 Pro and Flash and the output limits of 2.5 Flash-Lite and 3 Flash are those of
+Google's documentation; the other rows follow their nearest relative and want checking when a model is added.
 """
 
 from broker.translate.effort import ThinkingClass, ThinkingLimits
@@ -9,11 +10,10 @@ from broker.translate.ir import Effort, Value
 
 
 class GeminiModel(Value, frozen=True):
-    """Limits of one family. `max_output` is tokens, None where unknown. `signed` models demand thought signatures on images sent back."""
+    """Limits of one family. `max_output` is tokens, None where unknown."""
 
     thinking: ThinkingLimits = ThinkingLimits()
     max_output: int | None = None
-    signed: bool = False
 
 
 def _budget(low: int, high: int, *, off: bool) -> ThinkingLimits:
@@ -29,15 +29,15 @@ _OUTPUT = 65536
 
 # The first prefix that fits wins: longer names stand before the shorter ones they begin with.
 _FAMILIES: tuple[tuple[str, GeminiModel], ...] = (
-    ("gemini-3-pro-image", GeminiModel(_levels(Effort.LOW, Effort.HIGH), 32768, signed=True)),
-    ("gemini-3-pro", GeminiModel(_levels(Effort.LOW, Effort.HIGH), _OUTPUT, signed=True)),
+    ("gemini-3-pro-image", GeminiModel(_levels(Effort.LOW, Effort.HIGH), 32768)),
+    ("gemini-3-pro", GeminiModel(_levels(Effort.LOW, Effort.HIGH), _OUTPUT)),
     (
         "gemini-3.1-pro",
-        GeminiModel(_levels(Effort.LOW, Effort.MEDIUM, Effort.HIGH), _OUTPUT, signed=True),
+        GeminiModel(_levels(Effort.LOW, Effort.MEDIUM, Effort.HIGH), _OUTPUT),
     ),
     (
         "gemini-3",
-        GeminiModel(_levels(Effort.MINIMAL, Effort.LOW, Effort.MEDIUM, Effort.HIGH), _OUTPUT, signed=True),
+        GeminiModel(_levels(Effort.MINIMAL, Effort.LOW, Effort.MEDIUM, Effort.HIGH), _OUTPUT),
     ),
     ("gemini-2.5-flash-image", GeminiModel(max_output=32768)),
     ("gemini-2.5-flash-lite", GeminiModel(_budget(512, 24576, off=True), _OUTPUT)),

@@ -52,7 +52,6 @@ _UNFILTERED: Final = (
     {"category": "HARM_CATEGORY_HATE_SPEECH", "threshold": "OFF"},
     {"category": "HARM_CATEGORY_SEXUALLY_EXPLICIT", "threshold": "OFF"},
     {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "threshold": "OFF"},
-    {"category": "HARM_CATEGORY_CIVIC_INTEGRITY", "threshold": "BLOCK_NONE"},  # does not know OFF everywhere
 )
 _NATIVE = {
     NativeKind.WEB_SEARCH: "googleSearch",
@@ -71,7 +70,7 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     """
     names = ToolNames(_all_names(request))
     model = gemini_model(target.model)
-    contents = _Contents(names, target.signatures, sign_images=model.signed).of(request)
+    contents = _Contents(names, target.signatures).of(request)
     body: _Object = {"contents": contents}
     if request.system and request.messages:
         body["systemInstruction"] = {
@@ -111,10 +110,9 @@ def _all_names(request: Request) -> Iterator[str]:
 class _Contents:
     """Lays out one request's turns."""
 
-    def __init__(self, names: ToolNames, signatures: SignatureMemory, *, sign_images: bool) -> None:
+    def __init__(self, names: ToolNames, signatures: SignatureMemory) -> None:
         self._names = names
         self._signatures = signatures
-        self._sign_images = sign_images
 
     def of(self, request: Request) -> list[_Object]:
         # Instructions alone are what the user has to say.
@@ -144,8 +142,6 @@ class _Contents:
             if isinstance(part, ToolCall):
                 out.append(self._call(part, first=first_call))
                 first_call = False
-            elif isinstance(part, Image) and part.signature is None and self._sign_images:
-                out.append({**_inline(part.mime, part.data), "thoughtSignature": UNSIGNED})
             else:
                 out.extend(_part(part))
         return out

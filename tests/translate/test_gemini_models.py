@@ -36,7 +36,7 @@ def test_budgets(name, kind, low, high, off):
 )
 def test_levels(name, levels):
     model = gemini_model(name)
-    assert (model.thinking.kind, model.thinking.levels, model.signed) == (ThinkingClass.LEVEL, levels, True)
+    assert (model.thinking.kind, model.thinking.levels) == (ThinkingClass.LEVEL, levels)
 
 
 def test_output_limits():
