@@ -463,6 +463,7 @@ async def test_a_port_somebody_else_has_is_told(world: World, tmp_path: Path) ->
     [
         (LoginStart(provider="nope"), ErrorCode.UNKNOWN_PROVIDER),
         (LoginStart(provider="gemini", flow="device"), ErrorCode.UNSUPPORTED),
+        (LoginStart(provider="gemini-api"), ErrorCode.UNSUPPORTED),
         (LoginStart(provider="gemini", timeout=0), ErrorCode.BAD_REQUEST),
         (LoginStart(provider="gemini", timeout=1e9), ErrorCode.BAD_REQUEST),
         (LoginStart(provider="gemini", timeout=float("nan")), ErrorCode.BAD_REQUEST),
