@@ -78,8 +78,8 @@ def _ended(seen: _Seen, generation: int, state: Rest, boot: float) -> Ended | No
     seconds = None if seen.started is None else boot - seen.started
     if isinstance(state, Active | Paused):
         return Ended("renewed", seconds) if seen.flying and generation > seen.generation else None
-    if state == seen.state or (isinstance(state, Unsaved) and isinstance(seen.state, Unsaved)):
-        return None
+    if state == seen.state or (isinstance(state, Unsaved | NeedsLogin) and type(state) is type(seen.state)):
+        return None  # their details move on: a retry of the write, the verdict as the store keeps it
     code, reason = _failure(state)
     return Ended(code.value, seconds, reason)
 

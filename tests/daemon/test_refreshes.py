@@ -82,6 +82,11 @@ def test_an_unsaved_grant_is_told_once_though_its_retries_move_on() -> None:
     assert told((Active(), 1), (FLYING, 1), (Unsaved(5.0, "ENOSPC", 6.0), 1), (Unsaved(5.0, "EIO", 9.0), 1))[-1] is None
 
 
+def test_a_dead_login_is_told_once_though_the_store_dates_it_anew() -> None:
+    first, second = NeedsLogin("revoked", 5.0, DIGEST), NeedsLogin("revoked", 5.1, DIGEST)
+    assert told((Active(), 1), (FLYING, 1), (first, 1), (second, 2))[-1] is None
+
+
 def test_what_is_seen_first_ends_nothing() -> None:
     assert told((NeedsLogin("x", 0.0, DIGEST), 1)) == [None]
     assert told((FLYING, 1), (Active(), 2)) == [None, Ended("renewed", 1.0)]

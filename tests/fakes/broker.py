@@ -83,7 +83,7 @@ class Running:
         tokens = Tokens(issued.access_token, issued.refresh_token, expires_at=now.wall + lifetime, scopes=("openid",))
         provider = registry.build(self.config.providers).get(account.provider)
         record = Record(account, tokens, email=account.label)
-        name, document = provider.create(record, Client(self.sandbox.client_id), now)
+        name, document = provider.create(record, Client(self.sandbox.client_id), then)
         path = self.auth / name
         path.write_text(json.dumps(document))
         path.chmod(0o600)
