@@ -1,0 +1,110 @@
+"""The machine and the processes on it, from /proc: what a run was made on, and how much processor time a process took."""
+
+import os
+import platform
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from broker import __version__
+
+_CORES = frozenset(os.sched_getaffinity(0))
+_TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return user and system time of a process and its children that live, in ticks of 10 ms mostly (proc_pid_stat(5))."""
+    total = 0.0
+    for each in _family(pid):
+        # The name may hold spaces and brackets; utime and stime are fields 14 and 15, the name being 2.
+        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) * _TICK_SECONDS
+    return total
+
+
+def memory_mib(pid: int) -> float:
+    """Return the resident memory of a process and its children that live."""
+    total = 0
+    for each in _family(pid):
+        lines = Path(f"/proc/{each}/status").read_text().splitlines()
+        total += next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+    return total / 1024
+
+
+def apart(measured: int, *others: int) -> None:
+    """Give a process (and its children) a core, and all others of a measurement, this process among them, another one.
+
+    Left alone the kernel tends to put two programs that wake each other on one core, where they take turns: both look half busy and neither is
+    measured. Does nothing on a machine with one core.
+    """
+    cores = sorted(_CORES)
+    if len(cores) < 2:
+        return
+    for pid in _family(measured):
+        os.sched_setaffinity(pid, {cores[0]})
+    for other in (os.getpid(), *others):
+        for pid in _family(other) if other != os.getpid() else [other]:
+            os.sched_setaffinity(pid, set(cores[1:]))
+
+
+def together(*pids: int) -> None:
+    """Take `apart` back."""
+    for pid in (os.getpid(), *pids):
+        for each in _family(pid) if pid != os.getpid() else [pid]:
+            os.sched_setaffinity(each, _CORES)
+
+
+def busy_cores(seconds: float) -> float:
+    """Return how many cores are busy while this process does nothing: what others do to the measurements. Blocks."""
+    before = busy_seconds()
+    time.sleep(seconds)
+    return (busy_seconds() - before) / seconds
+
+
+def busy_seconds() -> float:
+    """Return the processor time all programs of the machine took so far, and what was stolen from it."""
+    # user nice system idle iowait irq softirq steal (proc_stat(5))
+    user, nice, system, _idle, _wait, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) * _TICK_SECONDS
+
+
+def facts() -> dict[str, object]:
+    """Return what a reader has to know about the machine to read the figures. No host name."""
+    return {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": len(_CORES),
+        "python": platform.python_version(),
+        "uvloop": version("uvloop"),
+        "httptools": version("httptools"),
+        "ccs_broker": __version__,
+        "commit": _commit(),
+    }
+
+
+def _family(pid: int) -> list[int]:
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _commit() -> str:
+    try:
+        told = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return told.stdout.strip()
