@@ -73,6 +73,8 @@ async def test_openai_sdk() -> None:
                 await stranger.chat.completions.create(model=MODEL, messages=messages)
 
 
+# The SDK subclasses aiohttp's session, which aiohttp discourages: nothing of ours.
+@pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")
 async def test_google_genai_sdk() -> None:
     async with staged() as stage:
         client = genai.Client(api_key=INTERNAL_KEY, http_options=HttpOptions(base_url=stage.proxy_url)).aio

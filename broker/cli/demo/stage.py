@@ -40,6 +40,7 @@ class Stage:
     home: Path
     clock: Clock
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+    extra_env: dict[str, str] = field(default_factory=dict)
     sandbox_url: str = ""
     proxy_url: str = ""
 
@@ -57,12 +58,16 @@ class Stage:
             for key, value in os.environ.items()
             if key in {"PATH", "LANG", "LC_ALL", "TERM", "COVERAGE_PROCESS_START"}
         }
-        return kept | {
-            "HOME": str(self.home),
-            "CCS_BROKER_CONFIG": str(self.config_file),
-            "CCS_BROKER_RUNTIME_DIR": str(self.home / "run"),
-            "XDG_STATE_HOME": str(self.home / "state"),
-        }
+        return (
+            kept
+            | self.extra_env
+            | {
+                "HOME": str(self.home),
+                "CCS_BROKER_CONFIG": str(self.config_file),
+                "CCS_BROKER_RUNTIME_DIR": str(self.home / "run"),
+                "XDG_STATE_HOME": str(self.home / "state"),
+            }
+        )
 
     @property
     def config_file(self) -> Path:
@@ -88,7 +93,14 @@ class Stage:
         secret_file, chosen = self.home / "client-secret", self.home / "sandbox.json"
         chosen.write_text(json.dumps({"access_lifetime": access_lifetime, "rotate": "strict", **settings}))
         process = await self._spawn(
-            "sandbox", "--client-secret-file", str(secret_file), "--settings-file", str(chosen), piped=True
+            "sandbox",
+            "--client-secret-file",
+            str(secret_file),
+            "--api-key-file",
+            str(self.home / "api-key"),
+            "--settings-file",
+            str(chosen),
+            piped=True,
         )
         assert process.stdout is not None
         line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)

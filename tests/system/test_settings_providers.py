@@ -1,0 +1,168 @@
+"""Settings of providers: seen in what the OAuth server is asked, and in what the daemon says."""
+
+import asyncio
+from collections.abc import Mapping
+from urllib.parse import parse_qs, urlsplit
+
+import aiohttp
+import pytest
+
+from broker.cli.demo.stage import Stage
+from broker.ipc.client import BrokerClient
+from broker.ipc.schema import LoginStart, LoginView
+from broker.model.errors import BrokerError
+from tests.system.conftest import staged
+from tests.system.settings_table import covers
+from tests.system.test_one_post import refresh_posts
+
+
+async def requests_seen(stage: Stage) -> list[Mapping[str, object]]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{stage.sandbox_url}/sandbox/requests?last=500") as answer,
+    ):
+        found: list[Mapping[str, object]] = await answer.json()
+        return found
+
+
+async def paths_seen(stage: Stage) -> set[str]:
+    return {str(each["path"]) for each in await requests_seen(stage)}
+
+
+async def approve(client: BrokerClient, provider: str) -> tuple[LoginView, dict[str, list[str]]]:
+    """Log in as a browser would; return how it ended, and the authorization request's parameters."""
+    view = await client.start_login(LoginStart(provider=provider))
+    asked = parse_qs(urlsplit(str(view.url)).query)
+    async with aiohttp.ClientSession() as browser, browser.get(str(view.url)) as page:
+        await page.read()
+    while view.state in {"waiting", "finishing"}:
+        view = await client.login(view.id, wait=5)
+    return view, asked
+
+
+@covers("providers.kind", "providers.title", "providers.issuer", "providers.scopes", "providers.extra_params")
+async def test_a_provider_of_the_users_own_is_discovered_and_logged_in_to() -> None:
+    config = '[providers.sandbox]\ntitle = "My Own"\nextra_params = { audience = "demo" }'
+    async with staged(config=config, logged_in=False, proxy=False) as stage, stage.client() as client:
+        named = {each.name: each.title for each in (await client.health()).providers}
+        assert named["sandbox"] == "My Own"
+        view, asked = await approve(client, "sandbox")
+        assert view.account == "sandbox/alice@example.com"
+        assert "/.well-known/oauth-authorization-server" in await paths_seen(stage)
+        assert asked["scope"] == ["openid email"]
+        assert asked["audience"] == ["demo"]
+        assert asked["code_challenge_method"] == ["S256"]
+        assert (await client.lease("sandbox")).access_token
+
+
+@covers(
+    "providers.authorize_url",
+    "providers.token_url",
+    "providers.userinfo_url",
+    "providers.api_url",
+    "providers.client_id",
+)
+async def test_every_built_in_endpoint_can_be_moved() -> None:
+    async with staged(logged_in=False, proxy=False) as stage, stage.client() as client:
+        view, asked = await approve(client, "gemini")
+        assert view.state == "done"
+        assert str(view.url).startswith(stage.sandbox_url) or asked
+        seen = await paths_seen(stage)
+        assert {"/authorize", "/token", "/userinfo", "/v1internal:loadCodeAssist"} <= seen
+        assert asked["client_id"][0] in stage.config_file.read_text()
+
+
+@covers("providers.revoke_url")
+@pytest.mark.parametrize("known", [True, False])
+async def test_logout_revokes_where_the_provider_can(known: bool) -> None:
+    async with staged(proxy=False) as stage, stage.client() as client:
+        if not known:
+            await stage.stop("daemon")
+            text = stage.config_file.read_text()
+            stage.config_file.write_text(text.replace(f"{stage.sandbox_url}/revoke", f"{stage.sandbox_url}/elsewhere"))
+            await stage.start_daemon()
+        await client.logout("gemini/alice@example.com")
+        assert ("/revoke" in await paths_seen(stage)) is known
+        assert not list(stage.auth_dir.glob("*.json"))
+
+
+@covers("providers.client_secret_file")
+async def test_a_wrong_secret_is_a_fault_of_the_configuration() -> None:
+    async with staged(proxy=False) as stage, stage.client() as client:
+        (stage.home / "client-secret").write_text("fake-wrong-secret\n")
+        await stage.stop("daemon")
+        await stage.start_daemon()
+        with pytest.raises(BrokerError) as caught:
+            await client.refresh("gemini/alice@example.com")
+        assert caught.value.code.value == "misconfigured"
+        assert (await client.lease("gemini")).access_token
+
+
+@covers("providers.client_secret_env")
+async def test_the_secret_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with staged(logged_in=False, proxy=False) as stage, stage.client() as client:
+        await stage.stop("daemon")
+        secret = stage.home / "client-secret"
+        stage.extra_env["MY_CLIENT_SECRET"] = secret.read_text().strip()
+        text = stage.config_file.read_text()
+        stage.config_file.write_text(
+            text.replace(f'client_secret_file = "{secret}"', 'client_secret_env = "MY_CLIENT_SECRET"')
+        )
+        await stage.start_daemon()
+        assert (await approve(client, "sandbox"))[0].state == "done"
+
+
+@covers("providers.client_auth")
+@pytest.mark.parametrize("method", ["basic", "post"])
+async def test_the_client_proves_itself_as_it_is_told(method: str) -> None:
+    config = f'[providers.sandbox]\nclient_auth = "{method}"'
+    async with staged(config=config, logged_in=False, proxy=False) as stage, stage.client() as client:
+        assert (await approve(client, "sandbox"))[0].state == "done"
+        exchange = [each for each in await requests_seen(stage) if each["path"] == "/token"][-1]
+        headers, body = exchange["headers"], exchange["body"]
+        assert isinstance(headers, Mapping)
+        assert isinstance(body, Mapping)
+        names = {name.lower() for name in headers}
+        assert ("authorization" in names) is (method == "basic")
+        assert ("client_secret" in body) is (method == "post")
+
+
+@covers("providers.redirect_port")
+async def test_the_callback_is_where_it_is_told() -> None:
+    async with staged(logged_in=False, proxy=False) as stage, stage.client() as client:
+        await stage.stop("daemon")
+        text = stage.config_file.read_text()
+        stage.config_file.write_text(text.replace("redirect_port = 0", "redirect_port = 18085", 1))
+        await stage.start_daemon()
+        view = await client.start_login(LoginStart(provider="gemini"))
+        assert str(view.redirect_uri).startswith("http://localhost:18085/")
+        await client.cancel_login(view.id)
+
+
+@covers("providers.lead_seconds")
+@pytest.mark.parametrize(("lead", "renewed"), [(1790, True), (60, False)])
+async def test_the_lead_decides_when_a_token_is_renewed(lead: float, renewed: bool) -> None:
+    # 3,600 s tokens: at most half of that is lead, so the login of just now is due at once only with the jitter on top.
+    config = f"[providers.gemini]\nlead_seconds = {lead}"
+    async with staged(lifetime=3600, config=config, proxy=False) as stage, stage.client() as client:
+        due = (await client.accounts())[0].next_refresh
+        assert due is not None
+        assert (due - stage.clock.now().wall < 2000) is renewed
+        await asyncio.sleep(0)
+        assert await refresh_posts(stage) == 0
+
+
+@covers("providers.device_url")
+async def test_a_login_by_device_code_goes_to_the_device_endpoint() -> None:
+    config = "[providers.sandbox]"
+    async with staged(config=config, logged_in=False, proxy=False) as stage, stage.client() as client:
+        view = await client.start_login(LoginStart(provider="sandbox", flow="device", callback=False))
+        assert view.user_code
+        assert "/device_authorization" in await paths_seen(stage)
+        async with aiohttp.ClientSession() as person:
+            url = f"{stage.sandbox_url}/device"
+            async with person.post(url, data={"user_code": view.user_code, "approve": "yes"}) as page:
+                assert page.status == 200, await page.text()
+        while view.state in {"waiting", "finishing"}:
+            view = await client.login(view.id, wait=5)
+        assert view.account == "sandbox/alice@example.com"
