@@ -40,8 +40,7 @@ __all__ = ["BrokerClient"]
 
 T = TypeVar("T")
 
-_IDLE_CONNECTIONS = 8
-# A thousand tasks of one program share these; the daemon's limit is for all programs together.
+# A thousand tasks of one program share these; the daemon's limit is for all programs together, and it closes idle ones after a while.
 _MAX_CONNECTIONS = 32
 # The daemon sends a comment every 15 s; three missed ones mean it is gone.
 _WATCH_SILENCE_SECONDS = 45.0
@@ -192,7 +191,7 @@ class BrokerClient:
 
     async def _exchange_on(self, connection: Connection, request: bytes) -> Answer:
         answer = await connection.exchange(request)
-        if connection.usable and len(self._idle) < _IDLE_CONNECTIONS:
+        if connection.usable:
             self._idle.append(connection)
         else:
             connection.close()

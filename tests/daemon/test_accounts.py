@@ -22,7 +22,7 @@ async def test_unknown_names_list_what_there_is(running: Running) -> None:
     with pytest.raises(BrokerError, match=f"{ANN}, {BOB}") as caught:
         accounts.named("sandbox", "nobody")
     assert caught.value.code is ErrorCode.UNKNOWN_ACCOUNT
-    with pytest.raises(BrokerError, match="gemini.*sandbox"):
+    with pytest.raises(BrokerError, match=r"gemini.*sandbox"):
         accounts.named("nobody", None)
     with pytest.raises(BrokerError) as none:
         accounts.named("gemini", None)

@@ -18,10 +18,16 @@ class RawServer:
     scripts: list[list[bytes]]
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
+    open: int = 0
+    peak: int = 0
+    tasks: set["asyncio.Task[None] | None"] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         script = self.scripts[self.connections] if self.connections < len(self.scripts) else []
         self.connections += 1
+        self.open += 1
+        self.peak = max(self.peak, self.open)
+        self.tasks.add(asyncio.current_task())
         try:
             for answer in script:
                 if answer is CLOSE:
@@ -36,6 +42,7 @@ class RawServer:
         except (OSError, EOFError):
             pass
         finally:
+            self.open -= 1
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
@@ -49,7 +56,8 @@ async def raw_server(path: Path, *scripts: list[bytes]) -> AsyncIterator[RawServ
         yield running
     finally:
         server.close()
-        await asyncio.sleep(0)
+        if tasks := [task for task in running.tasks if task is not None]:
+            await asyncio.wait(tasks, timeout=5)
 
 
 def answer(body: bytes, *, status: str = "200 OK", kind: str = "application/json", extra: str = "") -> bytes:

@@ -190,6 +190,13 @@ async def test_cancelling_a_call_does_not_poison_the_next(path: Path) -> None:
     assert server.connections == 2
 
 
+async def test_many_tasks_share_a_bounded_number_of_connections(path: Path) -> None:
+    replies = [answer(encode(AccountList((VIEW,))))] * 100
+    async with raw_server(path, *[replies] * 60) as server, BrokerClient(path) as client:
+        assert await asyncio.gather(*(client.accounts() for _ in range(100))) == [(VIEW,)] * 100
+    assert (server.peak, server.connections) == (32, 32)
+
+
 EVENTS = (
     Snapshot((WatchAccount(VIEW, LEASE),), "1.0"),
     Changed(WatchAccount(VIEW)),
