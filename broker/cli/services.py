@@ -30,7 +30,7 @@ def install(*, no_start: bool) -> ServiceChange:
 
     directories = load_config().auth_directories()
     manager = _manager()
-    prepare(directories)
+    prepare(directories, os.environ, sys.platform)
     steps = manager.install(start=not no_start)
     lingers = manager.name == "systemd"
     hint = f"To keep them running while you are logged out: loginctl enable-linger {_user()}" if lingers else None

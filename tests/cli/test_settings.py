@@ -1,0 +1,183 @@
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.cli.settings import settings_of, toml
+from broker.config import Config, ProviderConfig, parse
+
+FULL = """
+[store]
+directories = ["~/a", "/b c"]
+[proxy]
+port = 9000
+api_keys = ["fake-key-12345"]
+[providers.own]
+kind = "oauth2"
+issuer = "https://id.example"
+client_id = "fake-client"
+scopes = ["openid"]
+extra_params = { prompt = "consent" }
+[upstreams.gemini]
+base_url = "http://127.0.0.1:9"
+"""
+
+
+@pytest.fixture
+def config(home: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that writes the config file."""
+    file = home / "config.toml"
+    monkeypatch.setenv("CCS_BROKER_CONFIG", str(file))
+
+    def write(text: str) -> Path:
+        file.write_text(text)
+        return file
+
+    return write
+
+
+def test_show_prints_every_setting(run, config) -> None:
+    file = config(FULL)
+    lines = run("config", "show").out.splitlines()
+    assert lines[0] == f"# {file}"
+    assert 'store.directories = ["~/a", "/b c"]' in lines
+    assert "proxy.port = 9000" in lines
+    assert "refresh.ahead = true" in lines
+    assert 'providers.own.extra_params = { "prompt" = "consent" }' in lines
+    assert 'upstreams.gemini.base_url = "http://127.0.0.1:9"' in lines
+
+
+def test_show_hides_keys(run, config) -> None:
+    config(FULL)
+    for arguments in (["config", "show"], ["config", "show", "--json"]):
+        ended = run(*arguments)
+        assert "fake-key-12345" not in ended.out
+        assert "(hidden)" in ended.out
+
+
+def test_show_as_json(run, config) -> None:
+    config(FULL)
+    made = json.loads(run("config", "show", "--json").out)
+    assert (made["version"], made["exists"]) == (1, True)
+    assert made["settings"]["proxy.port"] == 9000
+    assert made["settings"]["providers.own.scopes"] == ["openid"]
+
+
+def test_show_without_a_file(run, home: Path) -> None:
+    ended = run("config", "show")
+    assert ended.code == 0
+    assert "(missing: every setting is the default)" in ended.out
+
+
+def test_defaults_are_known_as_such() -> None:
+    by_name = {each.name: each for each in settings_of(parse(FULL.encode()))}
+    assert [name for name, each in by_name.items() if not each.default] == [
+        "store.directories", "proxy.port", "proxy.api_keys", "providers.own.kind", "providers.own.issuer", "providers.own.client_id",
+        "providers.own.scopes", "providers.own.extra_params", "upstreams.gemini.base_url",
+    ]  # fmt: skip
+
+
+def test_what_is_shown_can_be_read_as_a_config_again(run, config) -> None:
+    config(FULL.replace('api_keys = ["fake-key-12345"]', ""))
+    text = "\n".join(run("config", "show").out.splitlines()[1:])
+    assert parse(text.encode()) == parse(FULL.replace('api_keys = ["fake-key-12345"]', "").encode())
+
+
+VALUES = st.recursive(
+    st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=("Cs",))),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="ascii", min_codepoint=32), max_size=5), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@given(VALUES)
+def test_values_are_valid_toml(value: object) -> None:
+    assert tomllib.loads(f"x = {toml(value)}")["x"] == value
+
+
+def test_what_has_no_toml_form_is_an_error() -> None:
+    with pytest.raises(TypeError, match="no TOML form for bytes"):
+        toml(b"")
+
+
+def test_every_table_of_the_config_is_walked() -> None:
+    names = {each.name.split(".")[0] for each in settings_of(Config(providers={"x": ProviderConfig(title="t")}))}
+    assert names == set(Config.__struct_fields__) - {"upstreams"}
+
+
+def findings(ended) -> dict[str, dict[str, object]]:
+    made = json.loads(ended.out)
+    assert made["version"] == 1
+    return {each["subject"]: each for each in made["findings"]}
+
+
+def test_check_of_a_config_that_works(run, config, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("fake-client-secret")
+    (tmp_path / "secret").chmod(0o600)
+    config(f'[providers.gemini]\nclient_id = "fake-client"\nclient_secret_file = "{tmp_path}/secret"\n')
+    ended = run("config", "check")
+    assert ended.code == 0, ended.out
+    assert ended.out.endswith("All is well.\n")
+    assert "fake-client-secret" not in ended.out
+
+
+def test_check_of_a_secret_that_is_not_there(run, config, tmp_path: Path) -> None:
+    config(f'[providers.gemini]\nclient_id = "fake-client"\nclient_secret_file = "{tmp_path}/missing"\n')
+    ended = run("config", "check", "--json")
+    assert ended.code == 1
+    found = findings(ended)["provider gemini"]
+    assert f"{tmp_path}/missing" in str(found["problem"])
+
+
+def test_an_unconfigured_provider_without_secret_is_no_fault(run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(home))
+    for name in ("GEMINI_OAUTH_CLIENT_SECRET", "GEMINI_CLI_OAUTH_CLIENT_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    ended = run("config", "check", "--json")
+    assert ended.code == 0
+    assert findings(ended)["provider gemini"]["problem"] is None
+
+
+def test_a_provider_without_logins_needs_no_registration(run, home: Path) -> None:
+    assert findings(run("config", "check", "--json"))["provider gemini-api"]["detail"] == "Gemini API key"
+
+
+def test_check_of_a_table_that_is_no_provider(run, config) -> None:
+    config('[providers.nobody]\nclient_id = "x"\n')
+    ended = run("config", "check", "--json")
+    assert ended.code == 1
+    assert "providers.nobody" in str(findings(ended)["providers"]["problem"])
+
+
+def test_check_of_folders(run, config, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    config(f'[store]\ndirectories = ["{tmp_path}/file/auth", "{tmp_path}/new"]\n')
+    ended = run("config", "check")
+    assert ended.code == 1
+    assert f"{tmp_path}/file is not a folder" in ended.out
+    assert f"{tmp_path}/new (will be made)" in ended.out
+
+
+def test_check_of_a_folder_that_cannot_be_written(run, config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # /proc is what not even root can write to.
+    config('[store]\ndirectories = ["/proc/self/attr"]\n')
+    monkeypatch.setattr("os.access", lambda path, mode: not str(path).startswith("/proc"))
+    assert "/proc/self/attr cannot be written" in run("config", "check").out
+
+
+def test_check_of_a_socket_path_that_is_too_long(run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CCS_BROKER_RUNTIME_DIR", "/x" * 60)
+    ended = run("config", "check", "--json")
+    assert ended.code == 1
+    assert "this system allows" in str(findings(ended)["socket"]["problem"])
+
+
+def test_check_of_a_file_that_cannot_be_read_as_config(run, config) -> None:
+    config("[proxy\n")
+    ended = run("config", "check", "--json")
+    assert ended.code == 2
+    assert json.loads(ended.out)["code"] == "bad_request"
