@@ -38,7 +38,7 @@ from broker.proxy.verdict import Asked
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.works import ChatWork, Context, GeminiWork, Work
 from broker.translate.failures import failure_of
-from broker.translate.ir import Failure
+from broker.translate.ir import Failure, FailureKind
 from broker.translate.signatures import SignatureMemory
 
 _log = logging.getLogger(__name__)
@@ -167,7 +167,11 @@ class ClientCall:
                 self._reply([_JSON], msgspec.json.encode(_Root()))
             case Unknown(text, allowed):
                 extra = [] if allowed is None else [(b"allow", allowed.encode())]
-                self._refuse(failure(404 if allowed is None else 405, text, reason="not_found"), extra)
+                told = failure(404 if allowed is None else 405, text, reason="not_found")
+                if self._route.voice is Voice.OPENAI:
+                    # To OpenAI's clients a 404 of the kind NOT_FOUND is a model that does not exist.
+                    told = msgspec.structs.replace(told, kind=FailureKind.BAD_REQUEST)
+                self._refuse(told, extra)
             case _:
                 assert_never(self._route.target)
 

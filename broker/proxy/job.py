@@ -381,7 +381,17 @@ class Job:
     # --- waiting ---
 
     def _later(self, work: Coroutine[object, object, None]) -> None:
-        self._task = spawn(work, name=f"proxy-job-{self._id}")
+        self._task = spawn(self._guarded(work), name=f"proxy-job-{self._id}")
+
+    async def _guarded(self, work: Coroutine[object, object, None]) -> None:
+        try:
+            await work
+        except Exception:  # noqa: BLE001 - whatever goes wrong, the client is told
+            _log.exception("request failed", extra={"request_id": self._id})
+            self._state = msgspec.structs.replace(self._state, over=True)
+            self._drop()
+            if not self._exchange.ended:
+                self._tell(failure(500, "a fault of the proxy; its log has the details"))
 
     async def _connect(self, delay: float = 0.0) -> None:
         assert self._request is not None

@@ -93,6 +93,9 @@ class LeaseTable:
                     heard = self._hear(event_id, event)
             except BrokerError as error:
                 self._lost(error)
+            except Exception:  # noqa: BLE001 - an event we stumble over must not end the following for good
+                _log.exception("push stream not understood")
+                self._last_event = None
             if heard:
                 pause = _FIRST_PAUSE_SECONDS
             self.connected = False

@@ -52,7 +52,7 @@ class Proxy:
         named = {"host": f"127.0.0.1:{self.port}", "authorization": f"Bearer {KEY}"}
         named |= {name.replace("_", "-"): value for name, value in headers.items()}
         if body or method == "POST":
-            named["content-length"] = str(len(body))
+            named.setdefault("content-length", str(len(body)))
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items() if value)]
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
