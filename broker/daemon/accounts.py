@@ -30,21 +30,26 @@ class Accounts:
 
     def list(self) -> AccountList:
         """Return all views, sorted by account."""
+        # Once a provider, not once an account: the store looks at all accounts to answer.
+        defaults = {name: self.store.default_of(name) for name in {each.provider for each in self.store.entries()}}
         found = [self.find(each) for each in sorted(self.store.entries())]
-        return AccountList(tuple(self._view(*each) for each in found if each))
+        return AccountList(
+            tuple(self._view(*each, defaults[each[0].account.provider]) for each in found if each is not None)
+        )
 
     def view(self, account: AccountId) -> AccountView:
         """Return one view; raises `unknown_account`."""
-        return self._view(self.entry(account), self.engine.state(account))
+        default = self.store.default_of(account.provider)
+        return self._view(self.entry(account), self.engine.state(account), default)
 
-    def watched(self, account: AccountId) -> WatchAccount | None:
-        """Return what the push stream says of an account; None where it is gone."""
+    def watched(self, account: AccountId, default: AccountId | None) -> WatchAccount | None:
+        """Return what the push stream says of an account, `default` being its provider's; None where it is gone."""
         found = self.find(account)
         if found is None:
             return None
         grant = self.engine.peek(account)
         lease = lease_of(grant.entry, grant.tokens, short=grant.short) if grant else None
-        return WatchAccount(self._view(*found), lease)
+        return WatchAccount(self._view(*found, default), lease)
 
     def find(self, account: AccountId) -> tuple[Entry, State] | None:
         """Return what is known of an account; None where there is none.
@@ -98,7 +103,7 @@ class Accounts:
         found = [(each, self.find(each)) for each in self.store.entries()]
         return Counter((account.provider, state_name(known[1]).value) for account, known in found if known)
 
-    def _view(self, entry: Entry, state: State) -> AccountView:
+    def _view(self, entry: Entry, state: State, default: AccountId | None) -> AccountView:
         account = entry.account
         grant = self.engine.peek(account)
         upcoming = self.engine.next_refresh(account)
@@ -108,5 +113,5 @@ class Accounts:
             grant.tokens if grant else replace(entry.record.tokens, access_token=None),
             next_refresh=None if upcoming is None else round(upcoming, 3),
             cooldowns=self.cooldowns.of(account, self.clock.now().wall),
-            default=self.store.default_of(account.provider) == account,
+            default=default == account,
         )

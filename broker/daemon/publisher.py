@@ -76,7 +76,7 @@ class Publisher:
             self._publish(account)
 
     def _publish(self, account: AccountId) -> None:
-        self._hub.update(account, self._accounts.watched(account))
+        self._hub.update(account, self._accounts.watched(account, self._defaults.get(account.provider)))
         found = self._accounts.find(account)
         if found is None:
             self._refreshes.forget(account)

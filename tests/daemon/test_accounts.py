@@ -49,7 +49,7 @@ async def test_what_the_engine_no_longer_has_is_gone(running: Running) -> None:
     without = replace(accounts, engine=fresh)
     assert without.list().accounts == ()
     assert without.find(ANN) is None
-    assert without.watched(ANN) is None
+    assert without.watched(ANN, ANN) is None
     assert without.states() == {}
 
 
