@@ -1,5 +1,16 @@
 import asyncio
+import contextlib
+import ctypes
+import os
+import resource
+import struct
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 
+import pytest
+
+from broker.observe.tasks import spawn
 from broker.system import SystemChance, SystemClock
 
 
@@ -23,3 +34,95 @@ def test_chance_stays_in_its_range_and_does_not_repeat() -> None:
     tokens = {chance.token(32) for _ in range(100)}
     assert len(tokens) == 100
     assert all(len(token) == 43 and "=" not in token for token in tokens)
+
+
+# -- waits that outlast a suspend
+
+BOOT, WALL = 7, 0  # clock ids of CLOCK_BOOTTIME and CLOCK_REALTIME in fdinfo
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linux's")
+
+
+def timers() -> list[dict[str, str]]:
+    """What the kernel tells of this process's timer descriptors."""
+    found = []
+    for info in Path("/proc/self/fdinfo").iterdir():
+        with contextlib.suppress(OSError):
+            lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+            if "clockid" in lines:
+                found.append({name.strip(): value.strip() for name, value in lines.items()})
+    return found
+
+
+async def under_way(wait: Coroutine[object, object, None]) -> "asyncio.Task[None]":
+    task = spawn(wait, name="wait")
+    await asyncio.sleep(0.01)
+    return task
+
+
+async def cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def set_clock(seconds: int, microseconds: int) -> None:
+    """Shift the wall clock (adjtimex(2), ADJ_SETOFFSET); the fields stand at these offsets on every 64-bit Linux."""
+    library = ctypes.CDLL(None, use_errno=True)
+    change = ctypes.create_string_buffer(512)
+    struct.pack_into("I", change, 0, 0x0100)
+    struct.pack_into("qq", change, 72, seconds, microseconds)
+    if library.adjtimex(change) < 0:
+        pytest.skip(f"adjtimex: {os.strerror(ctypes.get_errno())}: setting the clock takes CAP_SYS_TIME")
+
+
+@linux
+async def test_a_sleep_stands_on_the_clock_that_counts_suspended_time() -> None:
+    task = await under_way(SystemClock().sleep(20))
+    (timer,) = timers()
+    assert int(timer["clockid"]) == BOOT
+    assert 18 < int(timer["it_value"].strip("()").split(",")[0]) <= 20
+    await cancelled(task)
+    assert timers() == []
+
+
+@linux
+async def test_a_nap_also_stands_on_a_timer_that_is_cancelled_when_the_clock_is_set() -> None:
+    task = await under_way(SystemClock().nap(20))
+    flags = {int(timer["clockid"]): int(timer["settime flags"], 8) for timer in timers()}
+    assert flags == {BOOT: 0, WALL: 0o3}
+    await cancelled(task)
+    assert timers() == []
+
+
+@linux
+async def test_setting_the_clock_by_a_microsecond_ends_a_nap_and_no_sleep() -> None:
+    clock = SystemClock()
+    nap, sleep = await under_way(clock.nap(20)), await under_way(clock.sleep(20))
+    try:
+        set_clock(0, 1)
+        set_clock(-1, 999_999)
+        await asyncio.wait_for(asyncio.shield(nap), 2)
+        assert not sleep.done()
+    finally:
+        await cancelled(nap)
+        await cancelled(sleep)
+
+
+@pytest.mark.parametrize("wait", [SystemClock().sleep, SystemClock().nap])
+async def test_a_wait_lasts_as_long_as_it_was_told(wait: Callable[[float], Coroutine[object, object, None]]) -> None:
+    began = SystemClock().now().boot
+    await asyncio.wait_for(wait(1.05), 5)
+    assert 1.04 <= SystemClock().now().boot - began < 3
+    assert timers() == [] if sys.platform == "linux" else True
+
+
+@linux
+async def test_with_no_descriptor_left_the_event_loop_counts() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        task = await under_way(SystemClock().nap(1.1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert timers() == []
+    await asyncio.wait_for(task, 5)

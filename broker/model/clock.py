@@ -33,6 +33,10 @@ class Clock(Protocol):
         """Wait; may return late after a suspend, so callers decide anew when it does."""
         ...
 
+    async def nap(self, seconds: float) -> None:
+        """Wait, or less: returns early when the wall clock was set. For loops that then decide anew."""
+        ...
+
 
 class Chance(Protocol):
     """A source of randomness fit for secrets."""

@@ -6,7 +6,7 @@ of an account is in `cells`, the steps of one refresh are `attempt`'s. It must n
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -300,7 +300,7 @@ class Engine:
         while True:
             self._wake.clear()
             pause = self._sweep(self._clock.now())
-            await self._sleep_or(self._wake, pause)
+            await _either(self._clock.nap(pause), self._wake)
 
     def _sweep(self, now: Now) -> float:
         """Start what is due; return the seconds until the next look."""
@@ -327,21 +327,23 @@ class Engine:
 
     async def _changed_within(self, seconds: float) -> None:
         """Wait until anything changes, `seconds` at most."""
-        await self._sleep_or(self._changed, seconds)
+        await _either(self._clock.sleep(seconds), self._changed)
 
     def _on_cell(self, _account: AccountId) -> None:
         self._wake.set()
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def _sleep_or(self, event: asyncio.Event, seconds: float) -> None:
-        sleeping = spawn(self._clock.sleep(seconds), name="refresh-sleep")
-        woken = spawn(_wait_event(event), name="refresh-wake")
-        try:
-            await asyncio.wait([sleeping, woken], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            woken.cancel()
+
+async def _either(wait: Coroutine[object, object, None], event: asyncio.Event) -> None:
+    """Run `wait` to its end, or until `event` is set."""
+    sleeping = spawn(wait, name="refresh-sleep")
+    woken = spawn(_wait_event(event), name="refresh-wake")
+    try:
+        await asyncio.wait([sleeping, woken], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        sleeping.cancel()
+        woken.cancel()
 
 
 async def _wait_event(event: asyncio.Event) -> None:

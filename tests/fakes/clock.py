@@ -19,6 +19,7 @@ class FakeClock:
         self.boot = boot
         self._order = itertools.count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._nappers: list[asyncio.Future[None]] = []
 
     def now(self) -> Now:
         return Now(self.wall, self.boot)
@@ -32,9 +33,20 @@ class FakeClock:
         if seconds <= 0:
             await asyncio.sleep(0)
             return
+        await self._until(seconds)
+
+    async def nap(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        future = self._until(seconds)
+        self._nappers = [*(each for each in self._nappers if not each.done()), future]
+        await future
+
+    def _until(self, seconds: float) -> "asyncio.Future[None]":
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self.boot + seconds, next(self._order), future))
-        await future
+        return future
 
     def advance(self, seconds: float) -> None:
         """Move both clocks and wake whoever is due; what they then do happens when the caller next awaits."""
@@ -46,8 +58,12 @@ class FakeClock:
                 future.set_result(None)
 
     def step_wall(self, seconds: float) -> None:
-        """Set the wall clock forward or back, as NTP or a person does."""
+        """Set the wall clock forward or back, as NTP or a person does; whoever naps wakes."""
         self.wall += seconds
+        for future in self._nappers:
+            if not future.done():
+                future.set_result(None)
+        self._nappers = []
 
     async def run(self, seconds: float) -> None:
         """Let time pass, stopping at each sleeper's moment so that what it starts happens at the right time."""
@@ -64,6 +80,9 @@ class LiveClock(FakeClock):
     """Readings move only when told, but sleeping really sleeps: for tests that wait for the kernel."""
 
     async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def nap(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 

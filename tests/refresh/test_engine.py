@@ -564,6 +564,15 @@ async def test_a_step_after_reading_a_file_costs_one_refresh_at_most(world: Worl
     await engine.stop()
 
 
+async def test_the_loop_looks_at_once_when_the_wall_clock_is_set(world: World) -> None:
+    world.write(1800)
+    _, engine = await world.boot()
+    world.clock.step_wall(1790)
+    await settle()
+    assert world.server.posts == 1
+    await engine.stop()
+
+
 # -- stopping
 
 
