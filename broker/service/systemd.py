@@ -26,8 +26,10 @@ class Systemd:
 
     def __init__(self, values: Values, folder: Path, environ: Mapping[str, str]) -> None:
         """Nothing is run yet."""
+        self._values = values
         self._texts = {name: text.encode() for name, text in units.systemd_units(values).items()}
         self._folder = folder
+        self._runtime = environ.get("XDG_RUNTIME_DIR") or "/run"
         self._systemctl = Tool("systemctl", environ)
         self._systemd_run = Tool("systemd-run", environ)
 
@@ -107,22 +109,29 @@ class Systemd:
         if not reachable:
             why = "no manager to try it with"
         else:
-            wanted = (
-                "PrivateUsers=yes",
-                "ProtectSystem=strict",
-                "ProtectHome=read-only",
-                "PrivateTmp=yes",
-                "PrivateDevices=yes",
-            )
-            options = [part for setting in wanted for part in ("-p", setting)]
-            ran = self._systemd_run.try_run("--user", "--quiet", "--wait", "--collect", *options, "true")
-            if ran.status == 0:
+            if self._works_inside(units.daemon_sandbox(self._values), *map(_literal, self._values.writable)) and (
+                self._works_inside(units.proxy_sandbox(self._values))
+            ):
                 return None
-            why = "a user namespace cannot be made here"
+            why = "it cannot be made here, or would hide our files (are they below /tmp?)"
         return Step(Action.SKIPPED, " and ".join(_SANDBOXES), f"{why}; the services run without the stricter sandbox")
+
+    def _works_inside(self, settings: tuple[str, ...], *folders: str) -> bool:
+        """Tell whether, inside a sandbox of these settings, the program is there and the folders can be written."""
+        # A transient unit's settings know no specifiers.
+        known = [_literal(setting.replace("%t", self._runtime)) for setting in settings]
+        options = [part for setting in known for part in ("-p", setting)]
+        check = 'test -x "$0" || exit 1; for folder; do test -w "$folder" || exit 1; done'
+        command = ("/bin/sh", "-c", check, _literal(self._values.executable), *folders)
+        return self._systemd_run.try_run("--user", "--quiet", "--wait", "--collect", *options, *command).status == 0
 
     def _reachable(self) -> bool:
         return self._systemctl.try_run("--user", "is-system-running").output in _REACHABLE
 
     def _run(self, *arguments: str) -> Step:
         return self._systemctl.run("--user", *arguments, hint=_JOURNAL)
+
+
+def _literal(path: str) -> str:
+    # Values made for an installation hold no specifiers here, only escaped percent signs.
+    return path.replace("%%", "%")

@@ -62,11 +62,20 @@ def systemd_units(values: Values) -> dict[str, str]:
         "ccs-broker.socket": _socket_unit(values, "broker.sock", "control", "everything: logins, renewals, tokens"),
         "ccs-broker-token.socket": _socket_unit(values, "token.sock", "token", "accounts, tokens, reports, watch"),
         DAEMON_UNIT: _daemon_unit(values),
-        DAEMON_SANDBOX: _sandbox("ReadWritePaths", (*values.writable, values.runtime_dir)),
+        DAEMON_SANDBOX: _drop_in(daemon_sandbox(values)),
         PROXY_UNIT: _proxy_unit(values),
-        # The proxy writes nothing, and what the daemon writes is none of its business: it must not be able to open the safe.
-        PROXY_SANDBOX: _sandbox("InaccessiblePaths", values.writable),
+        PROXY_SANDBOX: _drop_in(proxy_sandbox(values)),
     }
+
+
+def daemon_sandbox(values: Values) -> tuple[str, ...]:
+    """Return the daemon's settings that need a user namespace: it writes to its own folders and nowhere else."""
+    return (*_SANDBOX, f"ReadWritePaths={_paths((*values.writable, values.runtime_dir))}")
+
+
+def proxy_sandbox(values: Values) -> tuple[str, ...]:
+    """Return the proxy's: it writes nothing, and cannot open what the daemon writes (the safe), not even to read."""
+    return (*_SANDBOX, f"InaccessiblePaths={_paths(values.writable)}")
 
 
 def launchd_plists(values: Values) -> dict[str, bytes]:
@@ -185,26 +194,34 @@ SystemCallErrorNumber=EPERM
 """
 
 
-def _sandbox(setting: str, folders: tuple[str, ...]) -> str:
-    # "-": a folder that does not exist yet must not keep the service from starting.
-    listed = " ".join(quote(f"-{folder}") for folder in folders)
+def _drop_in(settings: tuple[str, ...]) -> str:
+    listed = "\n".join(settings)
     return f"""\
 # These need a user namespace, which some systems forbid: without them the service still starts, with this file it may not.
 # `ccs-broker service install` puts it in place only after trying.
 [Service]
-PrivateUsers=yes
-ProtectSystem=strict
-ProtectHome=read-only
-{setting}={listed}
-PrivateTmp=yes
-PrivateDevices=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
+{listed}
 """
+
+
+_SANDBOX = (
+    "PrivateUsers=yes",
+    "ProtectSystem=strict",
+    "ProtectHome=read-only",
+    "PrivateTmp=yes",
+    "PrivateDevices=yes",
+    "ProtectClock=yes",
+    "ProtectControlGroups=yes",
+    "ProtectHostname=yes",
+    "ProtectKernelLogs=yes",
+    "ProtectKernelModules=yes",
+    "ProtectKernelTunables=yes",
+)
+
+
+def _paths(folders: tuple[str, ...]) -> str:
+    # "-": a folder that does not exist yet must not keep the service from starting.
+    return " ".join(quote(f"-{folder}") for folder in folders)
 
 
 def _plist(values: Values, label: str, command: str) -> bytes:

@@ -34,7 +34,7 @@ class Machine:
         return lines
 
     def manager(self, values: Values = VALUES) -> Systemd:
-        return Systemd(values, self.folder, {"PATH": f"{self.bin}:/nonexistent"})
+        return Systemd(values, self.folder, {"PATH": f"{self.bin}:/nonexistent", "XDG_RUNTIME_DIR": "/run/user/7"})
 
     def files(self) -> set[str]:
         return {str(each.relative_to(self.folder)) for each in self.folder.rglob("*") if each.is_file()}
@@ -57,7 +57,7 @@ def test_install_writes_enables_and_starts(machine: Machine) -> None:
     assert machine.files() == EVERY_FILE
     assert len(of(steps, Action.WROTE)) == len(EVERY_FILE)
     everything = " ".join(ALL_UNITS)
-    assert machine.calls()[1:] == [
+    assert machine.calls()[2:] == [
         "systemctl --user daemon-reload",
         f"systemctl --user enable {everything}",
         f"systemctl --user stop {' '.join(reversed(ALL_UNITS))}",
@@ -89,13 +89,29 @@ def test_the_sandbox_is_left_out_where_it_does_not_work(machine: Machine) -> Non
     assert set(of(steps, Action.REMOVED)) == {str(machine.folder / name) for name in SANDBOXES}
 
 
-def test_the_sandbox_is_tried_with_what_it_asks_for(machine: Machine) -> None:
+def test_the_sandboxes_are_tried_with_all_they_ask_for(machine: Machine) -> None:
     machine.manager().install(start=False)
+    daemon, proxy = (call for call in machine.calls() if call.startswith("systemd-run"))
+    for tried, name in ((daemon, units.DAEMON_SANDBOX), (proxy, units.PROXY_SANDBOX)):
+        settings = units.systemd_units(VALUES)[name].partition("[Service]\n")[2].splitlines()
+        assert "PrivateUsers=yes" in settings
+        for setting in settings:
+            assert f"-p {setting.replace('%t', '/run/user/7')}" in tried
+    assert daemon.endswith("/x/ccs-broker /home/a/.ccs")
+    assert proxy.endswith("/x/ccs-broker")
+
+
+def test_one_that_does_not_work_leaves_both_out(machine: Machine) -> None:
+    machine.tool("systemd-run", 'case "$*" in *InaccessiblePaths*) exit 1;; esac')
+    machine.manager().install(start=False)
+    assert machine.files() == EVERY_FILE - SANDBOXES
+
+
+def test_the_try_uses_paths_as_they_are(machine: Machine) -> None:
+    machine.manager(Values("/x 100%%/ccs-broker", "%t/ccs-broker", ("/a b/50%%",))).install(start=False)
     tried = next(call for call in machine.calls() if call.startswith("systemd-run"))
-    drop_in = units.systemd_units(VALUES)[units.DAEMON_SANDBOX]
-    for setting in ("PrivateUsers=yes", "ProtectSystem=strict", "ProtectHome=read-only", "PrivateTmp=yes"):
-        assert f"-p {setting}" in tried
-        assert setting in drop_in
+    assert 'ReadWritePaths="-/a b/50%" -/run/user/7/ccs-broker ' in tried
+    assert tried.endswith("/x 100%/ccs-broker /a b/50%")
 
 
 @pytest.mark.parametrize("present", [True, False])
