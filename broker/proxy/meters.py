@@ -36,15 +36,25 @@ class Meters:
             gauge = Gauge(f"ccs_proxy_{name}", f"Now: {name.replace('_', ' ')}", ["worker"], registry=self._registry)
             gauge.labels(**labels).set_function(read)
         self._worker = str(worker)
+        # Finding a metric by its labels costs more than raising it.
+        self._answered: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._attempted: dict[tuple[str, str], Counter] = {}
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count an answer that ended; status 499 is a client that left."""
-        self._requests.labels(self._worker, route, str(status)).inc()
-        self._seconds.labels(self._worker, route).observe(seconds)
+        known = self._answered.get((route, status))
+        if known is None:
+            counter = self._requests.labels(self._worker, route, str(status))
+            known = self._answered[route, status] = (counter, self._seconds.labels(self._worker, route))
+        known[0].inc()
+        known[1].observe(seconds)
 
     def attempted(self, kind: str, outcome: str) -> None:
         """Count an attempt: `ok`, the status it failed with, or how it broke."""
-        self._upstream.labels(self._worker, kind, outcome).inc()
+        known = self._attempted.get((kind, outcome))
+        if known is None:
+            known = self._attempted[kind, outcome] = self._upstream.labels(self._worker, kind, outcome)
+        known.inc()
 
     def text(self) -> bytes:
         """Write all in Prometheus' text format."""

@@ -138,7 +138,7 @@ def response_head(status: int, headers: Headers, *, length: int | None, chunked:
 
 def request_head(method: bytes, target: bytes, host: bytes, headers: Headers, length: int | None) -> bytes:
     """Write a request's head for an upstream; raises as `response_head` does. `length` None means no body and no header that names it."""
-    if any(byte <= 0x20 or byte == 0x7F for byte in target):
+    if len(target.translate(None, _NO_TARGET)) != len(target):
         raise ValueError("a request target with a space or control character")
     parts = [method, b" ", target, b" HTTP/1.1\r\nhost: ", host, b"\r\n"]
     _write(parts, headers)
@@ -168,6 +168,7 @@ def _write(parts: list[bytes], headers: Headers) -> None:
         parts += (name, b": ", value, b"\r\n")
 
 
+_NO_TARGET: Final = bytes(range(0x21)) + b"\x7f"
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
