@@ -43,7 +43,7 @@ async def run(context: Context) -> list[Outcome]:
             "python -c pass",
             (Bar("ccs-broker token", "wall", 2.5, "python -c pass"),),
         )
-        return [await contest.run(context.rounds(7, 15))]
+        return [await contest.run(context.rounds(7, 11))]
     finally:
         await home.close()
 

@@ -57,7 +57,7 @@ async def run(context: Context) -> list[Outcome]:
                 "latency in a closed loop is connections / rate: at 32 connections a p99 of 2 ms needs more than 16,000/s"
             ],
         )
-        return [await contest.run(context.rounds(3, 9)), await _gentle(context, home, others[0])]
+        return [await contest.run(context.rounds(3, 7)), await _gentle(context, home, others[0])]
     finally:
         for other in others:
             other.stop()

@@ -90,7 +90,7 @@ async def _contest(
             "`cpu` and `busy` are those of the server that is asked; the upstream shares the generator's core, but for `direct`"
         ],
     )
-    return await contest.run(context.rounds(3, 7))
+    return await contest.run(context.rounds(3, 5))
 
 
 def _bars(connections: int) -> tuple[Bar, ...]:

@@ -48,7 +48,7 @@ async def _contest(context: Context, size: int) -> Outcome:
             (Bar("daemon", "ready", 2.0, "plain loop", plus=300.0),),
             [f"the very first start, with no state yet: {first['ready']:.0f} ms"],
         )
-        return await contest.run(context.rounds(3, 7))
+        return await contest.run(context.rounds(3, 5))
     finally:
         await home.close()
 
