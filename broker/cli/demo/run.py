@@ -54,7 +54,7 @@ async def _run(console: Console, *, keep: bool) -> int:
         good = len(outcomes) == len(STEPS) and all(outcome.ok for outcome in outcomes)
         left_running = keep and good
         if left_running:
-            console.print(Text(_usage(stage)))
+            console.print(Text(_usage(stage)), soft_wrap=True)
         return Exit.OK if good else Exit.FAILURE
     finally:
         if not left_running:
@@ -70,8 +70,13 @@ async def _take(stage: Stage, step: Step, console: Console) -> Outcome:
         except (DemoFailedError, BrokerError, OSError, TimeoutError) as error:
             said, ok = str(error) or type(error).__name__, False
     outcome = Outcome(step.title, ok, said, stage.clock.now().boot - began)
-    mark = Text("ok    ", style="green") if ok else Text("failed", style="bold red")
-    console.print(Text.assemble(mark, f" {outcome.seconds:6.2f} s  ", (f"{step.title:<24}", "bold"), said))
+    mark = Text("ok", style="green") if ok else Text("failed", style="bold red")
+    line = Table.grid(padding=(0, 2, 0, 0))
+    for width in (6, 8, 22):
+        line.add_column(width=width)
+    line.add_column(ratio=1, overflow="fold")
+    line.add_row(mark, Text(f"{outcome.seconds:.2f} s", justify="right"), Text(step.title, style="bold"), Text(said))
+    console.print(line)
     return outcome
 
 
