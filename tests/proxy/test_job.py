@@ -595,3 +595,15 @@ async def test_a_fault_of_our_own_is_told_and_not_waited_for(
         assert got.status == 500
         assert "planted" not in got.body.decode()
     assert "request failed" in caplog.text
+
+
+async def test_answers_without_a_body_are_answers(proxy: MakeProxy) -> None:
+    async with (
+        RawUpstream([answer(b""), b"HTTP/1.1 204 No Content\r\nX-Kept: yes\r\n\r\n"]) as upstream,
+        proxy(one_key(), upstream.url) as p,
+    ):
+        got = await p.ask("POST", "/v1/models/gemini-2.5-flash:generateContent", {})
+        assert (got.status, got.body) == (200, b"")
+        got = await p.ask("POST", "/v1/models/gemini-2.5-flash:generateContent", {})
+        assert (got.status, got.headers["x-kept"]) == (204, "yes")
+        assert upstream.connections == 1
