@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -17,9 +18,10 @@ from broker.cli.wording import url
 from broker.config import Config
 from broker.model.errors import BrokerError, ErrorCode
 from broker.observe import logs
-from broker.sandbox.serve import ServeOptions
-from broker.sandbox.serve import serve as serve_sandbox
 from broker.service.notify import Notifier
+
+if TYPE_CHECKING:
+    from broker.sandbox.serve import ServeOptions
 
 Tell = Callable[[str], None]
 Work = Callable[[asyncio.Event, Tell], Awaitable[None]]
@@ -53,14 +55,16 @@ def proxy(config: Config, until_eof: int | None) -> int:
     )
 
 
-def sandbox(options: ServeOptions) -> int:
+def sandbox(options: "ServeOptions") -> int:
     """Run the sandbox; its ready line goes to stdout.
 
     Raises:
         BrokerError: `bad_request` for settings it cannot use, `storage_unwritable` for a file that cannot be written.
     """
+    from broker.sandbox.serve import serve
+
     try:
-        asyncio.run(serve_sandbox(options, output.line))
+        asyncio.run(serve(options, output.line))
     except OSError as error:
         raise BrokerError(ErrorCode.STORAGE_UNWRITABLE, f"{error.filename}: {error.strerror}") from error
     return int(Exit.OK)

@@ -182,6 +182,8 @@ class Server:
             raise BrokerError(ErrorCode.STOPPING, "the daemon is stopping")
 
     async def _body(self, request: web.BaseRequest, deadline: float) -> bytes:
+        if not request.body_exists:
+            return b""
         limit = self._config.max_body_bytes
         too_large = BrokerError(ErrorCode.TOO_LARGE, f"the body is longer than {limit} bytes")
         if (request.content_length or 0) > limit:

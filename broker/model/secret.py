@@ -63,7 +63,9 @@ class Secret:
 
     def digest(self) -> Digest:
         """Return a fingerprint that may be stored and logged."""
-        return Digest(hashlib.sha256(self._value.encode()).hexdigest()[:32])
+        made = Digest.__new__(Digest)  # hexdigest is what `Digest` would check, on a path that every request takes
+        made.text = hashlib.sha256(self._value.encode()).hexdigest()[:32]
+        return made
 
     def __len__(self) -> int:
         return len(self._value)
