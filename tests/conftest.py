@@ -23,7 +23,9 @@ def tmp_path() -> Iterator[Path]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what tests measured (their property `figure`)."""
     reports = [each for kind in ("passed", "failed") for each in terminalreporter.getreports(kind)]
-    figures = [str(text) for each in reports if each.when == "call" for name, text in each.user_properties if name == "figure"]
+    figures = [
+        str(text) for each in reports if each.when == "call" for name, text in each.user_properties if name == "figure"
+    ]
     if figures:
         terminalreporter.section("figures")
     for text in figures:
