@@ -55,6 +55,13 @@ class SocketConfig(_Table, frozen=True):
     max_wait_seconds: float = 120.0
 
 
+class NotifyConfig(_Table, frozen=True):
+    """[notify]: who is told, once, that an account needs a person. `command` is an argument list, run without a shell."""
+
+    command: tuple[str, ...] = ()
+    desktop: bool = True
+
+
 class ProxyConfig(_Table, frozen=True):
     """[proxy]: where it listens, who gets in, how long it waits. Timeouts are seconds."""
 
@@ -114,6 +121,7 @@ class Config(_Table, frozen=True):
     store: StoreConfig = StoreConfig()
     refresh: RefreshConfig = RefreshConfig()
     socket: SocketConfig = SocketConfig()
+    notify: NotifyConfig = NotifyConfig()
     proxy: ProxyConfig = ProxyConfig()
     providers: dict[str, ProviderConfig] = {}
     upstreams: dict[str, UpstreamConfig] = {}
@@ -200,6 +208,10 @@ def _check(config: Config, name: str) -> None:
         for key in keys:
             if not getattr(getattr(config, section), key) > 0:
                 raise _fault(name, f"{section}.{key} must be greater than 0")
+    if config.notify.command and not config.notify.command[0]:
+        raise _fault(name, "notify.command: the first element names the program")
+    if any("\0" in part for part in config.notify.command):
+        raise _fault(name, "notify.command: an argument cannot hold a zero byte")
     if not 0 <= config.proxy.port <= 65535:
         raise _fault(name, "proxy.port must be from 0 to 65535")
     if not is_loopback(config.proxy.host) and not config.proxy.api_keys:

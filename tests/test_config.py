@@ -94,3 +94,15 @@ def test_auth_directories_follow_the_home(tmp_path: Path, monkeypatch: pytest.Mo
 )
 def test_loopback(host: str, answer: bool) -> None:
     assert is_loopback(host) is answer
+
+
+@pytest.mark.parametrize("command", ['[""]', '["hook", "a\\u0000b"]', '"hook --flag"', "[1]"])
+def test_a_hook_is_a_list_of_arguments_that_a_program_can_be_started_with(command: str) -> None:
+    with pytest.raises(BrokerError, match=r"notify\.command"):
+        parse(f"[notify]\ncommand = {command}".encode())
+
+
+def test_nobody_is_told_by_a_command_unless_one_is_named() -> None:
+    assert Config().notify.command == ()
+    assert Config().notify.desktop
+    assert parse(b'[notify]\ncommand = ["hook", ""]\ndesktop = false').notify.command == ("hook", "")

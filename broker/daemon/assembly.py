@@ -20,7 +20,9 @@ from broker.daemon.cooldowns import Cooldowns
 from broker.daemon.dispatch import Dispatch
 from broker.daemon.health import HealthCheck
 from broker.daemon.hub import Hub
+from broker.daemon.incidents import Incidents
 from broker.daemon.leases import Leases
+from broker.daemon.notices import Notices
 from broker.daemon.outbound import Outbound
 from broker.daemon.publisher import Publisher
 from broker.daemon.reports import Reports
@@ -40,10 +42,13 @@ from broker.providers import registry
 from broker.providers.base import Client
 from broker.refresh.engine import Engine
 from broker.store.base import Store
+from broker.store.files import Disk
 from broker.store.store import FileStore
 from broker.system import SystemChance, SystemClock
 
 _log = logging.getLogger(__name__)
+
+_NOTICE_SECONDS = 5.0  # what a stop waits for a hook; less than the service managers add to the stop timeout
 
 _LISTEN_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
@@ -78,6 +83,7 @@ class Daemon:
     outbound: Outbound
     logins: Logins
     publisher: Publisher
+    incidents: Incidents
     dispatch: Dispatch
     server: Server
     work: Work
@@ -88,6 +94,7 @@ class Daemon:
         await self.store.open()
         await self.engine.start()
         self.publisher.start()
+        self.incidents.start()
         self.audit.record(Event.STARTED, version=__version__)
 
     async def stop(self) -> None:
@@ -97,6 +104,7 @@ class Daemon:
         limit = self.config.refresh.stop_timeout_seconds
         await asyncio.gather(self.server.stop(limit), self.work.drain(limit), self.engine.stop())
         self.publisher.stop()
+        await self.incidents.stop(_NOTICE_SECONDS)
         await self.store.close()
         await self.outbound.close()
         self.audit.record(Event.STOPPED)
@@ -131,6 +139,8 @@ def build(
     audit = Audit(state_dir, lambda: clock.now().wall)
     logins = Logins(providers, clients, outbound, clock, chance, _keeper(store, clock, audit, work))
     accounts = Accounts(store, engine, providers, cooldowns, clock)
+    disk = Disk(lambda: chance.token(6))
+    incidents = Incidents(accounts, Notices(config.notify, env), disk, state_dir)
     metrics = Metrics(accounts.states)
     hub = Hub(chance.token(9), __version__, chunk)
     leases = Leases(accounts, metrics, config.socket.max_wait_seconds)
@@ -154,7 +164,7 @@ def build(
         max_wait=config.socket.max_wait_seconds,
     )
     server = Server(dispatch, metrics, config.socket, keepalive_seconds=keepalive_seconds)
-    return Daemon(config, store, engine, outbound, logins, publisher, dispatch, server, work, audit)
+    return Daemon(config, store, engine, outbound, logins, publisher, incidents, dispatch, server, work, audit)
 
 
 def open_sockets(folder: Path, env: Mapping[str, str], pid: int) -> Sockets:

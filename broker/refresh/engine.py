@@ -37,8 +37,11 @@ from broker.store.base import Entry, Store
 
 _log = logging.getLogger(__name__)
 
-WAKE_SECONDS = 30.0
-"""The loop looks at the clocks at least this often: sleep, hibernation and clock steps are noticed, at two wake-ups a minute."""
+WAKE_SECONDS = 60.0
+"""The loop looks at the clocks at least this often, whatever it expects: with the store's rescan that makes two wake-ups a minute.
+
+A suspend or a clock step is noticed at once where the system tells of it (`Clock.nap`), else within this time; leases judge the clocks anyway.
+"""
 
 PACE_SECONDS = 0.2
 """At most five background refreshes a second to one provider, so that many accounts with one expiry don't arrive as one burst."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import mmap
+import os
 import time
 from pathlib import Path
 
@@ -196,3 +197,55 @@ async def test_json_logs_are_json() -> None:
         lines = (stage.home / "serve.log").read_text().splitlines()
         assert lines
         assert all("event" in json.loads(line) or "message" in json.loads(line) for line in lines)
+
+
+def written(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@covers("notify.command")
+async def test_the_hook_is_run_once_for_a_dead_login_and_not_again_after_a_restart(tmp_path: Path) -> None:
+    hook, said = tmp_path / "hook", tmp_path / "said"
+    hook.write_text(f'#!/bin/sh\ncat >> "{said}"\n')
+    hook.chmod(0o700)
+    async with staged(config=f'[notify]\ncommand = ["{hook}", "x"]', logged_in=False, proxy=False) as stage:
+        drop(stage.auth_dir, "gemini-a.json", cliproxyapi_file(stage, refresh_token="fake", left=-5))
+
+        async def told() -> bool:
+            return bool(written(said))
+
+        await eventually(told, within=10)
+        await stage.stop("daemon")
+        await stage.start_daemon()
+        await asyncio.sleep(1.0)
+        (incident,) = written(said)
+        assert incident["account"] == "gemini/dropped@example.com"
+        assert incident["state"] == "needs_login"
+        assert incident["hint"] == "Run: ccs-broker login gemini"
+        assert stage.auth_dir.joinpath("gemini-a.json").exists()
+
+
+@covers("notify.desktop")
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_desktop_notice_comes_where_it_is_wanted(tmp_path: Path, wanted: bool) -> None:
+    seen, end = tmp_path / "seen", tmp_path / "end"
+    for name, text in (
+        ("notify-send", f'printf "%s\\n" "$@" > "{seen}"'),
+        ("osascript", f'printf "%s\\n" "$@" > "{seen}"'),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o700)
+    (tmp_path / "hook").write_text(f'#!/bin/sh\ntouch "{end}"\n')
+    (tmp_path / "hook").chmod(0o700)
+    config = f'[notify]\ndesktop = {str(wanted).lower()}\ncommand = ["{tmp_path}/hook"]'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        async with staged(config=config, logged_in=False, proxy=False) as stage:
+            drop(stage.auth_dir, "gemini-a.json", cliproxyapi_file(stage, refresh_token="fake", left=-5))
+
+            async def told() -> bool:
+                return end.exists() and seen.exists() is wanted
+
+            await eventually(told, within=10)
+            await asyncio.sleep(0.5)
+            assert seen.exists() is wanted
