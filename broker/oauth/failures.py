@@ -51,6 +51,15 @@ class AnswerLost:
 Failure = Permanent | Transient | RateLimited | Misconfigured | AnswerLost
 
 
+# RFC 6749 section 5.2, and Google's words for a registration that is no more.
+_CLIENT_REFUSED = frozenset({"invalid_client", "unauthorized_client", "deleted_client", "disabled_client"})
+
+
+def refuses_client(failure: Failure) -> bool:
+    """Tell whether a failure is about who asked: a registration that was found rather than configured may be out of date."""
+    return isinstance(failure, Misconfigured) and failure.code in _CLIENT_REFUSED
+
+
 class FlowFailedError(Exception):
     """A flow ended without its result; `failure` says what to do next."""
 

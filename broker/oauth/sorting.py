@@ -1,7 +1,7 @@
 """What an answer of a token endpoint means, sorted by what to do next.
 
-Owns: `sort_failure`, the one place that turns any answer into a `Failure`, and the words of the standards it knows; a vendor adds its own
-as `Words`. It must never repeat a value that could be a token: reasons are cleaned before they are shown.
+Owns: `sort_failure`, the one place that turns any answer into a `Failure`, `error_codes` beside it, and the words of the standards it knows; a vendor
+adds its own as `Words`. It must never repeat a value that could be a token: reasons are cleaned before they are shown.
 
 Order of judgement: an answer that tells of overload or a limit is believed first (nothing it says can prove a grant dead); then an error code
 known as final, wherever in the body it stands; everything else may pass.
@@ -87,6 +87,11 @@ def sort_failure(answer: HttpResponse, now: Now, words: Words = STANDARD) -> Fai
         wait = retry_after(answer.headers, now.wall)
         return Transient(sentence) if wait is None else RateLimited(sentence, wait)
     return _sort_refusal(answer, told, now, words)
+
+
+def error_codes(answer: HttpResponse) -> tuple[str, ...]:
+    """Return the error codes an answer tells, whatever its shape: lower-case, those to be trusted most first."""
+    return tuple(code.lower() for code in _listen(answer).codes)
 
 
 def clean(text: str) -> str:

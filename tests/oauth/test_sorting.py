@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from broker.model.clock import Now
 from broker.oauth.failures import AnswerLost, Failure, Misconfigured, Permanent, RateLimited, Transient
 from broker.oauth.messages import HttpResponse
-from broker.oauth.sorting import Words, clean, sort_failure
+from broker.oauth.sorting import Words, clean, error_codes, sort_failure
 
 NOW = Now(1_750_000_000.0, 5.0)
 HTML = "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>invalid_grant</body></html>"
@@ -194,6 +194,21 @@ def test_the_code_is_the_provider_s_word() -> None:
     assert sort(400, {"error": "invalid_grant", "error_description": "Token has been revoked."}) == Permanent(
         "invalid_grant", "the provider answered 400 (invalid_grant: Token has been revoked.)"
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "codes"),
+    [
+        ('{"error":"Slow_Down"}', ("slow_down",)),
+        ('{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}', ("resource_exhausted",)),
+        ('{"__type":"com.amazon#AuthorizationPendingException"}', ("authorizationpendingexception",)),
+        ("error=access_denied&error_description=no", ("access_denied",)),
+        ('{"access_token":"fake-access"}', ()),
+        ("<html>slow_down</html>", ()),
+    ],
+)
+def test_the_codes_of_an_answer_in_any_shape(body: str, codes: tuple[str, ...]) -> None:
+    assert error_codes(HttpResponse(400, body=body.encode())) == codes
 
 
 def test_a_web_page_is_told_as_one_whatever_announces_it() -> None:
