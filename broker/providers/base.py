@@ -3,7 +3,7 @@
 Owns: the `Provider` protocol and the values it speaks in. It must never name a vendor.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -13,6 +13,7 @@ from broker.model.clock import Now
 from broker.model.secret import Secret
 from broker.oauth.client import Client as Client  # noqa: PLC0414 - part of this vocabulary
 from broker.oauth.code import Authorization as Authorization  # noqa: PLC0414 - part of this vocabulary
+from broker.oauth.device import DeviceCode as DeviceCode  # noqa: PLC0414 - part of this vocabulary
 from broker.oauth.messages import Flow, HttpRequest, PacedFlow
 
 Document = Mapping[str, object]
@@ -205,6 +206,22 @@ class Provider(Protocol):
 
         Raises:
             FlowFailedError: the provider refused.
+        """
+        ...
+
+    def request_code(self, client: Client, now: Now) -> Flow[DeviceCode]:
+        """Ask for a device code (RFC 8628 section 3.1).
+
+        Raises:
+            FlowFailedError: the provider refused, or has no device endpoint.
+        """
+        ...
+
+    def poll(self, given: DeviceCode, client: Client, now: Callable[[], Now]) -> PacedFlow[Tokens]:
+        """Ask for the tokens of a device code until the person has decided (RFC 8628 section 3.4). `now` reads the clock.
+
+        Raises:
+            FlowFailedError: `Permanent` with the codes of `broker.oauth.device` for the person's decision; else the provider refused.
         """
         ...
 

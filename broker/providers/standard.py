@@ -1,10 +1,10 @@
 """A provider that does what the standards say.
 
-Owns: the half of the `Provider` protocol that RFC 6749, 7009 and 8414 settle; vendor files inherit it and replace what their vendor does
+Owns: the half of the `Provider` protocol that RFC 6749, 7009, 8414 and 8628 settle; vendor files inherit it and replace what their vendor does
 otherwise. It must never name a vendor or know a file format.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import urlsplit
@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 from broker.model.account import Record, Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
-from broker.oauth import code, refresh, revoke
+from broker.oauth import code, device, refresh, revoke
 from broker.oauth.client import Client
+from broker.oauth.device import DeviceCode
 from broker.oauth.discovery import discover
 from broker.oauth.failures import FlowFailedError, Misconfigured
 from broker.oauth.grant import PLAIN, Reading
-from broker.oauth.messages import Flow, HttpRequest
+from broker.oauth.messages import Flow, HttpRequest, PacedFlow
 from broker.providers.base import Authorization, Endpoints, LoginFlow, Redirect, RefreshPolicy, SecretSource
 from broker.providers.setup import Setup, filled
 
@@ -66,8 +67,10 @@ class StandardProvider:
 
     @property
     def flows(self) -> tuple[LoginFlow, ...]:
-        """The ways to log in, best first."""
-        return (LoginFlow.CODE,)
+        """The ways to log in, best first: by code unless only a device endpoint is known, by device where one is."""
+        known = self.setup.endpoints
+        only_device = known.device_url and not known.authorize_url and self.setup.issuer is None
+        return (*(() if only_device else (LoginFlow.CODE,)), *((LoginFlow.DEVICE,) if known.device_url else ()))
 
     @property
     def needs_secret(self) -> bool:
@@ -108,6 +111,22 @@ class StandardProvider:
         """Exchange an authorization code; raises FlowFailedError."""
         url, client = self._token_url(), self.setup.client(client)
         return (yield from code.exchange(url, authorization, given, client, now, self.reading))
+
+    def request_code(self, client: Client, now: Now) -> Flow[DeviceCode]:
+        """Ask for a device code; raises FlowFailedError."""
+        url, setup = self.setup.endpoints.device_url, self.setup
+        if not url:
+            raise FlowFailedError(Misconfigured("no_device_url", f"no device_url is known for {setup.name}"))
+        return (
+            yield from device.request_code(
+                url, setup.client(client), setup.scopes, setup.extra_params, now, self.reading
+            )
+        )
+
+    def poll(self, given: DeviceCode, client: Client, now: Callable[[], Now]) -> PacedFlow[Tokens]:
+        """Ask for the tokens of a device code until the person has decided; raises FlowFailedError."""
+        url, client = self._token_url(), self.setup.client(client)
+        return (yield from device.poll(url, client, given, now, self.reading))
 
     def refresh(self, record: Record, client: Client, now: Now) -> Flow[Tokens]:
         """Renew; raises FlowFailedError."""

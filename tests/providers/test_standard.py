@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
+from broker.oauth.device import DeviceCode
 from broker.oauth.failures import FlowFailedError, Misconfigured
 from broker.oauth.messages import HttpResponse, run_canned
 from broker.providers.base import Authorization, Client, Endpoints, LoginFlow, SecretSource, SourceKind
@@ -46,6 +48,52 @@ def test_exchange_and_refresh_go_to_the_token_endpoint_in_the_way_the_settings_s
     assert asked[0].basic == ("me", Secret("fake-secret"))
 
 
+DEVICE_URL = "https://idp.example.com/d"
+GIVEN = DeviceCode(Secret("fake-device"), "ABCD", "https://idp.example.com/activate", None, 600.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "issuer", "flows"),
+    [
+        (ENDPOINTS, None, (LoginFlow.CODE,)),
+        (replace(ENDPOINTS, device_url=DEVICE_URL), None, (LoginFlow.CODE, LoginFlow.DEVICE)),
+        (Endpoints(token_url="https://idp.example.com/t", device_url=DEVICE_URL), None, (LoginFlow.DEVICE,)),
+        (Endpoints(device_url=DEVICE_URL), ISSUER, (LoginFlow.CODE, LoginFlow.DEVICE)),
+        (Endpoints(), ISSUER, (LoginFlow.CODE,)),
+        (Endpoints(), None, (LoginFlow.CODE,)),
+    ],
+)
+def test_the_ways_to_log_in_follow_from_the_endpoints(
+    endpoints: Endpoints, issuer: str | None, flows: tuple[LoginFlow, ...]
+) -> None:
+    assert StandardProvider(Setup("acme", "Acme", "me", endpoints, issuer=issuer)).flows == flows
+
+
+def test_a_login_by_device_goes_to_its_two_endpoints_in_the_way_the_settings_say() -> None:
+    setup = Setup(
+        "acme", "Acme", "me", replace(ENDPOINTS, device_url=DEVICE_URL), scopes=("a",), extra_params={"x": "y"}, basic=True
+    )  # fmt: skip
+    provider = StandardProvider(setup)
+    answer = {"device_code": "fake-device", "user_code": "ABCD", "verification_uri": "https://idp.example.com/activate"}
+    asked, code = run_canned(
+        provider.request_code(CLIENT, NOW), [HttpResponse(200, body=json.dumps({**answer, "expires_in": 600}).encode())]
+    )
+    assert code == GIVEN
+    assert (asked[0].url, asked[0].form) == (DEVICE_URL, {"scope": "a", "x": "y"})
+    assert asked[0].basic == ("me", Secret("fake-secret"))
+    asked, tokens = run_canned(provider.poll(GIVEN, CLIENT, lambda: NOW), [ANSWER])
+    assert (asked[0].url, asked[0].basic) == (ENDPOINTS.token_url, ("me", Secret("fake-secret")))
+    assert tokens.access_token == Secret("fake-a2")
+
+
+def test_without_a_device_endpoint_no_code_is_asked_for() -> None:
+    with pytest.raises(FlowFailedError) as caught:
+        run_canned(PROVIDER.request_code(CLIENT, NOW), [])
+    assert isinstance(caught.value.failure, Misconfigured)
+    with pytest.raises(FlowFailedError):
+        run_canned(PROVIDER.with_endpoints(Endpoints(device_url=DEVICE_URL)).poll(GIVEN, CLIENT, lambda: NOW), [])
+
+
 def test_revocation_needs_an_endpoint() -> None:
     request = PROVIDER.revoke(RECORD, CLIENT)
     assert request is not None
@@ -75,14 +123,18 @@ def test_discovery_fills_the_gaps_and_what_the_config_says_stays() -> None:
         flow,
         [
             metadata(
-                authorization_endpoint="https://x/a", token_endpoint="https://x/t", revocation_endpoint="https://x/r"
+                authorization_endpoint="https://x/a",
+                token_endpoint="https://x/t",
+                revocation_endpoint="https://x/r",
+                device_authorization_endpoint="https://x/d",
             )
         ],
     )
-    assert endpoints == Endpoints("https://x/a", "https://x/t", "https://mine/r")
+    assert endpoints == Endpoints("https://x/a", "https://x/t", "https://mine/r", device_url="https://x/d")
     resolved = unresolved.with_endpoints(endpoints)
     assert resolved.endpoints == endpoints
     assert resolved.endpoints_needed() is None
+    assert resolved.flows == (LoginFlow.CODE, LoginFlow.DEVICE)
 
 
 def test_metadata_without_a_token_endpoint_is_of_no_use() -> None:
