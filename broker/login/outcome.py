@@ -8,6 +8,7 @@ from typing import assert_never
 
 from broker.model.account import AccountId
 from broker.model.errors import BrokerError, ErrorCode
+from broker.oauth import device
 from broker.oauth.failures import AnswerLost, Failure, Misconfigured, Permanent, RateLimited, Transient
 
 
@@ -61,6 +62,10 @@ def error_of(failure: Failure, *, setting_up: bool) -> BrokerError:
     match failure:
         case Permanent(reason=reason) if setting_up:
             error = BrokerError(ErrorCode.LOGIN_DENIED, reason, hint="Use an account that may use this service.")
+        case Permanent(code=device.DENIED, reason=reason):
+            error = BrokerError(ErrorCode.LOGIN_DENIED, reason)
+        case Permanent(code=device.EXPIRED, reason=reason):
+            error = BrokerError(ErrorCode.LOGIN_EXPIRED, reason)
         case Permanent(reason=reason):
             detail = f"the provider did not accept the code: {reason}"
             error = BrokerError(ErrorCode.LOGIN_FAILED, detail, retryable=False)

@@ -3,28 +3,32 @@
 Owns: starting one, following it, finishing it by hand, cancelling it, and its deadline. It must never let a verifier or a code out, and never store a
 login: the record goes to `keep`, which the daemon gives.
 
-Each login is one task. It waits for the callback, exchanges the code, finds out who it is, hands over, and only then tells the browser how it went.
+Each login is one task. It waits for the callback and exchanges the code, or polls with a device code; then it finds out who it is, hands over, and only then
+tells the browser how it went.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, assert_never
 
-from broker.ipc.schema import LoginStart, LoginView, problem_of
-from broker.login import google, pages
+from broker.ipc.schema import LoginStart, LoginView
+from broker.login import device, google, pages
 from broker.login.callback import CallbackListener, Returned
 from broker.login.outcome import Done, Failed, Finishing, LoginState, Waiting, error_of, name_of
 from broker.login.pages import Page
 from broker.login.runner import run_flow
+from broker.login.session import ByCode, ByDevice, Session
+from broker.login.waiting import within
 from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Chance, Clock
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth import code
-from broker.oauth.code import Approved, Authorization, Denied, Unreadable, read_callback, state_matches
-from broker.oauth.failures import FlowFailedError
+from broker.oauth.code import Authorization, Denied, Unreadable, read_callback, state_matches
+from broker.oauth.device import DeviceCode
+from broker.oauth.failures import FlowFailedError, refuses_client
 from broker.oauth.pkce import new_state, new_verifier
 from broker.oauth.transport import Transport
 from broker.observe.tasks import spawn
@@ -72,49 +76,9 @@ class ClientFinder(Protocol):
         """Return the provider with its endpoints known; raises FlowFailedError."""
         ...
 
-
-@dataclass(slots=True)
-class _Session:
-    id: str
-    provider: Provider
-    client: Client
-    start: LoginStart
-    authorization: Authorization
-    expires_wall: float
-    returned: asyncio.Future[Returned]
-    state: LoginState = field(default_factory=Waiting)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    listener: CallbackListener | None = None
-    task: asyncio.Task[None] | None = None
-    ended_boot: float | None = None
-    keeping: bool = False
-
-    @property
-    def over(self) -> bool:
-        return isinstance(self.state, Done | Failed)
-
-    def become(self, state: LoginState) -> None:
-        """Change the state and wake who follows."""
-        self.state = state
-        self.changed.set()
-        self.changed = asyncio.Event()
-
-    def view(self) -> LoginView:
-        done = self.state if isinstance(self.state, Done) else None
-        failed = self.state if isinstance(self.state, Failed) else None
-        return LoginView(
-            id=self.id,
-            provider=self.provider.name,
-            state=name_of(self.state),
-            flow=LoginFlow.CODE.value,
-            url=None if self.over else self.authorization.url,
-            redirect_uri=self.authorization.redirect_uri,
-            expires_at=self.expires_wall,
-            account=str(done.account) if done else None,
-            file=done.file if done else None,
-            notes=done.notes if done else (),
-            problem=problem_of(failed.error) if failed else None,
-        )
+    def forget(self, provider: str) -> None:
+        """Look again next time: the provider refused the registration."""
+        ...
 
 
 class Logins:
@@ -136,33 +100,36 @@ class Logins:
         self._clock = clock
         self._chance = chance
         self._keep = keep
-        self._sessions: dict[str, _Session] = {}
+        self._sessions: dict[str, Session] = {}
         self._starting = asyncio.Lock()
         self._closed = False
 
     async def start(self, start: LoginStart) -> LoginView:
-        """Begin a login: the address to open is in the view.
+        """Begin a login: the address to open is in the view, and the code to enter there where it is one by device code.
 
-        A newer login takes the fixed port of an older one of the same provider, which ends as cancelled.
+        Without a `flow` it is the provider's first. A newer login takes the fixed port of an older one of the same provider, which ends as cancelled.
 
         Raises:
             BrokerError: `unknown_provider`, `unsupported` flow, `bad_request` for a label or timeout that cannot be, `misconfigured` where there is no client
-                registration, `login_failed` where the port is taken, `too_many`, `stopping`.
+                registration, `login_failed` where the port is taken or the provider gives no device code, `too_many`, `stopping`.
         """
         provider = self._providers.get(start.provider)
-        _check(start, provider)
+        _check(start)
         try:
             provider = await self._clients.resolve(provider)
+            flow = _flow(start, provider)
+            client = await self._clients.find(provider)
+            # Before the lock: a slow provider holds up its own login only.
+            given = await self._device_code(provider, client) if flow is LoginFlow.DEVICE else None
         except FlowFailedError as error:
             raise error_of(error.failure, setting_up=False) from None
-        if not provider.endpoints.authorize_url or not provider.endpoints.token_url:
-            raise BrokerError(ErrorCode.MISCONFIGURED, f"no authorize_url and token_url are known for {provider.name}")
-        client = await self._clients.find(provider)
         async with self._starting:
             self._forget_old()
             if self._closed:
                 raise BrokerError(ErrorCode.STOPPING, "no new login is started while stopping")
             await self._make_room(provider, start)
+            if given is not None:
+                return self._launch(provider, client, start, ByDevice(given)).view()
             return (await self._begin(provider, client, start)).view()
 
     async def follow(self, login: str, wait: float = 0.0) -> LoginView:
@@ -186,16 +153,22 @@ class Logins:
         session = self._get(login)
         if not isinstance(session.state, Waiting):
             return session.view()
+        if isinstance(session.way, ByDevice):
+            raise BrokerError(
+                ErrorCode.BAD_REQUEST,
+                "this login is approved on the provider's page, with the code shown: there is nothing to hand in",
+                hint="Open the address and enter the code there.",
+            )
         callback = read_callback(text)
         if isinstance(callback, Unreadable):
             raise BrokerError(ErrorCode.BAD_REQUEST, callback.reason)
-        if callback.state is not None and not state_matches(callback.state, session.authorization.state):
+        if callback.state is not None and not state_matches(callback.state, session.way.authorization.state):
             raise BrokerError(
                 ErrorCode.BAD_REQUEST,
                 "this address belongs to another login",
                 hint="Paste the address that followed on the newest login URL.",
             )
-        self._accept(session, callback)
+        _accept(session, session.way, callback)
         return session.view()
 
     async def cancel(self, login: str) -> LoginView:
@@ -224,7 +197,15 @@ class Logins:
         if sum(not session.over for session in self._sessions.values()) >= MAX_LOGINS:
             raise BrokerError(ErrorCode.TOO_MANY, f"{MAX_LOGINS} logins are under way", hint="Finish or cancel one.")
 
-    async def _begin(self, provider: Provider, client: Client, start: LoginStart) -> _Session:
+    async def _device_code(self, provider: Provider, client: Client) -> DeviceCode:
+        try:
+            return await device.ask(provider, client, self._transport, self._clock)
+        except FlowFailedError as error:
+            self._learn(provider, error)
+            raise
+
+    async def _begin(self, provider: Provider, client: Client, start: LoginStart) -> Session:
+        """Open the callback and make the address of a login by code."""
         state, verifier = new_state(self._chance), new_verifier(self._chance)
         login = self._chance.token(16)
         listener: CallbackListener | None = None
@@ -242,19 +223,26 @@ class Logins:
             if listener is not None:
                 await listener.close()
             raise
-        session = _Session(
-            id=login,
-            provider=provider,
-            client=client,
-            start=start,
-            authorization=Authorization(url, redirect_uri, state, verifier),
-            expires_wall=self._clock.now().wall + start.timeout,
-            returned=asyncio.get_running_loop().create_future(),
-            listener=listener,
-        )
+        authorization = Authorization(url, redirect_uri, state, verifier)
+        way = ByCode(authorization, asyncio.get_running_loop().create_future(), listener)
+        return self._launch(provider, client, start, way, login)
+
+    def _launch(
+        self, provider: Provider, client: Client, start: LoginStart, way: ByCode | ByDevice, login: str = ""
+    ) -> Session:
+        login = login or self._chance.token(16)
+        seconds = _seconds(start, way)
+        session = Session(login, provider, client, start, way, expires_wall=self._clock.now().wall + seconds)
         self._sessions[login] = session
         session.task = spawn(self._run(session), name=f"login-{provider.name}-{login[:6]}")
-        _log.info("login started", extra={"provider": provider.name, "callback": start.callback})
+        _log.info(
+            "login started",
+            extra={
+                "provider": provider.name,
+                "flow": session.view().flow,
+                "callback": session.listener is not None,
+            },
+        )
         return session
 
     async def _url(self, provider: Provider, client: Client, redirect_uri: str, state: Secret, verifier: Secret) -> str:
@@ -275,12 +263,13 @@ class Logins:
 
     # --- running ---
 
-    async def _run(self, session: _Session) -> None:
+    async def _run(self, session: Session) -> None:
         try:
             session.become(await self._outcome(session))
         except BrokerError as error:
             session.become(Failed(error))
         except FlowFailedError as error:
+            self._learn(session.provider, error)
             session.become(Failed(error_of(error.failure, setting_up=False)))
         except Exception as error:  # noqa: BLE001 - a fault of ours must end the login, not leave it waiting for ever
             _log.error("login failed by a fault of ours", extra={"error": type(error).__name__})
@@ -291,19 +280,36 @@ class Logins:
             if session.listener is not None:
                 await session.listener.close()
 
-    async def _outcome(self, session: _Session) -> LoginState:
-        if not await self._within(asyncio.shield(session.returned), session.start.timeout, "login-deadline"):
+    def _learn(self, provider: Provider, error: FlowFailedError) -> None:
+        if refuses_client(error.failure):
+            self._clients.forget(provider.name)
+
+    async def _outcome(self, session: Session) -> LoginState:
+        match session.way:
+            case ByCode() as way:
+                return await self._set_up(session, await self._redeemed(session, way))
+            case ByDevice(given) as way:
+                seconds = _seconds(session.start, way)
+                tokens = await device.approved(
+                    session.provider, session.client, given, seconds, self._transport, self._clock
+                )
+                session.become(Finishing())
+                return await self._set_up(session, tokens)
+            case _ as never:
+                assert_never(never)
+
+    async def _redeemed(self, session: Session, way: ByCode) -> Tokens:
+        if not await self._within(asyncio.shield(way.returned), session.start.timeout, "login-deadline"):
             minutes = session.start.timeout / 60
             raise BrokerError(ErrorCode.LOGIN_EXPIRED, f"nobody came back from the provider within {minutes:.0f} min")
-        returned = session.returned.result()
+        returned = way.returned.result()
         if isinstance(returned, Denied):
             raise BrokerError(ErrorCode.LOGIN_DENIED, returned.reason)
-        return await self._redeem(session, returned)
+        exchange = session.provider.exchange(way.authorization, returned.code, session.client, self._clock.now())
+        return await run_flow(exchange, self._transport, self._clock)
 
-    async def _redeem(self, session: _Session, approved: Approved) -> Done:
-        provider, now = session.provider, self._clock.now()
-        exchange = provider.exchange(session.authorization, approved.code, session.client, now)
-        tokens = await run_flow(exchange, self._transport, self._clock)
+    async def _set_up(self, session: Session, tokens: Tokens) -> Done:
+        provider = session.provider
         try:
             identify = provider.identify(tokens, self._clock.now(), session.start.project)
             identity = await run_flow(identify, self._transport, self._clock)
@@ -315,16 +321,11 @@ class Logins:
         kept = await self._keep(record, session.client, notes)
         return Done(kept.account, kept.file, notes)
 
-    def _accept(self, session: _Session, callback: Returned) -> None:
-        if not session.returned.done():
-            session.returned.set_result(callback)
-            session.become(Finishing())
-
     async def _answer_browser(self, login: str, callback: Returned) -> Page:
         session = self._sessions.get(login)
-        if session is None or not isinstance(session.state, Waiting):
+        if session is None or not isinstance(session.state, Waiting) or not isinstance(session.way, ByCode):
             return pages.ended()
-        self._accept(session, callback)
+        _accept(session, session.way, callback)
         deadline = self._clock.now().boot + _PAGE_SECONDS
         while not session.over and (left := deadline - self._clock.now().boot) > 0:
             await self._within(session.changed.wait(), left, "login-page")
@@ -337,23 +338,11 @@ class Logins:
                 return pages.pending()
 
     async def _within(self, work: Awaitable[object], seconds: float, name: str) -> bool:
-        """Wait for `work` at most so long, on our clock; tell whether it was done. It is cancelled where it was not."""
-
-        async def waited() -> None:
-            await work
-
-        task = spawn(waited(), name=name)
-        timer = spawn(self._clock.sleep(seconds), name=f"{name}-timer")
-        try:
-            await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
-            return task.done()
-        finally:
-            task.cancel()
-            timer.cancel()
+        return await within(self._clock, work, seconds, name)
 
     # --- ending ---
 
-    async def _stop(self, session: _Session, error: BrokerError) -> None:
+    async def _stop(self, session: Session, error: BrokerError) -> None:
         """End a login, unless it has ended or is being stored; return when its task is over and its port is free."""
         if session.task is None or session.task.done():
             return
@@ -366,7 +355,7 @@ class Logins:
         if session.listener is not None:
             await session.listener.close()
 
-    def _get(self, login: str) -> _Session:
+    def _get(self, login: str) -> Session:
         self._forget_old()
         session = self._sessions.get(login)
         if session is None:
@@ -380,14 +369,35 @@ class Logins:
                 del self._sessions[session.id]
 
 
-def _check(start: LoginStart, provider: Provider) -> None:
-    if start.flow not in (None, LoginFlow.CODE.value) or LoginFlow.CODE not in provider.flows:
-        offered = ", ".join(flow.value for flow in provider.flows) or "none, its key is put into a file"
+def _accept(session: Session, way: ByCode, callback: Returned) -> None:
+    if not way.returned.done():
+        way.returned.set_result(callback)
+        session.become(Finishing())
+
+
+def _seconds(start: LoginStart, way: ByCode | ByDevice) -> float:
+    """Return how long the person has: a device code may end before their patience."""
+    return min(start.timeout, way.given.expires_in) if isinstance(way, ByDevice) else start.timeout
+
+
+def _flow(start: LoginStart, provider: Provider) -> LoginFlow:
+    """Return the way to log in: the one asked for, else the provider's first."""
+    flow = next((each for each in provider.flows if start.flow in (None, each.value)), None)
+    if flow is None:
+        offered = ", ".join(each.value for each in provider.flows) or "none, its key is put into a file"
         raise BrokerError(ErrorCode.UNSUPPORTED, f"{provider.name} offers these ways to log in: {offered}")
+    known = provider.endpoints
+    if not known.token_url or (flow is LoginFlow.CODE and not known.authorize_url):
+        missing = "authorize_url" if flow is LoginFlow.CODE else "device_url"
+        raise BrokerError(ErrorCode.MISCONFIGURED, f"no {missing} and token_url are known for {provider.name}")
+    return flow
+
+
+def _check(start: LoginStart) -> None:
     if not _TIMEOUT_MIN_SECONDS <= start.timeout <= _TIMEOUT_MAX_SECONDS:
         raise BrokerError(ErrorCode.BAD_REQUEST, "timeout must be from 1 to 3600 seconds")
     if start.label is not None:
-        AccountId(provider.name, start.label)
+        AccountId(start.provider, start.label)
     if start.project is not None and not (start.project.isprintable() and 0 < len(start.project) <= 100):
         raise BrokerError(ErrorCode.BAD_REQUEST, "project is not a project id")
 

@@ -24,6 +24,8 @@ def test_names(state: LoginState, name: str) -> None:
     [
         (Permanent("invalid_grant", "dead"), False, ErrorCode.LOGIN_FAILED),
         (Permanent("ineligible", "closed"), True, ErrorCode.LOGIN_DENIED),
+        (Permanent("access_denied", "refused"), False, ErrorCode.LOGIN_DENIED),
+        (Permanent("expired_token", "too late"), False, ErrorCode.LOGIN_EXPIRED),
         (Misconfigured("invalid_client", "wrong"), False, ErrorCode.MISCONFIGURED),
         (Misconfigured("project_required", "name one"), True, ErrorCode.MISCONFIGURED),
         (RateLimited("wait", 7.0), False, ErrorCode.RATE_LIMITED),

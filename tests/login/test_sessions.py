@@ -15,6 +15,7 @@ from broker.daemon.outbound import Outbound
 from broker.ipc.schema import LoginStart, LoginView, encode
 from broker.login.clients import Clients
 from broker.login.ports import bind_loopback
+from broker.login.session import ByCode
 from broker.login.sessions import MAX_LOGINS, Kept, Logins
 from broker.model.account import Record
 from broker.model.errors import BrokerError, ErrorCode
@@ -511,18 +512,19 @@ async def test_no_view_and_no_log_holds_a_secret(world: World, caplog: pytest.Lo
     caplog.set_level("DEBUG")
     view = await world.logins.start(GENERIC)
     session = world.logins._sessions[view.id]
+    assert isinstance(session.way, ByCode)
     location = await world.approve(view)
     code = parse_qs(urlsplit(location).query)["code"][0]
     _, page = await world.visit(view)
     done = await world.end(view)
     tokens = world.keeper.kept[0][0].tokens
-    hidden = [session.authorization.verifier, tokens.access_token, tokens.refresh_token, tokens.id_token]
+    hidden = [session.way.authorization.verifier, tokens.access_token, tokens.refresh_token, tokens.id_token]
     shown = json.dumps([json.loads(encode(one)) for one in (view, done)]) + page
     for secret in hidden:
         assert secret is not None
         assert secret.reveal() not in shown + caplog.text
     assert code not in shown + caplog.text
-    assert session.authorization.state.reveal() not in caplog.text + page
+    assert session.way.authorization.state.reveal() not in caplog.text + page
 
 
 async def test_a_login_without_a_refresh_token_says_so(world: World) -> None:
