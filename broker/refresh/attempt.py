@@ -15,7 +15,15 @@ from broker.model.account import AccountId, NeedsLogin, Tokens
 from broker.model.clock import Clock, Now
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Digest
-from broker.oauth.failures import AnswerLost, Failure, FlowFailedError, Misconfigured, Permanent, Transient
+from broker.oauth.failures import (
+    AnswerLost,
+    Failure,
+    FlowFailedError,
+    Misconfigured,
+    Permanent,
+    Transient,
+    refuses_client,
+)
 from broker.oauth.messages import PAUSED, HttpRequest, HttpResponse, PacedFlow, Pause
 from broker.oauth.transport import AnswerLostError, NotSentError, Transport
 from broker.providers.base import Client, Provider
@@ -54,6 +62,10 @@ class ClientFinder(Protocol):
 
     async def resolve(self, provider: Provider) -> Provider:
         """Return the provider with its endpoints known (discovery done where the config gives an issuer only)."""
+        ...
+
+    def forget(self, provider: str) -> None:
+        """Look again next time: the token endpoint refused the registration."""
         ...
 
 
@@ -275,6 +287,8 @@ class Attempt:
         if isinstance(failure, AnswerLost):
             return Failed(failure)
         await self._clear(lock)
+        if refuses_client(failure):
+            self.clients.forget(entry.account.provider)
         if not isinstance(failure, Permanent):
             return Failed(failure)
         newer = await self.store.reread(lock)

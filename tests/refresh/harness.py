@@ -16,13 +16,19 @@ ALICE = AccountId("fake", "alice@example.com")
 
 
 class Clients:
-    """Implements `ClientFinder` for public clients."""
+    """Implements `ClientFinder` for public clients; remembers what it was told to forget."""
+
+    def __init__(self) -> None:
+        self.forgotten: list[str] = []
 
     async def find(self, provider: Provider, carried: Client | None) -> Client:
         return carried or Client(provider.client_id)
 
     async def resolve(self, provider: Provider) -> Provider:
         return provider
+
+    def forget(self, provider: str) -> None:
+        self.forgotten.append(provider)
 
 
 @dataclass

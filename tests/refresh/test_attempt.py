@@ -103,6 +103,24 @@ class Undiscovered(Clients):
         raise NotSentError("the issuer could not be reached")
 
 
+@pytest.mark.parametrize(
+    ("fault", "forgotten"),
+    [
+        (answer(401, error="invalid_client"), ["fake"]),
+        (answer(400, error="invalid_scope"), []),
+        (answer(400, error="invalid_grant"), []),
+    ],
+)
+async def test_a_registration_that_is_refused_is_looked_up_again(
+    world: World, fault: HttpResponse, forgotten: list[str]
+) -> None:
+    world.server.faults = [fault]
+    world.write(-1)
+    _, engine = await world.boot()
+    assert world.clients.forgotten == forgotten
+    await engine.stop()
+
+
 async def test_a_missing_client_registration_spends_nothing_and_says_what_to_do(world: World) -> None:
     world.clients = Missing()
     world.write(-1)
