@@ -31,7 +31,7 @@ class HealthCheck:
         """Return the message; probes anew each time."""
         accounts = self.accounts
         store = accounts.store.health()
-        problems = (*store.problems, *accounts.engine.problems())
+        problems = tuple(dict.fromkeys((*store.problems, *accounts.engine.problems())))
         return Health(
             status="degraded" if problems else "ok",
             version=__version__,
@@ -74,9 +74,9 @@ def _mode(path: Path) -> int | None:
 
 
 def _knows_peers() -> bool:
-    ours, theirs = socket.socketpair(socket.AF_UNIX)
-    with ours, theirs:
-        try:
+    try:
+        ours, theirs = socket.socketpair(socket.AF_UNIX)
+        with ours, theirs:
             return peer_uid(ours) == os.geteuid()
-        except OSError:
-            return False
+    except OSError:  # no descriptor left, say: health must answer just then
+        return False

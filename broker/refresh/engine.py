@@ -33,7 +33,9 @@ from broker.refresh.attempt import Attempt, ClientFinder, Failed, Providers, Res
 from broker.refresh.cells import Cell, Cells
 from broker.refresh.flight import Flights, wait_for
 from broker.refresh.plan import Reason, Refresh, Wait
+from broker.refresh.rescue import Rescue
 from broker.store.base import Entry, Store
+from broker.store.emergency import EmergencyCopies
 
 _log = logging.getLogger(__name__)
 
@@ -70,13 +72,15 @@ class Engine:
         clock: Clock,
         chance: Chance,
         config: RefreshConfig,
+        copies: EmergencyCopies | None = None,
     ) -> None:
-        """Take what it works with; nothing runs before `start`."""
+        """Take what it works with; nothing runs before `start`. Without `copies` no emergency copy is kept."""
         self._store = store
         self._clock = clock
         self._config = config
         self._cells = Cells(providers, clock, chance)
         self._attempt = Attempt(store, providers, clients, transport, clock, self._cells.expect, self._cells.learn_skew)
+        self._rescue = Rescue(copies, self._cells, self._attempt, clock)
         self._paced: dict[str, float] = {}
         self._flights = Flights()
         self._wake = asyncio.Event()
@@ -93,6 +97,7 @@ class Engine:
         self._cells.subscribe(self._on_cell)
         for entry in self._store.entries().values():
             self._cells.take(entry)
+        await self._rescue.load()
         recovering = [self._flights.join(each, partial(self._recover, each)) for each in self._pending()]
         if recovering:
             await asyncio.wait(recovering, timeout=self._config.request_timeout_seconds)
@@ -104,19 +109,22 @@ class Engine:
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.wait([self._loop_task])
+        for account, cell in self._cells:
+            if cell.stranded is not None:
+                self._fly(account, Reason.UNSAVED)  # once more: it is never dropped silently
         left = await self._flights.drain(self._config.stop_timeout_seconds)
         if left:
             _log.error("stopped with %d refreshes unanswered; the journal has them", left)
         for account, cell in self._cells:
             if cell.stranded is not None:
-                _log.error(
-                    "stopped with an unsaved grant; the journal has its answer", extra={"provider": account.provider}
-                )
+                where = self._rescue.where(account)
+                _log.error("stopped with an unsaved grant; %s", where, extra={"provider": account.provider})
         if self._unsubscribe is not None:
             self._unsubscribe()
 
     def _pending(self) -> list[AccountId]:
-        return [account for account in self._store.pending_accounts() if self._cells.find(account)]
+        now, pending = self._clock.now(), frozenset(self._store.pending_accounts())
+        return [each for each, cell in self._cells if each in pending or self._rescue.due(each, cell, now)]
 
     # -- what is known
 
@@ -152,11 +160,22 @@ class Engine:
 
     def problems(self) -> Sequence[str]:
         """Return sentences about accounts that are in danger, not merely in need of a login."""
-        return [
-            f"{account}: renewed, but storage refuses the new grant ({cell.trouble.reason}); do not stop the daemon"
-            for account, cell in self._cells
+        cells = list(self._cells)
+        unsaved = [
+            f"{account}: renewed, but storage refuses the new grant ({cell.trouble.reason}); do not stop the daemon; {self._rescue.where(account)}"
+            for account, cell in cells
             if isinstance(cell.trouble, Unsaved)
         ]
+        refused = {
+            f"{cell.trouble.reason}; no login is renewed before that is mended": None
+            for _, cell in cells
+            if isinstance(cell.trouble, Backoff) and cell.trouble.code is ErrorCode.STORAGE_UNWRITABLE
+        }
+        return [*unsaved, *refused, *self._rescue.problems()]
+
+    async def forget(self, account: AccountId) -> None:
+        """Keep nothing of an account the user logged out of. Raises StorageError."""
+        await self._rescue.forget(account)
 
     def subscribe(self, listener: Callable[[AccountId], None]) -> Callable[[], None]:
         """Call `listener` on the event loop whenever an account's state or grant changed, or it vanished."""
@@ -286,6 +305,8 @@ class Engine:
         except Exception as fault:  # noqa: BLE001 - a waiter must learn of a fault of ours, not spin on it
             _log.exception("refresh broke off", extra={"provider": account.provider})
             result = Failed(Transient(f"a fault of ours: {type(fault).__name__}"))
+        # Before it lands: once an account is told to have landed, its flight is over.
+        await self._rescue.follow(account, result)
         self._cells.land(account, result)
 
     async def _try(self, account: AccountId, cell: Cell) -> Result:
@@ -295,7 +316,10 @@ class Engine:
         return await self._attempt.renew(account, token.digest() if token else None, self._cells.known_of)
 
     async def _recover(self, account: AccountId) -> None:
-        self._cells.land(account, await self._attempt.recover(account, self._cells.known_of))
+        result = await self._attempt.recover(account, self._cells.known_of)
+        result = await self._rescue.settle(account, result)
+        await self._rescue.follow(account, result)
+        self._cells.land(account, result)
 
     # -- the loop
 
@@ -310,6 +334,9 @@ class Engine:
         pause = WAKE_SECONDS
         for account, cell in self._cells:
             if self._flights.running(account):
+                continue
+            if self._rescue.due(account, cell, now):
+                self._flights.join(account, partial(self._recover, account))
                 continue
             match plan.decide(self._cells.known(cell), now, ahead=self._config.ahead):
                 case Refresh(reason=reason):

@@ -1,3 +1,5 @@
+import os
+import resource
 import socket
 from pathlib import Path
 
@@ -48,3 +50,15 @@ def test_protections_are_tried_not_assumed(tmp_path: Path) -> None:
     path.unlink()
     assert socket_protections([path])["private-sockets"] is False
     assert socket_protections([]) == {"peer-uid": True}
+
+
+def test_a_protection_that_cannot_be_tried_is_not_claimed() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+        found = socket_protections([])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert found == {"peer-uid": False}

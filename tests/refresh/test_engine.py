@@ -370,10 +370,12 @@ async def test_no_token_is_spent_while_storage_is_unwritable(world: World) -> No
     assert world.server.posts == 0
     error = await refused(ask(engine))
     assert error.code is ErrorCode.STORAGE_UNWRITABLE
+    assert [each for each in engine.problems() if "no login is renewed" in each]
     world.disk.failing = set()
     await world.clock.run(100)
     assert world.server.posts == 1
     assert engine.state(ALICE) == Active()
+    assert not engine.problems()
     await engine.stop()
 
 

@@ -49,12 +49,13 @@ async def kill(count: int, seed: int) -> Tally:
 
 
 def told(tally: Tally, seconds: float) -> str:
-    lost, arrived = tally.left[Left.LOST], tally.lost_arrived
+    lost, points = tally.left[Left.LOST], len(tally.kills) - (RANDOM in tally.kills)
     return (
-        f"rotation kills: {tally.total} SIGKILLs at {len(tally.kills) - (RANDOM in tally.kills)} points and {tally.kills[RANDOM]} random "
-        f"times (seed {SEED}, {tally.at_start} of them during recovery at start, {seconds:.0f} s): {tally.replays} replays of a token whose successor "
-        f"had reached a write, {tally.torn} torn files, {tally.forgotten} of {tally.recorded} answers lost that the journal had; counted apart: {lost} answers never "
-        f"reached a write ({arrived} killed between arrival and write on purpose), {tally.spent_once} old tokens spent once at the end"
+        f"rotation kills: {tally.total} SIGKILLs at {points} points and {tally.kills[RANDOM]} random times (seed {SEED}, "
+        f"{tally.at_start} of them during recovery at start, {seconds:.0f} s): {tally.replays} replays of a token whose "
+        f"successor had reached a write, {tally.torn} torn files, {tally.forgotten} of {tally.recorded} answers lost that the "
+        f"journal had; counted apart: {lost} answers never reached a write ({tally.lost_arrived} of them killed on purpose "
+        f"between arrival and write), {tally.spent_once} old tokens spent once at the end"
     )
 
 

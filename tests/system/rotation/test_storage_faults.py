@@ -1,0 +1,159 @@
+"""Storage that fails under a real daemon: nothing is sent while it lasts, the state says why, and it heals without a restart.
+
+The auth directory is a small tmpfs in a mount namespace of the daemon's own; the test reaches it through /proc/PID/root.
+"""
+
+import asyncio
+import os
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from broker.model.errors import BrokerError, ErrorCode
+from tests.system.rotation.figures import Figure
+from tests.system.rotation.homes import FIELDS, Home, Truth, until
+
+LIFETIME = 6.0
+MOUNT = 'mount -t tmpfs -o size=512k,nr_inodes=48,mode=700 none "$1" && cp "$2" "$1/$3" && shift 3 && exec "$@"'
+
+
+def namespaces() -> str | None:
+    """Say why there can be no mount namespace; None where there can."""
+    if os.geteuid() != 0:
+        return "mounting needs root"
+    if shutil.which("unshare") is None or shutil.which("nsenter") is None:
+        return "util-linux's unshare and nsenter are not installed"
+    tried = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False)
+    return None if tried.returncode == 0 else f"no mount namespace: {tried.stderr.decode(errors='replace').strip()}"
+
+
+Heal = Callable[[], None]
+
+
+def seen(home: Home) -> Path:
+    """The auth directory as the daemon sees it."""
+    assert home.process is not None
+    return Path(f"/proc/{home.process.pid}/root{home.auth}")
+
+
+def fill_bytes(home: Home) -> Heal:
+    filler = seen(home) / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    return filler.unlink
+
+
+def fill_inodes(home: Home) -> Heal:
+    made: list[Path] = []
+    with suppress(OSError):
+        while True:
+            path = seen(home) / f"filler-{len(made)}"
+            path.touch()
+            made.append(path)
+
+    def heal() -> None:
+        for path in made:
+            path.unlink()
+
+    return heal
+
+
+def read_only(home: Home) -> Heal:
+    assert home.process is not None
+    enter = ["nsenter", "-t", str(home.process.pid), "-m", "sh", "-c"]
+    # A read-only view over it: the file system itself cannot be made so while the daemon's own lock is open for writing.
+    cover = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0"'
+    subprocess.run([*enter, cover, str(home.auth)], check=True, capture_output=True)
+
+    def heal() -> None:
+        subprocess.run([*enter, 'umount "$0"', str(home.auth)], check=True, capture_output=True)
+
+    return heal
+
+
+def no_descriptors(home: Home) -> Heal:
+    assert home.process is not None
+    pid = home.process.pid
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH208
+    free = next(number for number in range(1 << 16) if number not in used)
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
+
+    def heal() -> None:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+    return heal
+
+
+FAULTS = {
+    "ENOSPC by bytes": (fill_bytes, "ENOSPC"),
+    "ENOSPC by inodes": (fill_inodes, "ENOSPC"),
+    "EROFS": (read_only, "EROFS"),
+    "EMFILE": (no_descriptors, "EMFILE"),
+}
+
+
+@asynccontextmanager
+async def on_tmpfs(truth: Truth, user: str) -> AsyncIterator[Home]:
+    async with Home.made(truth, user) as home:
+        seed = home.folder / "seed.json"
+        home.plant(LIFETIME, seed)
+        await home.start(["unshare", "-m", "sh", "-c", MOUNT, "sh", str(home.auth), str(seed), home.file.name])
+        yield home
+
+
+async def suffer(name: str) -> str:
+    strike, word = FAULTS[name]
+    async with (
+        Truth.started(access_lifetime=LIFETIME) as truth,
+        on_tmpfs(truth, "ann@example.com") as home,
+        home.client() as client,
+    ):
+        served = await client.lease(home.account, min_validity=0)
+        truth.sandbox.change(access_lifetime=3600)
+        heal, began = strike(home), time.monotonic()
+        with pytest.raises(BrokerError) as told:
+            await client.refresh(home.account)
+        assert told.value.code is ErrorCode.STORAGE_UNWRITABLE, told.value
+        assert word in told.value.detail
+        view = await client.account(home.account)
+        assert (view.state, word in (view.reason or "")) == ("backoff", True), view
+        assert (await client.health()).status == "degraded"
+        # What it has is served as long as it lives; then the refusal has a type.
+        assert (await client.lease(home.account, min_validity=0)).access_token == served.access_token
+        await asyncio.sleep(LIFETIME + 0.2 - (time.monotonic() - began))
+        with pytest.raises(BrokerError) as told:
+            await client.lease(home.account, min_validity=0, max_wait=0)
+        assert told.value.code is ErrorCode.STORAGE_UNWRITABLE, told.value
+        posts, lasted = truth.posts, time.monotonic() - began
+        assert posts == 0
+        heal()
+        healed = time.monotonic()
+
+        async def recovered() -> bool:
+            return (await client.account(home.account)).state == "active" and truth.posts == 1
+
+        await until(recovered, within=60, step=0.05)
+        took = time.monotonic() - healed
+        lease = await client.lease(home.account)
+        assert truth.accepts(lease.access_token)
+        assert (await client.health()).status == "ok"
+        home.auth = seen(home)
+        assert home.refresh_digest() == truth.witness.current[home.user]
+        assert {field: home.document().get(field) for field in FIELDS} == FIELDS
+        return f"{name}: {posts} token POSTs in {lasted:.0f} s, renewed {took:.0f} s after it healed, no restart"
+
+
+@pytest.mark.timeout(180)
+async def test_nothing_is_spent_while_storage_fails_and_it_heals_without_a_restart(figure: Figure) -> None:
+    reason = namespaces()
+    if reason is not None:
+        pytest.skip(reason)
+    told = await asyncio.gather(*(suffer(name) for name in FAULTS))
+    figure("storage faults: " + "; ".join(told))
