@@ -5,6 +5,7 @@ and clients that connect early wait in the backlog instead of failing. It must n
 """
 
 import asyncio
+import base64
 import logging
 import os
 import socket
@@ -34,7 +35,7 @@ from broker.login.clients import Clients
 from broker.login.sessions import Keep, Kept, Logins
 from broker.model.account import AccountId, Record
 from broker.model.clock import Chance, Clock
-from broker.model.errors import BrokerError, ErrorCode
+from broker.model.errors import BrokerError
 from broker.observe.audit import Audit, Event
 from broker.observe.logs import log_id
 from broker.observe.metrics import Metrics
@@ -42,7 +43,10 @@ from broker.providers import registry
 from broker.providers.base import Client
 from broker.refresh.engine import Engine
 from broker.store.base import Store
+from broker.store.emergency import EmergencyCopies
 from broker.store.files import Disk
+from broker.store.keys import Keys
+from broker.store.seal import AeadSeal
 from broker.store.store import FileStore
 from broker.system import SystemChance, SystemClock
 
@@ -123,23 +127,26 @@ def build(
     """Put a daemon together on the running event loop; nothing is touched but `state_dir`, which is made.
 
     Raises:
-        BrokerError: `bad_request` for a config that makes no sense, `unsupported` for a store mode this version does not have.
+        BrokerError: `bad_request` for a config that makes no sense, `misconfigured` where sealed files cannot be had for want of their key.
     """
-    if config.store.mode != "plain":
-        raise BrokerError(ErrorCode.UNSUPPORTED, f'store.mode = "{config.store.mode}" is not available in this version')
     clock, chance = clock or SystemClock(), chance or SystemChance()
     private_folder(state_dir)
     directories = config.auth_directories()
     providers = registry.build(config.providers)
-    store = FileStore(directories, providers, state_dir, clock, chance, rescan_seconds=config.store.rescan_seconds)
+    disk = Disk(lambda: chance.token(6))
+    store = FileStore(
+        directories, providers, state_dir, clock, chance,
+        rescan_seconds=config.store.rescan_seconds, seal=_seal(config, state_dir, chance, disk, env),
+    )  # fmt: skip
     outbound = Outbound(timeout=config.refresh.request_timeout_seconds)
     clients = Clients(config.providers, directories, outbound, clock, env)
-    engine = Engine(store, providers, outbound, clients, clock, chance, config.refresh)
+    # Plaintext beside plaintext: a sealed store keeps none, and relies on its journal, which is sealed too.
+    copies = EmergencyCopies(state_dir, disk) if config.store.mode == "plain" else None
+    engine = Engine(store, providers, outbound, clients, clock, chance, config.refresh, copies)
     cooldowns, work = Cooldowns(), Work()
     audit = Audit(state_dir, lambda: clock.now().wall)
     logins = Logins(providers, clients, outbound, clock, chance, _keeper(store, clock, audit, work))
     accounts = Accounts(store, engine, providers, cooldowns, clock)
-    disk = Disk(lambda: chance.token(6))
     incidents = Incidents(accounts, Notices(config.notify, env), disk, state_dir)
     metrics = Metrics(accounts.states)
     hub = Hub(chance.token(9), __version__, chunk)
@@ -165,6 +172,18 @@ def build(
     )
     server = Server(dispatch, metrics, config.socket, keepalive_seconds=keepalive_seconds)
     return Daemon(config, store, engine, outbound, logins, publisher, incidents, dispatch, server, work, audit)
+
+
+def _seal(config: Config, state_dir: Path, chance: Chance, disk: Disk, env: Mapping[str, str]) -> AeadSeal | None:
+    """Return the seal of sealed mode. May wait for the keyring or a key derivation: nothing is served yet."""
+    if config.store.mode == "plain":
+        return None
+
+    def random(count: int) -> bytes:
+        text = chance.token(count)
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+    return AeadSeal(Keys(state_dir, env, random, disk).load(config.store.key_source), random)
 
 
 def open_sockets(folder: Path, env: Mapping[str, str], pid: int) -> Sockets:

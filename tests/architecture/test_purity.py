@@ -8,7 +8,7 @@ from tests.architecture.imports import PURE, imports, is_pure, modules, tree
 
 IMPURE_STDLIB = {
     "asyncio", "socket", "ssl", "select", "selectors", "threading", "multiprocessing", "subprocess", "os", "shutil", "tempfile", "io",
-    "time", "random", "secrets", "logging", "sqlite3", "fcntl", "signal", "http", "urllib.request",
+    "time", "random", "secrets", "logging", "sqlite3", "fcntl", "signal", "http.client", "http.server", "urllib.request",
 }  # fmt: skip
 IMPURE_PACKAGES = {"aiohttp", "watchdog", "keyring", "uvloop", "requests", "google_auth_oauthlib", "click", "rich"}
 
