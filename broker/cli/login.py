@@ -28,6 +28,7 @@ _POLL_SECONDS = 1.0
 _START_SECONDS = 30.0
 _FINISH_SECONDS = 60.0
 _OPEN_STATES = frozenset({"waiting", "finishing"})
+_DEVICE = "device"
 
 
 @click.command()
@@ -35,6 +36,7 @@ _OPEN_STATES = frozenset({"waiting", "finishing"})
 @click.option(
     "--no-browser", is_flag=True, help="Open no browser: print the URL and take the pasted callback URL or code."
 )
+@click.option("--device", is_flag=True, help="Approve on another screen, with a code shown here.")
 @click.option("--label", help="Name of the account; by default its e-mail address.")
 @click.option("--project", help="Google Cloud project to use; by default the one the provider finds.")
 @click.option(
@@ -46,16 +48,20 @@ _OPEN_STATES = frozenset({"waiting", "finishing"})
     help="For you to finish.",
 )
 @json_option
-def login(provider: str, *, no_browser: bool, label: str | None, project: str | None, timeout: float) -> LoggedIn:
+def login(
+    provider: str, *, no_browser: bool, device: bool, label: str | None, project: str | None, timeout: float
+) -> LoggedIn:
     """Log in at PROVIDER in your browser. Works with and without a running daemon."""
     from broker.ipc.schema import LoginStart
 
-    start = LoginStart(provider=provider, label=label, project=project, timeout=timeout)
+    flow = _DEVICE if device else None
+    start = LoginStart(provider=provider, label=label, flow=flow, project=project, timeout=timeout)
     with ExitStack() as stack:
         desk = _Desk(_socket(stack))
         view = desk.start(start)
         try:
-            paste = _introduce(view, no_browser=no_browser)
+            introduce = _introduce_device if view.flow == _DEVICE else _introduce
+            paste = introduce(view, no_browser=no_browser)
             view = _follow(desk, view, timeout, read_lines=paste)
         except BaseException:
             desk.cancel(view)
@@ -120,8 +126,6 @@ def _introduce(view: "LoginView", *, no_browser: bool) -> bool:
         "Your browser should open now. If it does not, open this page:" if opened else "Open this page in a browser:"
     )
     output.notice(f"\n  {clean(url)}\n")
-    if view.user_code:
-        output.notice(f"and enter this code: {clean(view.user_code)}\n")
     if opened:
         return sys.stdin.isatty()
     if obstacle is not None:
@@ -130,17 +134,39 @@ def _introduce(view: "LoginView", *, no_browser: bool) -> bool:
     return True
 
 
+def _introduce_device(view: "LoginView", *, no_browser: bool) -> bool:
+    """Show where to go and the code to enter there. Returns that nothing is pasted."""
+    import asyncio
+
+    from broker.login.browser import headless, open_browser
+
+    url, code = view.url or "", clean(view.user_code or "")
+    opened = not no_browser and headless(0) is None and asyncio.run(open_browser(url))
+    output.notice(
+        "Your browser should open now. You can also open this page on any other device:"
+        if opened
+        else "Open this page in a browser, on this or any other device:"
+    )
+    edge = f"    +{'-' * (len(code) + 6)}+"
+    output.notice(f"\n  {clean(url)}\n\nand enter this code there, or see that it shows the same:\n")
+    output.notice(f"{edge}\n    |   {code}   |\n{edge}\n")
+    return False
+
+
 def _follow(desk: _Desk, view: "LoginView", timeout: float, *, read_lines: bool) -> "LoginView":
     from broker.ipc.schema import error_of
     from broker.system import SystemClock
 
     clock, progress = SystemClock(), output.Progress()
-    started = clock.now().boot
+    started = clock.now()
+    if view.expires_at is not None:  # a device code may end before the person's time does
+        timeout = min(timeout, view.expires_at - started.wall)
     lines = _Lines() if read_lines else None
+    wish = "approve" if view.flow == _DEVICE else "log in"
     try:
         while view.state in _OPEN_STATES:
-            left = max(timeout - (clock.now().boot - started), 0.0)
-            progress.show(f"Waiting for you to log in ({span(left)} left)")
+            left = max(timeout - (clock.now().boot - started.boot), 0.0)
+            progress.show(f"Waiting for you to {wish} ({span(left)} left)")
             if lines is not None and (text := lines.read()):
                 progress.clear()
                 view = _pasted(desk, view, text)

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from broker.ipc.schema import Health, LoginView, problem_of
@@ -18,10 +19,12 @@ from broker.sandbox.config_text import config_toml
 from broker.sandbox.serve import write_secret
 from broker.sandbox.server import Sandbox
 from broker.sandbox.settings import SandboxSettings
+from broker.system import SystemClock
 from tests.fakes.socket_desk import Asked, SocketDesk
 
 HEALTH = Health(status="ok", version="0.1.0", pid=7, uptime=61.0, accounts={})
 URL = "https://auth.example/authorize?state=fake-state"
+DEVICE_URL = "https://auth.example/activate?user_code=ABCD-EFGH"
 
 
 def view(state: str = "waiting", **more: object) -> LoginView:
@@ -124,9 +127,75 @@ def test_without_a_desktop_the_way_over_ssh_is_shown(
     assert "ssh -L 8085:localhost:8085" in ended.err
 
 
-def test_a_device_code_is_shown(run, login: SocketDesk, browser: Path, keyboard: int) -> None:
-    login.replies["POST /v1/logins"] = view(user_code="ABCD-EFGH")
-    assert "enter this code: ABCD-EFGH" in run("login", "gemini").err
+def by_device(state: str = "waiting", **more: object) -> LoginView:
+    return msgspec.structs.replace(
+        view(state), flow="device", url=DEVICE_URL, redirect_uri=None, user_code="ABCD-EFGH", **more
+    )
+
+
+@pytest.fixture
+def device(login: SocketDesk) -> SocketDesk:
+    """A daemon whose logins are by device code."""
+    answers = iter([by_device(), by_device("finishing")])
+    login.replies["POST /v1/logins"] = by_device()
+    login.replies["GET /v1/logins/login-1"] = lambda _: next(answers, DONE)
+    return login
+
+
+def test_a_device_code_is_shown_and_waited_for(run, device: SocketDesk, browser: Path, keyboard: int) -> None:
+    ended = run("login", "acme", "--device", "--no-browser")
+    assert ended.code == 0
+    assert started(device)["flow"] == "device"
+    lines = ended.err.splitlines()
+    assert f"  {DEVICE_URL}" in lines
+    assert "    |   ABCD-EFGH   |" in lines
+    assert "Waiting for you to approve (" in ended.err
+    assert "paste" not in ended.err
+    assert not browser.exists()
+
+
+def test_a_provider_with_device_codes_only_needs_no_option(
+    run, device: SocketDesk, browser: Path, keyboard: int
+) -> None:
+    os.write(keyboard, b"this is for another program\n")
+    ended = run("login", "acme")
+    assert (ended.code, started(device)["flow"]) == (0, None)
+    assert "ABCD-EFGH" in ended.err
+    assert browser.read_text() == DEVICE_URL
+    assert not any("callback" in target for target in device.targets)
+
+
+def test_a_device_login_needs_no_desktop(
+    run, device: SocketDesk, browser: Path, keyboard: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22")
+    ended = run("login", "acme", "--device")
+    assert "on this or any other device" in ended.err
+    assert "ssh -L" not in ended.err
+    assert not browser.exists()
+
+
+def test_a_device_login_as_json_leaves_stdout_to_it(run, device: SocketDesk, browser: Path, keyboard: int) -> None:
+    ended = run("login", "acme", "--device", "--json")
+    assert json.loads(ended.out)["account"] == "gemini/alice@example.com"
+    assert "ABCD-EFGH" in ended.err
+
+
+def test_the_time_left_is_the_code_s_where_that_is_shorter(
+    run, device: SocketDesk, browser: Path, keyboard: int
+) -> None:
+    device.replies["POST /v1/logins"] = by_device(expires_at=SystemClock().now().wall + 150)
+    assert "Waiting for you to approve (2 min left)" in run("login", "acme", "--device").err
+
+
+def test_ctrl_c_cancels_a_device_login(run, device: SocketDesk, browser: Path, keyboard: int) -> None:
+    def interrupt(_: Asked) -> object:
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
+        return by_device()
+
+    device.replies["GET /v1/logins/login-1"] = interrupt
+    assert run("login", "acme", "--device").code == 130
+    assert device.targets[-1] == "DELETE /v1/logins/login-1"
 
 
 def test_a_pasted_address_finishes_it(run, login: SocketDesk, browser: Path, keyboard: int) -> None:
@@ -235,13 +304,14 @@ class Approver:
                 return
 
 
-async def test_without_a_daemon_a_login_is_made_all_the_same(home: Path) -> None:
-    async with await Sandbox.start(SandboxSettings()) as sandbox:
+@pytest.mark.parametrize("way", [[], ["--device"]], ids=["code", "device"])
+async def test_without_a_daemon_a_login_is_made_all_the_same(home: Path, way: list[str]) -> None:
+    async with await Sandbox.start(SandboxSettings(device_interval=1)) as sandbox:
         write_secret(home / "secret", sandbox.client_secret)
         (home / "config.toml").write_text(config_toml(sandbox.url, sandbox.client_id, str(home / "secret")))
         environ = {"PATH": os.environ["PATH"], "HOME": str(home), "CCS_BROKER_CONFIG": str(home / "config.toml")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "broker", "login", "sandbox", "--no-browser", "--json"],
+            [sys.executable, "-m", "broker", "login", "sandbox", *way, "--no-browser", "--json"],
             env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         approver = Approver(process)
