@@ -74,6 +74,7 @@ class Changes:
         async with self.accounts.store.lock(account, _LOCK_WAIT_SECONDS) as lock:
             problem = await self._revoke(await self.accounts.store.reread(lock) or entry)
         await self.accounts.store.remove(account)
+        await self.accounts.engine.forget(account)
         self.accounts.cooldowns.clear(account)
         self.audit.record(Event.LOGOUT, account, revoked=problem is None, reason=problem)
         _log.info("logged out", extra={"account": log_id(account), "revoked": problem is None})

@@ -7,6 +7,7 @@ from broker.model.account import AccountId, Record, Tokens
 from broker.model.secret import Secret
 from broker.providers.base import Client, Provider, RefreshPolicy
 from broker.refresh.engine import Engine
+from broker.store.emergency import EmergencyCopies
 from tests.fakes.clock import FakeChance, FakeClock, settle
 from tests.fakes.memory_store import MemoryDisk, MemoryStore
 from tests.fakes.provider import FakeProvider, FakeRegistry
@@ -39,6 +40,7 @@ class World:
     policy: RefreshPolicy = field(default_factory=RefreshPolicy)
     config: RefreshConfig = field(default_factory=RefreshConfig)
     clients: Clients = field(default_factory=Clients)
+    copies: EmergencyCopies | None = None
 
     def write(
         self, left: float | None = 3600, *, account: AccountId = ALICE, refresh: str | None = "fake-refresh-1", access: str | None = "fake-access-1",
@@ -57,7 +59,9 @@ class World:
         store = MemoryStore(self.disk, self.clock)
         await store.open()
         registry = FakeRegistry(FakeProvider(policy=self.policy))
-        engine = Engine(store, registry, self.server, self.clients, self.clock, FakeChance(0.0), self.config)
+        engine = Engine(
+            store, registry, self.server, self.clients, self.clock, FakeChance(0.0), self.config, self.copies
+        )
         await engine.start()
         await settle()
         return store, engine
