@@ -1,6 +1,7 @@
 """Settings of providers: seen in what the OAuth server is asked, and in what the daemon says."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
 
@@ -58,7 +59,6 @@ async def test_a_provider_of_the_users_own_is_discovered_and_logged_in_to() -> N
 @covers(
     "providers.authorize_url",
     "providers.token_url",
-    "providers.userinfo_url",
     "providers.api_url",
     "providers.client_id",
 )
@@ -68,7 +68,7 @@ async def test_every_built_in_endpoint_can_be_moved() -> None:
         assert view.state == "done"
         assert str(view.url).startswith(stage.sandbox_url) or asked
         seen = await paths_seen(stage)
-        assert {"/authorize", "/token", "/userinfo", "/v1internal:loadCodeAssist"} <= seen
+        assert {"/authorize", "/token", "/v1internal:loadCodeAssist"} <= seen
         assert asked["client_id"][0] in stage.config_file.read_text()
 
 
@@ -152,17 +152,85 @@ async def test_the_lead_decides_when_a_token_is_renewed(lead: float, renewed: bo
         assert await refresh_posts(stage) == 0
 
 
-@covers("providers.device_url")
-async def test_a_login_by_device_code_goes_to_the_device_endpoint() -> None:
-    config = "[providers.sandbox]"
-    async with staged(config=config, logged_in=False, proxy=False) as stage, stage.client() as client:
+async def person_decides(stage: Stage, view: LoginView, decision: str) -> None:
+    """Be the person at the sandbox's page for device codes."""
+    form = {"user_code": str(view.user_code), "decision": decision}
+    async with aiohttp.ClientSession() as person, person.post(f"{stage.sandbox_url}/device", data=form) as page:
+        assert page.status == 200, await page.text()
+
+
+async def hurry(stage: Stage) -> None:
+    """Let the sandbox take a poll every second."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{stage.sandbox_url}/sandbox/settings", json={"device_interval": 1}) as answer,
+    ):
+        assert answer.status == 200, await answer.text()
+
+
+async def ended(client: BrokerClient, view: LoginView) -> LoginView:
+    while view.state in {"waiting", "finishing"}:
+        view = await client.login(view.id, wait=5)
+    return view
+
+
+def own_provider(stage: Stage, name: str, keys: str) -> str:
+    """Return a table of explicit URLs for a client the sandbox knows."""
+    found = re.search(r'client_id = "(.+)"', stage.config_file.read_text())
+    assert found is not None
+    client = f'client_id = "{found[1]}"\nclient_secret_file = "{stage.home / "client-secret"}"\n'
+    return f'\n[providers.{name}]\nkind = "oauth2"\n{client}token_url = "{stage.sandbox_url}/token"\n{keys}\n'
+
+
+async def with_provider(stage: Stage, name: str, keys: str) -> None:
+    """Restart the daemon with a provider of the user's own in its config."""
+    await stage.stop("daemon")
+    with stage.config_file.open("a") as config:
+        config.write(own_provider(stage, name, keys))
+    await stage.start_daemon()
+
+
+async def test_a_login_by_device_code_goes_to_the_device_endpoint_the_issuer_names() -> None:
+    async with staged(logged_in=False, proxy=False) as stage, stage.client() as client:
+        await hurry(stage)
         view = await client.start_login(LoginStart(provider="sandbox", flow="device", callback=False))
-        assert view.user_code
-        assert "/device_authorization" in await paths_seen(stage)
-        async with aiohttp.ClientSession() as person:
-            url = f"{stage.sandbox_url}/device"
-            async with person.post(url, data={"user_code": view.user_code, "approve": "yes"}) as page:
-                assert page.status == 200, await page.text()
-        while view.state in {"waiting", "finishing"}:
-            view = await client.login(view.id, wait=5)
-        assert view.account == "sandbox/alice@example.com"
+        assert (view.flow, view.url) == ("device", f"{stage.sandbox_url}/device?user_code={view.user_code}")
+        await person_decides(stage, view, "approve")
+        assert (await ended(client, view)).account == "sandbox/alice@example.com"
+        assert {"/.well-known/oauth-authorization-server", "/device_authorization"} <= await paths_seen(stage)
+        assert (await client.lease("sandbox")).access_token
+
+
+@covers("providers.device_url")
+async def test_a_login_by_device_code_goes_to_the_device_endpoint_of_the_config() -> None:
+    async with staged(logged_in=False, proxy=False) as stage, stage.client() as client:
+        await hurry(stage)
+        url = f"{stage.sandbox_url}/device_authorization"
+        await with_provider(stage, "acme", f'device_url = "{url}"\nscopes = ["openid", "email"]')
+        flows = {each.name: each.flows for each in (await client.health()).providers}
+        assert flows["acme"] == ("device",)
+        view = await client.start_login(LoginStart(provider="acme"))
+        assert (view.flow, view.redirect_uri) == ("device", None)
+        await person_decides(stage, view, "deny")
+        refused = await ended(client, view)
+        assert refused.problem is not None
+        assert refused.problem.code == "login_denied"
+        view = await client.start_login(LoginStart(provider="acme"))
+        await person_decides(stage, view, "approve")
+        assert (await ended(client, view)).account == "acme/alice@example.com"
+        assert not any("well-known" in path for path in await paths_seen(stage))
+        assert (await client.lease("acme")).access_token
+
+
+@covers("providers.userinfo_url")
+@pytest.mark.parametrize("known", [True, False])
+async def test_who_logged_in_is_asked_at_the_userinfo_endpoint(known: bool) -> None:
+    # Without `openid` there is no ID token that would tell.
+    async with staged(logged_in=False, proxy=False) as stage, stage.client() as client:
+        keys = f'authorize_url = "{stage.sandbox_url}/authorize"\nscopes = ["email"]\n'
+        await with_provider(stage, "acme", keys + (f'userinfo_url = "{stage.sandbox_url}/userinfo"' if known else ""))
+        view, asked = await approve(client, "acme")
+        assert asked["scope"] == ["email"]
+        assert view.state == "done"
+        assert ("/userinfo" in await paths_seen(stage)) is known
+        assert (view.account == "acme/alice@example.com") is known
