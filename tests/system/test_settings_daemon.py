@@ -174,7 +174,8 @@ async def test_half_a_request_is_not_waited_for_longer_than_the_limit() -> None:
 
 @covers("socket.max_wait_seconds")
 async def test_no_caller_waits_longer_than_the_limit_whatever_it_asks() -> None:
-    async with staged(config="[socket]\nmax_wait_seconds = 1", proxy=False) as stage:
+    config = "[socket]\nmax_wait_seconds = 1\n\n[refresh]\nstop_timeout_seconds = 1"
+    async with staged(config=config, proxy=False) as stage:
         await fault(stage, "token", "hang")
         began = time.monotonic()
         target = "/v1/accounts/gemini/alice%40example.com/refresh?max_wait=60"
