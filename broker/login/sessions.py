@@ -127,7 +127,7 @@ class Logins:
             self._forget_old()
             if self._closed:
                 raise BrokerError(ErrorCode.STOPPING, "no new login is started while stopping")
-            await self._make_room(provider, start)
+            await self._make_room(provider, listens=start.callback and given is None)
             if given is not None:
                 return self._launch(provider, client, start, ByDevice(given)).view()
             return (await self._begin(provider, client, start)).view()
@@ -189,8 +189,8 @@ class Logins:
 
     # --- starting ---
 
-    async def _make_room(self, provider: Provider, start: LoginStart) -> None:
-        if start.callback and provider.redirect.port:
+    async def _make_room(self, provider: Provider, *, listens: bool) -> None:
+        if listens and provider.redirect.port:
             for session in tuple(self._sessions.values()):
                 if session.listener is not None and session.listener.port == provider.redirect.port:
                     await self._stop(session, BrokerError(ErrorCode.LOGIN_CANCELLED, "a newer login took its place"))

@@ -13,6 +13,7 @@ from broker.config import parse
 from broker.daemon.outbound import Outbound
 from broker.ipc.schema import LoginStart, LoginView, encode
 from broker.login.clients import Clients
+from broker.login.ports import bind_loopback
 from broker.login.session import ByDevice
 from broker.login.sessions import Logins
 from broker.model.errors import BrokerError, ErrorCode
@@ -221,6 +222,19 @@ async def test_the_device_endpoint_s_extra_parameters_are_sent(world: World, tmp
     await acme.start(LoginStart(provider="acme"))
     assert world.transport.asked[-1].form is not None
     assert world.transport.asked[-1].form["audience"] == "api"
+    await acme.close()
+
+
+async def test_it_takes_no_port_from_a_login_by_code(world: World, tmp_path: Path) -> None:
+    port, sockets = bind_loopback(0)
+    for one in sockets:
+        one.close()
+    both = f'authorize_url = "{world.sandbox.url}/authorize"\ndevice_url = "{world.sandbox.url}/device_authorization"'
+    acme = own(world, tmp_path, f"{both}\nredirect_port = {port}")
+    by_code = await acme.start(LoginStart(provider="acme"))
+    by_device = await acme.start(LoginStart(provider="acme", flow="device"))
+    assert (by_code.flow, by_device.flow) == ("code", "device")
+    assert (await acme.follow(by_code.id)).state == "waiting"
     await acme.close()
 
 
