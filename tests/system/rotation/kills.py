@@ -126,6 +126,10 @@ class Victim:
     def alive(self) -> bool:
         return self._fd >= 0 and not select.select([self._fd], [], [], 0)[0]
 
+    async def answers(self, home: Home) -> bool:
+        """Wait until it answers; false where it died first."""
+        return await home.answering(lambda: self.alive)
+
     def kill(self) -> None:
         if self._fd >= 0:
             with contextlib.suppress(ProcessLookupError):
@@ -165,7 +169,7 @@ class Worker:
             await self.strike_at_start(self.chance.choice(RECOVERY))
         self.armed.unlink(missing_ok=True)
         victim = await self.foundry.launch(self.home, point if point in POINTS else None, plain=point == RANDOM)
-        assert await self.home.answering(lambda: victim.alive), f"the daemon died by itself\n{self.home.log()}"
+        assert await victim.answers(self.home), f"the daemon died by itself\n{self.home.log()}"
         await self.check()
         self.trace.write_bytes(b"")
         await self.rotate(point, victim)
@@ -175,7 +179,7 @@ class Worker:
         """Let a daemon die while it mends what the last kill left; one that does not come to `point` is killed when it answers."""
         self.armed.touch()
         victim = await self.foundry.launch(self.home, point)
-        if await self.home.answering(lambda: victim.alive):
+        if await victim.answers(self.home):
             victim.kill()
         await victim.gone()
         self.tally.at_start += 1

@@ -38,7 +38,7 @@ async def kill(count: int, seed: int) -> Tally:
                     await worker.life(planned.pop())
                 # What the last kill left is held to the same.
                 victim = await foundry.launch(home, None)
-                assert await home.answering(lambda: victim.alive)
+                assert await victim.answers(home)
                 await worker.check()
                 victim.kill()
                 await victim.gone()
@@ -85,7 +85,7 @@ async def windows(rotations: int) -> list[float]:
     async with Truth.started() as truth, Foundry.open() as foundry, Home.made(truth) as home:
         home.plant()
         victim = await foundry.launch(home, None)
-        assert await home.answering(lambda: victim.alive)
+        assert await victim.answers(home)
         async with home.client() as client:
             for _ in range(rotations):
                 await client.refresh(home.account)

@@ -1,0 +1,118 @@
+"""The same against an authorization server that we did not write: django-oauth-toolkit with reuse protection and no grace period."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from broker.ipc.schema import LoginStart
+from broker.model.errors import BrokerError, ErrorCode
+from tests.system.rotation.figures import Figure
+from tests.system.rotation.homes import PROVIDER, Home, Truth
+from tests.system.rotation.kills import Foundry
+
+ROTATIONS = 20
+KILLS = {7: "answer:written", 11: "lock:after", 15: "file:exchange1"}
+
+
+@asynccontextmanager
+async def django() -> AsyncIterator[dict[str, str]]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(Path(__file__).with_name("django_server.py")), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        yield json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def config(home: Home, server: dict[str, str]) -> str:
+    url = server["url"]
+    return (
+        f'[store]\ndirectories = ["{home.auth}"]\n\n[refresh]\nahead = false\n\n'
+        f'[providers.{PROVIDER}]\nkind = "oauth2"\nclient_id = "{server["client_id"]}"\nredirect_port = 0\n'
+        f'authorize_url = "{url}/o/authorize/"\ntoken_url = "{url}/o/token/"\nuserinfo_url = "{url}/userinfo"\n'
+        'scopes = ["openid", "email"]\n'
+    )
+
+
+async def get(url: str, token: str = "") -> tuple[int, dict[str, object]]:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as answer:
+        return answer.status, await answer.json(content_type=None) if answer.status == 200 else {}
+
+
+async def login(home: Home) -> None:
+    async with home.client() as client:
+        view = await client.start_login(LoginStart(provider=PROVIDER))
+        async with aiohttp.ClientSession() as browser, browser.get(str(view.url)) as page:
+            assert page.status == 200, await page.text()
+        while view.state in {"waiting", "finishing"}:
+            view = await client.login(view.id, wait=10)
+        assert view.state == "done", view.problem
+
+
+@pytest.mark.skipif(
+    find_spec("oauth2_provider") is None, reason="django-oauth-toolkit is not installed (the test extra)"
+)
+@pytest.mark.timeout(180)
+async def test_login_rotations_and_kills_against_django_oauth_toolkit(figure: Figure) -> None:
+    async with django() as server, Truth.started() as truth, Home.made(truth) as home, Foundry.open() as foundry:
+        home.config_file.write_text(config(home, server))
+        armed, seen = home.folder / "armed", set()
+        victim = await foundry.launch(home, None)
+        assert await victim.answers(home)
+        await login(home)
+        first = str(home.document()["refresh_token"])
+        for number in range(1, ROTATIONS + 1):
+            if (point := KILLS.get(number)) is not None:
+                victim.kill()
+                await victim.gone()
+                victim = await foundry.launch(home, point)
+                assert await victim.answers(home)
+                armed.touch()
+            async with home.client() as client:
+                if point is not None:
+                    with pytest.raises(BrokerError):
+                        await client.refresh(home.account)
+                    await victim.gone()
+                    armed.unlink()
+                    victim = await foundry.launch(home, None)
+                    assert await victim.answers(home)
+                else:
+                    await client.refresh(home.account)
+                assert (await client.account(home.account)).state == "active"
+                lease = await client.lease(home.account)
+            status, _ = await get(f"{server['url']}/userinfo", lease.access_token.reveal())
+            assert status == 200, "a token the server does not accept was served"
+            seen.add(str(home.document()["refresh_token"]))
+        _, told = await get(f"{server['url']}/witness")
+        # One rotation was cut off before anything was sent.
+        sent = ROTATIONS - 1
+        assert told == {"posts": {"authorization_code": 1, "refresh_token": sent}, "alive": 1}
+        assert len(seen) == sent
+        # The server means it: a spent token presented again ends the family, and the daemon says that a person must log in.
+        async with aiohttp.ClientSession() as session:
+            form = {"grant_type": "refresh_token", "refresh_token": first, "client_id": server["client_id"]}
+            async with session.post(f"{server['url']}/o/token/", data=form) as answer:
+                assert answer.status == 400
+        async with home.client() as client:
+            with pytest.raises(BrokerError) as refused:
+                await client.refresh(home.account)
+            assert refused.value.code is ErrorCode.LOGIN_REQUIRED
+            await login(home)
+            assert (await client.account(home.account)).state == "active"
+        victim.kill()
+        await victim.gone()
+        figure(
+            f"django-oauth-toolkit (reuse protection, no grace): login by code and PKCE, {sent} rotations in {sent} POSTs with SIGKILL at "
+            f"{', '.join(KILLS.values())}: 0 replays, no login needed"
+        )
