@@ -71,10 +71,10 @@ def test_a_folder_too_deep_is_told(home: Path) -> None:
         open_sockets(home / ("x" * 120), {}, 0)
 
 
-def test_a_store_mode_this_version_lacks_is_refused(home: Path) -> None:
+def test_sealed_files_without_their_key_are_no_reason_to_start_in_plain(home: Path) -> None:
     with pytest.raises(BrokerError) as caught:
-        build(Config(store=StoreConfig(mode="sealed")), state_dir=home)
-    assert caught.value.code is ErrorCode.UNSUPPORTED
+        build(Config(store=StoreConfig(mode="sealed", key_source="credential")), state_dir=home, env={})
+    assert caught.value.code is ErrorCode.MISCONFIGURED
 
 
 def test_a_config_that_makes_no_sense_is_refused(home: Path) -> None:
