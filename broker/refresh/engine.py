@@ -46,7 +46,10 @@ A suspend or a clock step is noticed at once where the system tells of it (`Cloc
 """
 
 PACE_SECONDS = 0.2
-"""At most five background refreshes a second to one provider, so that many accounts with one expiry don't arrive as one burst."""
+"""At most five refreshes a second to one provider, so that many accounts with one expiry don't arrive as one burst.
+
+What callers wait for takes the next free moment; what is renewed ahead waits until nobody does.
+"""
 
 _REJECTIONS_FORGOTTEN_SECONDS = 3600.0
 
@@ -196,7 +199,7 @@ class Engine:
             fresh = plan.judge(self._cells.known(cell), now, min_validity)
             if fresh is not Freshness.DEAD:
                 if fresh is Freshness.STALE and self._may_start(cell, now):
-                    self._fly(account, Reason.EXPIRING)
+                    self._start_paced(account, Reason.EXPIRING, now)
                 return self._grant(cell, now, min_validity)
             if isinstance(cell.trouble, Backoff) and now.boot < cell.trouble.until <= deadline:
                 await self._changed_within(cell.trouble.until - now.boot)
@@ -292,11 +295,23 @@ class Engine:
         return isinstance(decision, Refresh) and not self._stopping
 
     def _fly(self, account: AccountId, reason: Reason) -> "asyncio.Task[None]":
-        return self._flights.join(account, partial(self._refresh, account, reason))
+        delay = 0.0 if self._flights.running(account) else self._reserve(account)
+        return self._flights.join(account, partial(self._refresh, account, reason, delay))
 
-    async def _refresh(self, account: AccountId, reason: Reason) -> None:
+    def _reserve(self, account: AccountId) -> float:
+        """Take the next free moment for a POST to the account's provider; return the seconds until it."""
+        cell, now = self._cells.find(account), self._clock.now().boot
+        if cell is None or cell.stranded is not None:
+            return 0.0  # nothing will be sent
+        slot = max(now, self._paced.get(account.provider, 0.0))
+        self._paced[account.provider] = slot + PACE_SECONDS
+        return slot - now
+
+    async def _refresh(self, account: AccountId, reason: Reason, delay: float) -> None:
+        if delay > 0:
+            await self._clock.sleep(delay)
         cell = self._cells.find(account)
-        if cell is None:
+        if cell is None or (delay > 0 and self._stopping):
             return
         self._cells.tell(account)
         _log.info("refresh started", extra={"provider": account.provider, "reason": reason.value})
@@ -351,7 +366,6 @@ class Engine:
         free = self._paced.get(account.provider, 0.0)
         if free > now.boot:
             return free - now.boot
-        self._paced[account.provider] = now.boot + PACE_SECONDS
         self._fly(account, reason)
         return WAKE_SECONDS
 

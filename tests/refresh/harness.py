@@ -41,6 +41,7 @@ class World:
     config: RefreshConfig = field(default_factory=RefreshConfig)
     clients: Clients = field(default_factory=Clients)
     copies: EmergencyCopies | None = None
+    provider: type[FakeProvider] = FakeProvider
 
     def write(
         self, left: float | None = 3600, *, account: AccountId = ALICE, refresh: str | None = "fake-refresh-1", access: str | None = "fake-access-1",
@@ -58,7 +59,7 @@ class World:
         """Start a process on the disk."""
         store = MemoryStore(self.disk, self.clock)
         await store.open()
-        registry = FakeRegistry(FakeProvider(policy=self.policy))
+        registry = FakeRegistry(self.provider(policy=self.policy))
         engine = Engine(
             store, registry, self.server, self.clients, self.clock, FakeChance(0.0), self.config, self.copies
         )

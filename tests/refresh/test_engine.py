@@ -530,7 +530,9 @@ async def test_a_forced_refresh_renews_a_fresh_token(world: World) -> None:
     _, engine = await world.boot()
     assert shown((await engine.renew(ALICE, max_wait=10)).tokens.access_token) == "fake-access-2"
     world.server.faults = [answer(500)]
+    world.clock.advance(1)
     assert (await refused(engine.renew(ALICE, max_wait=10))).code is ErrorCode.REFRESH_FAILED
+    world.clock.advance(1)
     assert shown((await engine.renew(ALICE, max_wait=10)).tokens.access_token) == "fake-access-4"
     world.server.gate = asyncio.Event()
     assert (await refused(engine.renew(ALICE, max_wait=0))).code is ErrorCode.DEADLINE_EXCEEDED

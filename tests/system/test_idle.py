@@ -1,0 +1,40 @@
+"""A daemon that nobody asks anything hardly wakes: counted by the kernel."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.system.conftest import staged
+
+SECONDS = 61
+ALLOWED = 2 + 1  # two a minute, and the one that falls into the extra second
+
+
+def switches(pid: int) -> int:
+    """How often a thread of the process gave up the processor to wait."""
+    total = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
+        total += int(lines["voluntary_ctxt_switches"])
+    return total
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_an_idle_daemon_wakes_at_most_twice_a_minute() -> None:
+    async with staged(proxy=False) as stage:
+        pid = stage.processes["daemon"].pid
+        await asyncio.sleep(5)
+        moments: list[float] = []
+        end, before = time.monotonic() + SECONDS, switches(pid)
+        while (now := time.monotonic()) < end:
+            if (after := switches(pid)) != before:
+                # One wake-up may hand work to a thread and back: what happens within a quarter of a second is one.
+                if not moments or now - moments[-1] > 0.25:
+                    moments.append(now)
+                before = after
+            await asyncio.sleep(0.05)
+        assert len(moments) <= ALLOWED, [round(each - moments[0], 2) for each in moments]
