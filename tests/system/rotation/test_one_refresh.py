@@ -22,6 +22,7 @@ LONG = 3600.0
 # A process that waits for a line on stdin, then asks for many leases at once; it prints how many it got and the tokens' digests.
 ASKER = """
 import asyncio, json, sys
+from pathlib import Path
 from broker.ipc.client import BrokerClient
 
 async def main(path, account, count):
