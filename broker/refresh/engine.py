@@ -91,6 +91,7 @@ class Engine:
         self._loop_task: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] | None = None
         self._stopping = False
+        self._halt = asyncio.Event()
 
     # -- life cycle
 
@@ -109,6 +110,7 @@ class Engine:
     async def stop(self) -> None:
         """Start no refresh any more and wait for those in flight, within the configured limit."""
         self._stopping = True
+        self._halt.set()  # what waits for its turn need not be waited for
         if self._loop_task is not None:
             self._loop_task.cancel()
             await asyncio.wait([self._loop_task])
@@ -309,7 +311,7 @@ class Engine:
 
     async def _refresh(self, account: AccountId, reason: Reason, delay: float) -> None:
         if delay > 0:
-            await self._clock.sleep(delay)
+            await _either(self._clock.sleep(delay), self._halt)
         cell = self._cells.find(account)
         if cell is None or (delay > 0 and self._stopping):
             return

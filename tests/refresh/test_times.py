@@ -9,7 +9,7 @@ import pytest
 from broker.config import RefreshConfig
 from broker.model.account import AccountId, Active, Record, Tokens
 from broker.model.clock import Now
-from broker.model.errors import BrokerError
+from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth.grant import MAX_LIFETIME_SECONDS, read_tokens
 from broker.oauth.messages import Flow, HttpRequest, HttpResponse
@@ -215,6 +215,24 @@ async def test_what_somebody_waits_for_comes_before_what_is_renewed_ahead() -> N
     await world.clock.run(0.5)
     assert asked.done()
     await engine.stop()
+
+
+async def test_a_stop_does_not_wait_for_those_whose_turn_has_not_come() -> None:
+    world = World(config=RefreshConfig(ahead=False))
+    world.server.rotate = False
+    accounts = [AccountId("fake", f"user{number}") for number in range(20)]
+    for account in accounts:
+        world.write(-1, account=account)
+    _, engine = await world.boot()
+    asking = [asyncio.ensure_future(engine.lease(each, min_validity=1, max_wait=60)) for each in accounts]
+    await world.clock.run(0.9)
+    await asyncio.wait_for(engine.stop(), 5)
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    refused = [each for each in answers if isinstance(each, BrokerError)]
+    assert world.server.posts == len(answers) - len(refused) == 5
+    assert {each.code for each in refused} == {ErrorCode.STOPPING}
+    await settle()
+    assert world.server.posts == 5
 
 
 def at_most_five_a_second(moments: list[float]) -> bool:
