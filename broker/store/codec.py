@@ -1,6 +1,6 @@
 """Auth files as text: reading one, and writing it back with nothing changed but what was meant to change.
 
-Owns: `parse`, `render`, `encode` and the typed faults of a file. A file is rewritten by editing its text: a member whose value is the
+Owns: `parse`, `render`, `encode`, `same` and the typed faults of a file. A file is rewritten by editing its text: a member whose value is the
 same keeps its bytes, so that numbers no float holds, key order, indentation, escapes and doubled keys survive. Pure.
 It must never put content of a file into a message.
 """
@@ -92,7 +92,7 @@ def render(parsed: Parsed, document: Mapping[str, object]) -> bytes:
     New members are appended in the style of the object they join. Raises ValueError where `document` holds what JSON cannot.
     """
     start = _start(parsed.text)
-    if _same(parsed.document, document):
+    if same(parsed.document, document):
         return parsed.text.encode()
     style = _style(parsed.text, start)
     return _apply(parsed.text, _edits(parsed.text, start, parsed.document, document, style)).encode()
@@ -101,6 +101,19 @@ def render(parsed: Parsed, document: Mapping[str, object]) -> bytes:
 def encode(document: Mapping[str, object]) -> bytes:
     """Return the text of a new file: two-space indent and a final newline, as CLIProxyAPI writes most of its files."""
     return (_Style("\n  ", ": ", "  ", ascii=False).text(dict(document), "\n") + "\n").encode()
+
+
+def same(old: object, new: object) -> bool:
+    """Tell whether two values have the same JSON text: unlike `==`, 1 is neither 1.0 nor true, and -0.0 is not 0.0."""
+    if old is new:
+        return True
+    if isinstance(old, dict) and isinstance(new, Mapping):
+        return old.keys() == new.keys() and all(same(value, new[key]) for key, value in old.items())
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(map(same, old, new))
+    if type(old) is not type(new):
+        return False
+    return repr(old) == repr(new) if isinstance(old, float) else old == new
 
 
 # --- reading ---
@@ -257,7 +270,7 @@ def _edits(text: str, at: int, old: Mapping[str, object], new: Mapping[str, obje
     edits = _removals(members, new)
     counting = {member.key: member for member in members}
     for key, member in counting.items():
-        if key in new and not _same(old[key], new[key]):
+        if key in new and not same(old[key], new[key]):
             edits += _change(text, member, old[key], new[key], style)
     added = "".join(
         f",{style.lead}{style.key(key)}{style.colon}{style.text(value, style.lead)}"
@@ -291,16 +304,3 @@ def _apply(text: str, edits: list[_Edit]) -> str:
         pieces += (text[at:start], replacement)
         at = end
     return "".join((*pieces, text[at:]))
-
-
-def _same(old: object, new: object) -> bool:
-    """Tell whether two values have the same JSON text: unlike `==`, 1 is neither 1.0 nor true, and -0.0 is not 0.0."""
-    if old is new:
-        return True
-    if isinstance(old, dict) and isinstance(new, Mapping):
-        return old.keys() == new.keys() and all(_same(value, new[key]) for key, value in old.items())
-    if isinstance(old, list) and isinstance(new, list):
-        return len(old) == len(new) and all(map(_same, old, new))
-    if type(old) is not type(new):
-        return False
-    return repr(old) == repr(new) if isinstance(old, float) else old == new

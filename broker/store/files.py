@@ -55,6 +55,18 @@ class Image:
     repaired: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """How a swap went. Not `done`: somebody wrote meanwhile, and their content is in place.
+
+    `foreign` is what was written while ours was in place for a moment, each perhaps by somebody who had not seen the one before: in
+    place of what was expected, of ours, and of the first. The last one of them need not hold what the others changed.
+    """
+
+    done: bool
+    foreign: tuple[bytes, ...] = field(default=(), repr=False)
+
+
 def mark_of(info: os.stat_result) -> tuple[int, ...]:
     """Return what changes whenever a file is written or replaced."""
     return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
@@ -200,34 +212,35 @@ class Disk:
         finally:
             self.discard(temp)
 
-    def swap_in(self, path: Path, base: str, data: bytes) -> bool:
+    def swap_in(self, path: Path, base: str, data: bytes) -> Swap:
         """Replace a file that others write too, durably: only if its content still is `base` (a SHA-256).
 
-        True: done, and what was replaced was `base`. False: somebody wrote meanwhile; their content is in place. Raises StorageError:
-        the old content is in place, unless only the last fsync failed: then the new one is, not yet durable (`prove` it).
+        Where two names can be exchanged, the content that was replaced is looked at afterwards and put back if it is not `base`, so that no
+        write is lost between check and rename. Elsewhere a window of some microseconds remains (docs/files.md).
 
-        Where two names can be exchanged, the content that was replaced is looked at afterwards, so that no write is lost
-        between check and rename. Elsewhere a window of some microseconds remains (docs/files.md).
+        Raises StorageError: the old content is in place, unless only the last fsync failed: then the new one is, not yet durable
+        (`prove` it).
         """
         target = self.real(path)
         temp = self.stage(target.parent, data)
         try:
-            if self._differs(target, base):
-                return False
+            if self._differs(target, base) is not None:
+                return Swap(done=False)
             try:
                 exchanged = self._exchange(temp, target)
             except FileNotFoundError:
-                return False
+                return Swap(done=False)
             if not exchanged:
                 with naming("rename to", path):
                     self._os.replace(str(temp), str(target))
                 self.sync_folder(target.parent)
-                return True
-            if self._take_back(temp, target, base, content_of(data)):
-                return False
-            self.sync_folder(target.parent)
-            # A writer that had opened the old file without truncating it may only have written by now.
-            return not self._take_back(temp, target, base, content_of(data))
+                return Swap(done=True)
+            foreign = self._take_back(temp, target, base, content_of(data))
+            if not foreign:
+                self.sync_folder(target.parent)
+                # A writer that had opened the old file without truncating it may only have written by now.
+                foreign = self._take_back(temp, target, base, content_of(data))
+            return Swap(not foreign, foreign)
         finally:
             self.discard(temp)
 
@@ -337,11 +350,14 @@ class Disk:
 
     # --- inside ---
 
-    def _differs(self, path: Path, base: str) -> bool:
+    def _differs(self, path: Path, base: str) -> bytes | None:
+        """Return a file's content if it is not `base`: empty where it is gone or no longer a file of ours."""
         image = self.read(path)
         if isinstance(image, Fault) and image.kind is FaultKind.UNREADABLE:
             raise StorageError(f"{path.name} {image.detail}")
-        return not isinstance(image, Image) or image.content != base
+        if not isinstance(image, Image):
+            return b""
+        return image.data if image.content != base else None
 
     def _exchange(self, temp: Path, target: Path) -> bool:
         try:
@@ -359,20 +375,24 @@ class Disk:
         self.exchanges = True
         return True
 
-    def _take_back(self, temp: Path, target: Path, base: str, ours: str) -> bool:
-        """Undo an exchange that replaced something else than `base`; tell whether it did."""
+    def _take_back(self, temp: Path, target: Path, base: str, ours: str) -> tuple[bytes, ...]:
+        """Undo an exchange that replaced something else than `base`; return what came in between."""
         try:
-            if not self._differs(temp, base):
-                return False
+            first = self._differs(temp, base)
         except StorageError:
             # What was replaced cannot be looked at (too many open files, say): it must not be lost.
             self._exchange(temp, target)
             raise
+        if first is None:
+            return ()
         self._exchange(temp, target)
-        if self._differs(temp, ours):
-            # Somebody wrote a third time, after our content was in place: that is the newest.
-            self._exchange(temp, target)
-        return True
+        second = self._differs(temp, ours)
+        if second is None:
+            return (first,)
+        # Written after our content was in place: that is the newest.
+        self._exchange(temp, target)
+        third = self._differs(temp, content_of(first))
+        return (first, second) if third is None else (first, second, third)
 
     def _move_new(self, source: Path, target: Path) -> None:
         with naming("rename to", target):

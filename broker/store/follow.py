@@ -14,9 +14,10 @@ from typing import TypeVar
 
 from broker.model.clock import Clock
 from broker.observe.tasks import spawn
-from broker.store.codec import Fault
+from broker.store.codec import Fault, same
 from broker.store.files import Disk, Image, mark_of
 from broker.store.folders import Folders, is_auth_name
+from broker.store.merge import Contested
 from broker.store.problems import Problems
 from broker.store.reading import Envelope, Providers, Reading, interpret
 from broker.store.shelf import Shelf
@@ -35,6 +36,7 @@ _SETTLE_DELAYS = (
     0.16,
 )  # the slowest writer seen takes some 10 ms between truncating and the last byte
 _GONE_DELAYS = (0.1, 0.2, 0.3, 0.4)  # one second: an editor's or CCS's remove-and-write is over by then
+_CONTESTED_SECONDS = 1.0  # between a program's reading of a file and its writing it back
 _BLIND_RESCAN_SECONDS = 2.0  # where the system cannot notify
 
 Seen = tuple[Reading | Fault | None, Image | None]
@@ -68,7 +70,8 @@ class Follower:
         self._again: set[Place] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self.on_outdated: Callable[[Place], None] = _ignore
-        """Called when a file was found to hold a grant that we replaced before."""
+        """Called when a file holds a grant that we replaced before, or lacks what another program had put in."""
+        self.contested = Contested(_CONTESTED_SECONDS)
         self.writing: dict[Place, str] = {}
         """Content (SHA-256) we are putting in place ourselves: not to be believed before it is durable."""
 
@@ -137,7 +140,7 @@ class Follower:
         if (fault := self._shelf.rolled_back(result)) is not None:
             return fault
         self._remark(result)
-        if self._shelf.outdated(result):
+        if self._shelf.outdated(result) or self._overtaken(result):
             self.on_outdated(place)
             return result
         known = self._shelf.reading(place)
@@ -226,6 +229,10 @@ class Follower:
         if not isinstance(image, Image):
             return image, None
         return interpret(image.data, image.content, place, self._providers, self._envelope), image
+
+    def _overtaken(self, reading: Reading) -> bool:
+        document = reading.inner.document
+        return not same(self.contested.merged(reading.source.place, document, self._clock.now().boot), document)
 
     def _note(self, place: Place, image: Image | None) -> None:
         if image is None:

@@ -12,11 +12,12 @@ from broker.observe.tasks import spawn
 from broker.store.base import LockTimeoutError, StorageError, SupersededError
 from broker.store.follow import Follower
 from broker.store.held import Locks
+from broker.store.merge import Document
 from broker.store.problems import Problems
 from broker.store.reading import Reading
 from broker.store.shelf import Shelf
 from broker.store.table import Place
-from broker.store.write import Document, Writer
+from broker.store.write import Writer
 
 _WAIT_SECONDS = 10.0  # for the lock; a refresh under way writes the newest grant itself
 
@@ -45,7 +46,7 @@ class Restorer:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _on_outdated(self, place: Place) -> None:
-        text = f"{place.name} was rewritten by another program with an older grant; the newest is put back"
+        text = f"{place.name} was rewritten by another program from an older state; what is newer is put back"
         self._problems.report((place, "outdated"), text, fault="outdated", file=place.name)
         if place not in self._running:
             self._running[place] = spawn(self._restore(place), name="store-restore")
@@ -59,18 +60,18 @@ class Restorer:
         except (StorageError, SupersededError, LockTimeoutError) as error:
             # The newest grant is still served from memory; the next rescan finds the file again.
             self._follower.distrust(place)
-            text = f"{place.name} holds an older grant than we do: {error.detail}"
+            text = f"{place.name} holds an older state than we do: {error.detail}"
             self._problems.report((place, "outdated"), text, fault="outdated", file=place.name)
         finally:
             del self._running[place]
 
     async def _put_back(self, account: AccountId, place: Place) -> None:
-        def newest(reading: Reading) -> Document | None:
+        def newest(reading: Reading, document: Document) -> Document | None:
             entry = self._shelf.entries.get(account)
             if entry is None or not self._shelf.outdated(reading):
                 return None
             tokens = entry.record.tokens
-            return reading.provider.write(reading.inner.document, tokens, self._clock.now())
+            return reading.provider.write(document, tokens, self._clock.now())
 
         held = await self._locks.take(account, lambda: self._shelf.place_of(account) or place, _WAIT_SECONDS)
         try:

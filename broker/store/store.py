@@ -34,6 +34,7 @@ from broker.store.folders import Folders, is_auth_name
 from broker.store.follow import Follower
 from broker.store.held import Held, Locks
 from broker.store.journal import AnswerSeal, Found, Journal, OpenRecord
+from broker.store.merge import Document, deep_merge
 from broker.store.premises import DAEMON, Premises
 from broker.store.problems import Problems
 from broker.store.reading import Providers, Reading
@@ -43,7 +44,7 @@ from broker.store.shelf import Shelf
 from broker.store.state import StateDb
 from broker.store.table import Place
 from broker.store.watch import Watcher
-from broker.store.write import Document, Sealer, Writer, deep_merge
+from broker.store.write import Sealer, Writer
 
 T = TypeVar("T")
 
@@ -241,8 +242,8 @@ class FileStore:
         known = self._shelf.account_like(record)
         if known is not None:
 
-            def renewed(reading: Reading) -> Document:
-                return reading.provider.write(deep_merge(reading.inner.document, fresh), record.tokens, now)
+            def renewed(reading: Reading, document: Document) -> Document:
+                return reading.provider.write(deep_merge(document, fresh), record.tokens, now)
 
             with contextlib.suppress(SupersededError):  # its file went just now: then it is a new one
                 async with self.lock(known, _OWN_WAIT_SECONDS) as lock:
@@ -305,14 +306,14 @@ class FileStore:
                 raise SupersededError(held.account)
             wanted = found.intent.digest
 
-        def merged(reading: Reading) -> Document | None:
+        def merged(reading: Reading, document: Document) -> Document | None:
             current = reading.source.record.tokens
             refresh = tokens.refresh_token or current.refresh_token
             if (current.access_token, current.refresh_token) == (tokens.access_token, refresh):
                 return None
             if current.refresh_digest() != wanted and not self._shelf.outdated(reading):
                 raise SupersededError(held.account)
-            return reading.provider.write(reading.inner.document, replace(tokens, refresh_token=refresh), now)
+            return reading.provider.write(document, replace(tokens, refresh_token=refresh), now)
 
         await self._writer.replace(held, merged, tokens)
         await self._state.flush()

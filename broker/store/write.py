@@ -6,7 +6,7 @@ becomes of a file that is broken just then. Runs under the account's lock. It mu
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
@@ -17,16 +17,18 @@ from broker.model.clock import Clock
 from broker.store import codec
 from broker.store.base import StorageError, SupersededError
 from broker.store.codec import Fault
-from broker.store.files import Disk, Image, content_of
+from broker.store.files import Disk, Image, Swap, content_of
 from broker.store.folders import Folders, file_name
 from broker.store.follow import Follower
 from broker.store.held import Held, Locks
+from broker.store.merge import Document
 from broker.store.reading import Envelope, Providers, Reading, interpret
 from broker.store.shelf import Shelf
 from broker.store.table import Place
 
 T = TypeVar("T")
-Document = Mapping[str, object]
+Build = Callable[[Reading, Document], Document | None]
+"""Makes the new document of a file: from its state, and the same as a document with foreign changes merged in. None: it is right as it is."""
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ class Writer:
         self._clock = clock
         self._seal = seal
 
-    async def replace(self, held: Held, build: Callable[[Reading], Document | None], tokens: Tokens | None) -> Reading:
+    async def replace(self, held: Held, build: Build, tokens: Tokens | None) -> Reading:
         """Set the file of a held account to what `build` makes of its present state, durably; set the table.
 
         `build` returns None where the file already holds what it should: it is then only made durable. It may raise. Unless `tokens` is None, the
@@ -84,18 +86,19 @@ class Writer:
         for _ in range(_TRIES):
             reading, base = await self._present(held)
             place = held.place
-            path = self._folders[place.directory].path(place)
-            document = build(reading)
-            if document is None:
-                await self._run(partial(self._disk.prove, path))
+            present = self._follower.contested.merged(place, reading.inner.document, self._clock.now().boot)
+            document = build(reading, present)
+            if document is None and codec.same(present, reading.inner.document):
+                await self._run(partial(self._disk.prove, self._folders[place.directory].path(place)))
                 return reading
-            made, data = self._compose(reading, document, held.account, place, tokens)
-            if not await self._swap(place, base, data):
-                continue
-            self._follower.writing.pop(place, None)
-            self._shelf.note_replaced(held.account, reading.source.record.tokens, made.source.record.tokens)
-            self._shelf.accept([made], raised=held.account)
-            return made
+            made, data = self._compose(reading, document or present, held.account, place, tokens)
+            swap = await self._swap(place, base, data)
+            if swap.done:
+                self._follower.writing.pop(place, None)
+                self._shelf.note_replaced(held.account, reading.source.record.tokens, made.source.record.tokens)
+                self._shelf.accept([made], raised=held.account)
+                return made
+            self._note_between(place, (reading.inner.document, made.inner.document), swap)
         raise StorageError(
             f"{held.place.name} is written by another program without a pause", account=str(held.account)
         )
@@ -119,20 +122,29 @@ class Writer:
 
         A file that stays broken counts as its last good state.
         """
+        reading, _ = await self._look(held)
+        return reading
+
+    # --- inside ---
+
+    async def _look(self, held: Held) -> tuple[Reading | None, Fault | None]:
+        """Return a file's state and, where that is only its last good one, what is wrong with it now."""
         for place in (held.place, held.place.flipped, held.place):
             result = await self._follower.take_whole(place)
             if isinstance(result, Reading):
                 held.place = place
-                return result
+                return result, None
             if isinstance(result, Fault) and (known := self._shelf.reading(place)) is not None:
-                return known
-        return None
-
-    # --- inside ---
+                return known, result
+        return None, None
 
     async def _present(self, held: Held) -> tuple[Reading, str]:
+        """Return the state to build on and the SHA-256 of what is to be replaced: not the same for a broken file."""
         waited = 0.0
-        while (reading := await self.present(held)) is None:
+        while True:
+            reading, fault = await self._look(held)
+            if reading is not None:
+                break
             folder = self._folders[held.place.directory].active
             if not await self._run(folder.is_dir):
                 raise StorageError(
@@ -142,22 +154,20 @@ class Writer:
                 raise SupersededError(held.account)
             waited += _RETURN_STEP
             await self._clock.sleep(_RETURN_STEP)
-        return await self._base(held, reading)
-
-    async def _base(self, held: Held, reading: Reading) -> tuple[Reading, str]:
-        """Return the state to build on and the SHA-256 of what is to be replaced: not the same for a broken file."""
-        place = held.place
-        path = self._folders[place.directory].path(place)
-        image = await self._run(lambda: self._disk.read(path))
-        if not isinstance(image, Image) or image.content == reading.source.content:
+        if fault is None:
             return reading, reading.source.content
-        result = interpret(image.data, image.content, place, self._providers, self._seal)
-        if isinstance(result, Reading):
-            return reading, reading.source.content  # newer than `reading`: the swap fails and all begins anew
-        if not result.settles:
-            raise StorageError(f"{place.name} {result.detail}; it is not written over", account=str(held.account))
+        return reading, await self._broken(held, fault) or reading.source.content
+
+    async def _broken(self, held: Held, fault: Fault) -> str | None:
+        """Put a copy of a file that stayed broken aside; return its SHA-256, None where it is broken no more."""
+        place = held.place
+        if not fault.settles:
+            raise StorageError(f"{place.name} {fault.detail}; it is not written over", account=str(held.account))
+        image = await self._run(partial(self._disk.read, self._folders[place.directory].path(place)))
+        if not isinstance(image, Image) or isinstance(self._interpret(place, image.data), Reading):
+            return None
         await self._run(lambda: self._keep(place, image.data))
-        return reading, image.content
+        return image.content
 
     def _keep(self, place: Place, data: bytes) -> None:
         # Broken for good, by a program that died while writing. What it wrote may still help a person.
@@ -180,24 +190,36 @@ class Writer:
             outer = reading.outer if reading else None
             generation = self._shelf.next_generation(account)
             data = self._seal.close_file(plain, outer, account, generation, place.name)
-        made = interpret(data, content_of(data), place, self._providers, self._seal)
+        made = self._interpret(place, data)
         if not isinstance(made, Reading) or (tokens is not None and not _holds(made, tokens)):
             raise StorageError(f"{place.name} would not read back as it was meant", account=str(account))
         return made, data
 
-    async def _swap(self, place: Place, base: str, data: bytes) -> bool:
+    async def _swap(self, place: Place, base: str, data: bytes) -> Swap:
         path = self._folders[place.directory].path(place)
         self._follower.writing[place] = content_of(data)
         try:
-            done = await self._run(lambda: self._disk.swap_in(path, base, data))
+            swap = await self._run(lambda: self._disk.swap_in(path, base, data))
         except BaseException:
             # In place but not durable: stays unbelieved until a later attempt has proved it.
             if await self._run(lambda: self._differs(place, data)):
                 self._follower.writing.pop(place, None)
             raise
-        if not done:
+        if not swap.done:
             self._follower.writing.pop(place, None)
-        return done
+        return swap
+
+    def _interpret(self, place: Place, data: bytes) -> Reading | Fault:
+        return interpret(data, content_of(data), place, self._providers, self._seal)
+
+    def _note_between(self, place: Place, bases: tuple[Document, Document], swap: Swap) -> None:
+        # Each is paired with what its writer most likely had read.
+        found = [self._interpret(place, data) for data in swap.foreign]
+        documents = [reading.inner.document if isinstance(reading, Reading) else None for reading in found]
+        first = documents[0] if documents else None
+        for base, theirs in zip((*bases, first or bases[0]), documents, strict=False):
+            if theirs is not None:
+                self._follower.contested.note(place, base, theirs, self._clock.now().boot)
 
     async def _prove_unproven(self, place: Place) -> None:
         if place in self._follower.writing:
@@ -230,16 +252,6 @@ class Writer:
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
-
-def deep_merge(old: Document, new: Document) -> dict[str, object]:
-    """Return `old` with the fields of `new` put in, objects inside merged the same way."""
-    made = dict(old)
-    for key, value in new.items():
-        before = made.get(key)
-        both = isinstance(before, Mapping) and isinstance(value, Mapping)
-        made[key] = deep_merge(before, value) if both else value  # type: ignore[arg-type]  # narrowed by `both`
-    return made
 
 
 def _same(place: Place) -> Place:

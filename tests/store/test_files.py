@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_opened_is_a_fault(target: Path) -> None:
 
 def test_swap_in(target: Path) -> None:
     faulty = FaultyOs()
-    assert disk(faulty.calls()).swap_in(target, content_of(OLD), NEW)
+    assert disk(faulty.calls()).swap_in(target, content_of(OLD), NEW).done
     assert target.read_bytes() == NEW
     assert mode(target) == 0o600
     assert names(target.parent) == ["a.json"]
@@ -129,7 +129,7 @@ def test_swap_in(target: Path) -> None:
 
 def test_swap_in_where_names_cannot_be_exchanged(target: Path) -> None:
     made = disk(Os(exchange=without_exchange))
-    assert made.swap_in(target, content_of(OLD), NEW)
+    assert made.swap_in(target, content_of(OLD), NEW).done
     assert target.read_bytes() == NEW
     assert made.exchanges is False
     assert names(target.parent) == ["a.json"]
@@ -140,21 +140,21 @@ def test_swap_in_keeps_a_link(target: Path, tmp_path: Path) -> None:
     real = tmp_path / "elsewhere" / "real.json"
     target.rename(real)
     target.symlink_to("elsewhere/real.json")
-    assert disk().swap_in(target, content_of(OLD), NEW)
+    assert disk().swap_in(target, content_of(OLD), NEW).done
     assert target.is_symlink()
     assert real.read_bytes() == NEW
 
 
 def test_swap_in_of_a_changed_file_does_nothing(target: Path) -> None:
-    assert not disk().swap_in(target, content_of(b"something else"), NEW)
+    assert not disk().swap_in(target, content_of(b"something else"), NEW).done
     assert target.read_bytes() == OLD
     assert names(target.parent) == ["a.json"]
 
 
 def test_swap_in_of_a_vanished_file_does_nothing(target: Path) -> None:
     faulty = FaultyOs(before={"exchange": target.unlink})
-    assert not disk(faulty.calls()).swap_in(target, content_of(OLD), NEW)
-    assert not disk().swap_in(target, content_of(OLD), NEW)
+    assert not disk(faulty.calls()).swap_in(target, content_of(OLD), NEW).done
+    assert not disk().swap_in(target, content_of(OLD), NEW).done
     assert names(target.parent) == []
 
 
@@ -168,7 +168,7 @@ def replace_by_rename(target: Path, data: bytes) -> None:
 def test_a_write_between_check_and_rename_is_put_back(target: Path, how: object) -> None:
     assert callable(how)
     faulty = FaultyOs(before={"exchange": lambda: how(target, b"foreign")})
-    assert not disk(faulty.calls()).swap_in(target, content_of(OLD), NEW)
+    assert not disk(faulty.calls()).swap_in(target, content_of(OLD), NEW).done
     assert target.read_bytes() == b"foreign"
     assert names(target.parent) == ["a.json"]
 
@@ -186,7 +186,7 @@ def test_a_writer_that_had_the_old_file_open_is_put_back(target: Path) -> None:
         faulty.before["fsync"] = late  # the folder's
 
     faulty.before["exchange"] = after_exchange
-    assert not made.swap_in(target, content_of(OLD), NEW)
+    assert not made.swap_in(target, content_of(OLD), NEW).done
     assert target.read_bytes() == b'{"n": "FOR"}'
 
 
@@ -198,7 +198,7 @@ def test_a_third_write_while_the_second_is_put_back_stays(target: Path) -> None:
         faulty.before["exchange"] = lambda: replace_by_rename(target, b"third")  # the way back
 
     faulty.before["exchange"] = foreign
-    assert not disk(faulty.calls()).swap_in(target, content_of(OLD), NEW)
+    assert not disk(faulty.calls()).swap_in(target, content_of(OLD), NEW).done
     assert target.read_bytes() == b"third"
 
 

@@ -320,6 +320,26 @@ async def test_a_foreign_field_written_at_the_last_moment_survives(store: FileSt
     assert (stored["priority"], stored["refresh_token"]) == (7, "fake-refresh-2")
 
 
+async def test_a_write_made_from_what_was_taken_back_loses_nothing(store: FileStore, harness: FileHarness) -> None:
+    path = harness.path(ALICE)
+    glimpsed: list[dict[str, object]] = []
+
+    def first_write() -> None:
+        path.write_text(json.dumps({**harness.plain(path), "first": 1}))
+        harness.faulty.before["exchange"] = lambda: glimpsed.append(
+            harness.plain(path)
+        )  # ours, a moment before it is taken back
+
+    harness.faulty.before["exchange"] = first_write
+    await put(store)
+    assert glimpsed[0]["refresh_token"] == "fake-refresh-2"
+    assert "first" not in glimpsed[0]
+    path.write_text(json.dumps({**glimpsed[0], "second": 2}))
+    await until(lambda: {"first", "second"} <= harness.plain(path).keys())
+    assert harness.plain(path)["refresh_token"] == "fake-refresh-2"
+    await until(lambda: problems(store) == "")
+
+
 async def test_a_newer_foreign_grant_at_the_last_moment_wins(store: FileStore, harness: FileHarness) -> None:
     harness.faulty.before["exchange"] = lambda: harness.write(record(n=9))
     with pytest.raises(SupersededError):
@@ -431,7 +451,7 @@ async def test_a_program_that_writes_back_an_old_grant_loses(
         "fake-access-2",
         7,
     )
-    assert any("older grant" in str(vars(line).get("problem")) for line in caplog.records)
+    assert any("from an older state" in str(vars(line).get("problem")) for line in caplog.records)
     await until(lambda: problems(store) == "")
 
 
@@ -451,7 +471,7 @@ async def test_putting_back_is_repeated_until_storage_allows_it(harness: FileHar
     await put(store)
     harness.faulty.failing = {"write"}
     harness.write(record())
-    await until(lambda: "holds an older grant than we do: cannot write" in problems(store))
+    await until(lambda: "holds an older state than we do: cannot write" in problems(store))
     assert entry(store).record.tokens.refresh_token == Secret("fake-refresh-2")
     harness.faulty.failing = set()
     await until(lambda: problems(store) == "")
