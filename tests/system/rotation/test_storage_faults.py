@@ -81,8 +81,9 @@ def read_only(home: Home) -> Heal:
 def no_descriptors(home: Home) -> Heal:
     assert home.process is not None
     pid = home.process.pid
-    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH208
-    free = next(number for number in range(1 << 16) if number not in used)
+    # The numbers below the limit are taken for good (the standard streams, the event loop), so that no new one fits, whatever is closed meanwhile.
+    free = 6
+    assert {int(name) for name in os.listdir(f"/proc/{pid}/fd")} >= set(range(free))  # noqa: PTH208
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
 
     def heal() -> None:
@@ -100,10 +101,10 @@ FAULTS = {
 
 
 @asynccontextmanager
-async def on_tmpfs(truth: Truth, user: str) -> AsyncIterator[Home]:
+async def on_tmpfs(truth: Truth, user: str, left: float) -> AsyncIterator[Home]:
     async with Home.made(truth, user) as home:
         seed = home.folder / "seed.json"
-        home.plant(LIFETIME, seed)
+        home.plant(left, seed)
         await home.start(["unshare", "-m", "sh", "-c", MOUNT, "sh", str(home.auth), str(seed), home.file.name])
         yield home
 
@@ -112,7 +113,7 @@ async def suffer(name: str) -> str:
     strike, word = FAULTS[name]
     async with (
         Truth.started(access_lifetime=LIFETIME) as truth,
-        on_tmpfs(truth, "ann@example.com") as home,
+        on_tmpfs(truth, "ann@example.com", LIFETIME) as home,
         home.client() as client,
     ):
         served = await client.lease(home.account, min_validity=0)
@@ -157,3 +158,45 @@ async def test_nothing_is_spent_while_storage_fails_and_it_heals_without_a_resta
         pytest.skip(reason)
     told = await asyncio.gather(*(suffer(name) for name in FAULTS))
     figure("storage faults: " + "; ".join(told))
+
+
+async def strand(name: str) -> str:
+    """Let storage fail between the spending of a refresh token and the write of its answer."""
+    strike, word = FAULTS[name]
+    async with Truth.started() as truth, on_tmpfs(truth, "ann@example.com", 3600.0) as home, home.client() as client:
+        healing: list[Heal] = []
+        truth.witness.at_rotation[home.user] = lambda: healing.append(strike(home))
+        await client.refresh(home.account)
+        view = await client.account(home.account)
+        assert (view.state, word in (view.reason or "")) == ("unsaved", True), view
+        assert [each for each in (await client.health()).problems if "do not stop the daemon" in each]
+        # Served from memory, and nothing more is spent.
+        lease = await client.lease(home.account, min_validity=1800)
+        assert truth.accepts(lease.access_token)
+        with pytest.raises(BrokerError):
+            await client.refresh(home.account)
+        healing.pop()()
+
+        async def saved() -> bool:
+            return (await client.account(home.account)).state == "active"
+
+        await until(saved, within=60, step=0.05)
+        assert (await client.lease(home.account)).access_token == lease.access_token
+        home.auth = seen(home)
+        assert home.refresh_digest() == truth.witness.current[home.user]
+        assert (truth.posts, truth.witness.replays) == (1, [])
+        assert (await client.health()).status == "ok"
+        return f"{name}: {truth.posts} POST"
+
+
+@pytest.mark.timeout(180)
+async def test_a_grant_that_storage_refuses_is_served_from_memory_and_saved_when_it_heals(figure: Figure) -> None:
+    reason = namespaces()
+    if reason is not None:
+        pytest.skip(reason)
+    told = await asyncio.gather(*(strand(name) for name in FAULTS))
+    figure(
+        "storage that fails between rotation and write: "
+        + "; ".join(told)
+        + "; served from memory, saved when it healed"
+    )
