@@ -111,6 +111,7 @@ class Accounts:
             entry,
             state,
             grant.tokens if grant else replace(entry.record.tokens, access_token=None),
+            last_refresh=self.engine.last_refresh(account),
             next_refresh=None if upcoming is None else round(upcoming, 3),
             cooldowns=self.cooldowns.of(account, self.clock.now().wall),
             default=default == account,

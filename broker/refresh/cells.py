@@ -39,8 +39,8 @@ _UNSAVED_RETRY_SECONDS = 5.0
 class Cell:
     """One account. `trouble` is its state apart from being paused or under refresh.
 
-    `rejected` names the access token an API refused, `rejections` counts refreshes caused by that, `stranded` is a
-    grant that only memory has.
+    `renewed_wall` is when this process last renewed it; `rejected` names the access token an API refused, `rejections` counts
+    refreshes caused by that, `stranded` is a grant that only memory has.
     """
 
     entry: Entry
@@ -52,6 +52,7 @@ class Cell:
     rejected: Digest | None = None
     rejections: int = 0
     rejected_at: float = 0.0
+    renewed_wall: float | None = None
     stranded: Stranded | None = None
 
     @property
@@ -175,7 +176,8 @@ class Cells:
 
     def _alter(self, account: AccountId, cell: Cell, result: Result, now: Now, unit: float) -> None:
         match result:
-            case Renewed(entry=entry):
+            case Renewed(entry=entry, received=received):
+                cell.renewed_wall = received.wall
                 self._renew(cell, entry, now, unit)
             case Adopted(entry=entry):
                 self.take(entry)

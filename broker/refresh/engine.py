@@ -154,6 +154,11 @@ class Engine:
             case _:
                 return None
 
+    def last_refresh(self, account: AccountId) -> float | None:
+        """Return when the account was last renewed, in wall-clock seconds, as far as this process or the account's file knows."""
+        cell = self._cells.get(account)
+        return cell.renewed_wall or cell.tokens.last_refresh
+
     def peek(self, account: AccountId) -> Grant | None:
         """Return a servable grant without waiting; None where there is none."""
         cell = self._cells.find(account)

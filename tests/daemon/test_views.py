@@ -34,7 +34,7 @@ def entry(*, disabled: bool = False, paused: bool = False, tokens: Tokens = TOKE
 
 def test_a_view_shows_everything_but_secrets() -> None:
     cool = (Cooldown(None, 60.0, "quota"),)
-    view = account_view(entry(), Active(), TOKENS, next_refresh=40.0, cooldowns=cool, default=True)
+    view = account_view(entry(), Active(), TOKENS, last_refresh=30.0, next_refresh=40.0, cooldowns=cool, default=True)
     assert (view.account, view.provider, view.label, view.state, view.generation) == (
         str(ANN),
         "acme",
@@ -44,7 +44,7 @@ def test_a_view_shows_everything_but_secrets() -> None:
     )
     assert (view.expires_at, view.last_refresh, view.next_refresh, view.default, view.renewable) == (
         50.0,
-        10.0,
+        30.0,
         40.0,
         True,
         True,
@@ -60,7 +60,9 @@ def test_a_view_shows_everything_but_secrets() -> None:
 
 def test_a_login_without_refresh_token_is_not_renewable() -> None:
     plain = Tokens(Secret("fake-key-1"))
-    view = account_view(entry(tokens=plain), Active(), plain, next_refresh=None, cooldowns=(), default=False)
+    view = account_view(
+        entry(tokens=plain), Active(), plain, last_refresh=None, next_refresh=None, cooldowns=(), default=False
+    )
     assert (view.renewable, view.expires_at) == (False, None)
 
 

@@ -169,6 +169,9 @@ async def test_next_refresh_is_told(world: World) -> None:
     world.write(3600)
     _, engine = await world.boot()
     assert engine.next_refresh(ALICE) == world.clock.wall + 3300
+    assert engine.last_refresh(ALICE) is None
+    await engine.renew(ALICE, max_wait=10)
+    assert engine.last_refresh(ALICE) == world.clock.wall
     await engine.stop()
 
 
