@@ -13,4 +13,6 @@ class TestGeneric(ProviderContract):
 
 
 def test_every_built_in_provider_is_here() -> None:
-    assert {suite.name for suite in ProviderContract.__subclasses__()} >= {name for name, (setup, make) in BUILT_IN.items() if make(setup).flows}
+    assert {suite.name for suite in ProviderContract.__subclasses__()} >= {
+        name for name, (setup, make) in BUILT_IN.items() if make(setup).flows
+    }

@@ -95,6 +95,27 @@ async def test_damage_while_running_costs_nothing_that_is_in_memory(tmp_path: Pa
     assert set((await reopened(tmp_path)).rows) == {ALICE, bob}
 
 
+async def test_a_file_found_damaged_when_it_is_opened_again_is_made_anew_from_memory(tmp_path: Path) -> None:
+    db = StateDb(tmp_path)
+    await db.open()
+    db.remember([row()], {"fake": ALICE})
+    await db.flush()
+    db._close()  # as after a failed write
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"\xff" * 8192)
+    bob = AccountId("fake", "bob")
+    db.remember([Row(bob, "/auth", "b.json", Generation(1), "print")])
+    await db.flush()
+    assert db.problem is not None
+    assert (tmp_path / "state.db.corrupt-1").exists()
+    await db.flush()
+    assert db.problem is None
+    await db.close()
+    remembered = await reopened(tmp_path)
+    assert set(remembered.rows) == {ALICE, bob}
+    assert remembered.defaults == {"fake": ALICE}
+
+
 async def test_a_folder_that_cannot_be_is_a_problem_and_heals(tmp_path: Path) -> None:
     blocked = tmp_path / "state"
     blocked.write_bytes(b"")
