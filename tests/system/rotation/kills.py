@@ -83,6 +83,7 @@ class Foundry:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._turn = asyncio.Lock()
+        self._forked: list[Victim] = []
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -91,9 +92,12 @@ class Foundry:
             sys.executable, "-m", "tests.system.rotation.launcher", cwd=ROOT,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
+        foundry = cls(process)
         try:
-            yield cls(process)
+            yield foundry
         finally:
+            for victim in foundry._forked:  # a test that failed leaves some
+                victim.kill()
             assert process.stdin is not None
             process.stdin.close()
             await process.wait()
@@ -110,7 +114,9 @@ class Foundry:
         }  # fmt: skip
         async with self._turn:
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
-            return Victim(int(await self._process.stdout.readline()))
+            victim = Victim(int(await self._process.stdout.readline()))
+        self._forked = [each for each in self._forked if each.alive] + [victim]
+        return victim
 
 
 class Victim:
