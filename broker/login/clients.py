@@ -5,6 +5,7 @@ endpoints of a provider that gives only its issuer. It must never write a secret
 """
 
 import asyncio
+import errno
 import logging
 import os
 import stat
@@ -28,6 +29,7 @@ _log = logging.getLogger(__name__)
 _SECRET_FILE_MAX = 65_536
 _AUTH_FILE_MAX = 1 << 20
 _PROGRAM_FILE_MAX = 32 << 20  # the largest chunk of a bundled command-line tool is a third of this
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EINTR})
 _FOUND_SECONDS = 600.0  # a secret found once is looked for again after this: the tool may have been updated
 _MISSED_SECONDS = 30.0  # ... and one not found soon: the person is just installing the tool
 _RESOLVED_SECONDS = 86_400.0
@@ -141,6 +143,11 @@ class Clients:
             try:
                 return await asyncio.to_thread(_read_secret_file, path)
             except (OSError, ValueError) as error:
+                if isinstance(error, OSError) and error.errno in _PASSING:
+                    # The machine is short of something: the config is not to blame, and trying again helps.
+                    raise BrokerError(
+                        ErrorCode.REFRESH_FAILED, f"{path} cannot be read now: {error.strerror}"
+                    ) from None
                 why = error.strerror if isinstance(error, OSError) else str(error)
                 raise _missing(provider, f"{where}.client_secret_file {path}: {why}", ()) from None
         return None

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -114,6 +115,22 @@ async def test_a_missing_file_a_folder_and_a_pipe_are_refused(tmp_path: Path) ->
         error = await desk.refused(desk.gemini)
         assert "providers.gemini.client_secret_file" in error.detail
         assert name == "auth" or why in error.detail
+
+
+async def test_a_machine_short_of_descriptors_is_no_fault_of_the_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(tmp_path, {"gemini": ProviderConfig(client_secret_file=str(secret_file(tmp_path)))})
+
+    def full(path: Path) -> Secret:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("broker.login.clients._read_secret_file", full)
+        with pytest.raises(BrokerError) as caught:
+            await desk.clients.find(desk.gemini)
+        assert caught.value.code is ErrorCode.REFRESH_FAILED
+    assert (await desk.clients.find(desk.gemini)).secret == Secret("fake-secret")
 
 
 async def test_the_secret_of_a_variable(tmp_path: Path) -> None:
