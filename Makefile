@@ -28,7 +28,7 @@ run: $(BASE)
 	@$(BIN)/ccs-broker up $(ARGS)
 
 test: $(DEV)
-	$(BIN)/python -m pytest -q -n auto -m "not faults" $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not faults" $(ARGS)
 
 test-faults: $(DEV)
 	$(BIN)/python -m pytest -q -m faults $(ARGS)
