@@ -31,7 +31,7 @@ def test_every_document_can_be_found_from_the_readme() -> None:
 def test_the_map_names_tests_that_exist() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     table = text[text.index("| P1 |") : text.index("### What is not promised")]
-    for name in re.findall(r"`((?:[a-z]+/)[a-z_]*)`", table):
+    for name in re.findall(r"`((?:[a-z]+/)+[a-z_]*)`", table):
         path = ROOT / "tests" / name
         assert path.is_dir() or path.with_suffix(".py").exists(), f"architecture.md names {name}"
 
