@@ -247,6 +247,9 @@ async def test_a_desktop_notice_comes_where_it_is_wanted(tmp_path: Path, wanted:
             async def told() -> bool:
                 return end.exists() and seen.exists() is wanted
 
-            await eventually(told, within=10)
+            try:
+                await eventually(told, within=40)
+            except AssertionError:
+                pytest.fail(f"hook ran: {end.exists()}, notice came: {seen.exists()}\n{stage.tail()}")
             await asyncio.sleep(0.5)
             assert seen.exists() is wanted
