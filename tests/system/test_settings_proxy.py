@@ -71,8 +71,11 @@ async def test_host_names_are_checked_against_rebinding() -> None:
 async def test_several_workers_share_the_port() -> None:
     async with staged(config="[proxy]\nworkers = 2") as stage:
         pid = stage.processes["proxy"].pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        assert len(children) == 2
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        async with asyncio.timeout(20):  # the first worker may answer before the second is there
+            while len(children.read_text().split()) < 2:
+                await asyncio.sleep(0.05)
+        assert len(children.read_text().split()) == 2
         answers = await asyncio.gather(*(ask(stage, f"question {number}") for number in range(20)))
         assert {status for status, _ in answers} == {200}
 
