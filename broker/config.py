@@ -100,6 +100,8 @@ class ProviderConfig(_Table, frozen=True):
     redirect_port: int | None = None
     extra_params: dict[str, str] = {}
     lead_seconds: float | None = None
+    user_agent: str | None = None
+    options: dict[str, str] = {}
 
 
 class UpstreamConfig(_Table, frozen=True):

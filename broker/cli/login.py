@@ -40,6 +40,13 @@ _DEVICE = "device"
 @click.option("--label", help="Name of the account; by default its e-mail address.")
 @click.option("--project", help="Google Cloud project to use; by default the one the provider finds.")
 @click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of the provider (region=eu-west-1); repeat for several.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(min=1, max=3600),
     default=300.0,
@@ -49,13 +56,22 @@ _DEVICE = "device"
 )
 @json_option
 def login(
-    provider: str, *, no_browser: bool, device: bool, label: str | None, project: str | None, timeout: float
+    provider: str,
+    *,
+    no_browser: bool,
+    device: bool,
+    label: str | None,
+    project: str | None,
+    options: tuple[str, ...],
+    timeout: float,
 ) -> LoggedIn:
     """Log in at PROVIDER in your browser. Works with and without a running daemon."""
     from broker.ipc.schema import LoginStart
 
     flow = _DEVICE if device else None
-    start = LoginStart(provider=provider, label=label, flow=flow, project=project, timeout=timeout)
+    start = LoginStart(
+        provider=provider, label=label, flow=flow, project=project, timeout=timeout, options=_options(options)
+    )
     with ExitStack() as stack:
         desk = _Desk(_socket(stack))
         view = desk.start(start)
@@ -67,6 +83,13 @@ def login(
             desk.cancel(view)
             raise
     return LoggedIn(view)
+
+
+def _options(given: tuple[str, ...]) -> dict[str, str]:
+    pairs = [each.partition("=") for each in given]
+    if wrong := next((name for name, equals, _ in pairs if not (name and equals)), None):
+        raise click.BadParameter(f"{wrong[:60]!r} is not NAME=VALUE", param_hint="--option")
+    return {name: value for name, _, value in pairs}
 
 
 class _Desk:

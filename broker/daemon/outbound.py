@@ -128,7 +128,7 @@ def _headers(request: HttpRequest, content_type: str | None) -> dict[str, str]:
     if content_type is not None:
         headers["Content-Type"] = content_type
     if request.bearer is not None:
-        headers["Authorization"] = f"Bearer {request.bearer.reveal()}"
+        headers["Authorization"] = f"{request.scheme} {request.bearer.reveal()}"
     elif request.basic is not None:
         client_id, secret = request.basic
         pair = f"{quote_plus(client_id)}:{quote_plus(secret.reveal())}"

@@ -160,7 +160,10 @@ WatchEvent = Snapshot | Changed | Removed
 
 
 class LoginStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """POST /v1/logins. `callback` false means no listener: the person pastes the final URL or the code. `timeout` is seconds."""
+    """POST /v1/logins. `callback` false means no listener: the person pastes the final URL or the code. `timeout` is seconds.
+
+    `options` are the provider's own (a region, an enterprise host).
+    """
 
     provider: str
     label: str | None = None
@@ -168,6 +171,7 @@ class LoginStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     callback: bool = True
     project: str | None = None
     timeout: float = 300.0
+    options: dict[str, str] = {}
 
 
 class LoginView(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,7 +224,10 @@ class ProviderView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """GET /v1/health. `status`: `ok` or `degraded`; `problems` are sentences; `protections` were found by probing, not assumed."""
+    """GET /v1/health. `status`: `ok` or `degraded`; `problems` are sentences; `protections` were found by probing, not assumed.
+
+    `clock_skew` names the providers whose clock differs from ours by a minute or more, with the seconds it is ahead.
+    """
 
     status: str
     version: str
@@ -232,6 +239,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     protections: dict[str, bool] = {}
     store_mode: str = "plain"
     directories: tuple[str, ...] = ()
+    clock_skew: dict[str, float] = {}
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

@@ -116,7 +116,7 @@ class Logins:
         provider = self._providers.get(start.provider)
         _check(start)
         try:
-            provider = await self._clients.resolve(provider)
+            provider = (await self._clients.resolve(provider)).for_login(start.options, new_verifier(self._chance))
             flow = _flow(start, provider)
             client = await self._clients.find(provider)
             # Before the lock: a slow provider holds up its own login only.
@@ -129,7 +129,7 @@ class Logins:
                 raise BrokerError(ErrorCode.STOPPING, "no new login is started while stopping")
             await self._make_room(provider, listens=start.callback and given is None)
             if given is not None:
-                return self._launch(provider, client, start, ByDevice(given)).view()
+                return self._launch(provider, given.client or client, start, ByDevice(given)).view()
             return (await self._begin(provider, client, start)).view()
 
     async def follow(self, login: str, wait: float = 0.0) -> LoginView:

@@ -40,7 +40,8 @@ _PLAIN_WORDS = {DENIED: refusal(DENIED), EXPIRED: "the code was not approved in 
 class DeviceCode:
     """What a device authorization answer holds (section 3.2). `expires_in` and `interval` are seconds.
 
-    `verification_uri_complete` has the user code in it; None where the server offers no such address.
+    `verification_uri_complete` has the user code in it; None where the server offers no such address. `client` is a registration made for this one
+    login (RFC 7591), where the provider wants that: the tokens belong to it.
     """
 
     device_code: Secret
@@ -49,6 +50,7 @@ class DeviceCode:
     verification_uri_complete: str | None
     expires_in: float
     interval: float
+    client: Client | None = None
 
     @property
     def url(self) -> str:

@@ -4,7 +4,7 @@ Owns: the request, response and pause values, and the types of a flow. It must n
 """
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 from urllib.parse import urlencode
 
@@ -23,7 +23,7 @@ JSON = "application/json"
 class HttpRequest:
     """One request to a provider.
 
-    `url` holds no secret. `headers` hold no secret either; `bearer` becomes `Authorization: Bearer` when it is sent, `basic`
+    `url` holds no secret. `headers` hold no secret either; `bearer` becomes `Authorization: Bearer` (or another `scheme`) when it is sent, `basic`
     (client id, client secret) becomes HTTP Basic as RFC 6749 section 2.3.1 encodes it. `form` and `json` are the two bodies, at
     most one of them set; their `Secret` values are revealed by `encode_body`, at the moment of sending.
 
@@ -38,6 +38,7 @@ class HttpRequest:
     json: Mapping[str, object] | None = None
     bearer: Secret | None = None
     basic: tuple[str, Secret] | None = None
+    scheme: str = "Bearer"
     spends: bool = False
 
     def encode_body(self) -> tuple[bytes, str] | None:
@@ -88,6 +89,29 @@ Flow = Generator[HttpRequest, HttpResponse, T]
 
 PacedFlow = Generator[HttpRequest | Pause, HttpResponse, T]
 """A dialogue that may also wait: a `Pause` is answered with `PAUSED` when the time is over. Every `Flow` is one."""
+
+
+Step = TypeVar("Step", bound=HttpRequest | Pause)
+
+
+def with_headers(
+    flow: Generator[Step, HttpResponse, T], headers: Mapping[str, str]
+) -> Generator[Step, HttpResponse, T]:
+    """Run a flow with these headers on each of its requests, beneath those a request has itself."""
+    try:
+        step = next(flow)
+        while True:
+            try:
+                answer = yield step if isinstance(step, Pause) else replace(step, headers={**headers, **step.headers})
+            except Exception as error:  # noqa: BLE001 - what its runner throws is the flow's to judge
+                step = flow.throw(error)
+            else:
+                step = flow.send(answer)
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
+    finally:
+        flow.close()
 
 
 def run_canned(flow: PacedFlow[T], responses: list[HttpResponse]) -> tuple[list[HttpRequest], T]:

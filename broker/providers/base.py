@@ -95,6 +95,28 @@ class Identity:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class QuotaWindow:
+    """One limit of an account: `name` as people call it (`5 hours`, a model), `used` a share from 0 to 1, `resets_at` wall-clock seconds.
+
+    None where the provider does not say. `note` is what it says beside, in a few words (`12 of 50 requests`).
+    """
+
+    name: str
+    used: float | None = None
+    resets_at: float | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a provider tells of an account's plan and limits. `notes` are sentences for the user: what could not be read, and why."""
+
+    plan: str | None = None
+    windows: tuple[QuotaWindow, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class Provider(Protocol):
     """One vendor, its settings from the config already applied. All methods are pure."""
 
@@ -170,6 +192,22 @@ class Provider(Protocol):
         """Extra parameters of the authorization request."""
         ...
 
+    @property
+    def options(self) -> Mapping[str, str]:
+        """What a login can be told beside who it is for: names (`region`) and their meaning in a sentence."""
+        ...
+
+    def for_login(self, options: Mapping[str, str], seed: Secret) -> "Provider":
+        """Return the provider as one login uses it.
+
+        `options` are by the names of `options`, over those of the config. `seed` is 43 random characters of this login alone: a PKCE verifier
+        (RFC 7636 section 4.1) for a device flow that wants one, or what a device id is made from.
+
+        Raises:
+            BrokerError: `bad_request` for an option that does not exist or a value that cannot be.
+        """
+        ...
+
     def find_secret(self, source: SecretSource, text: str) -> Secret | None:
         """Find the client secret in the text of a source; None unless it stands beside our client id where both are expected."""
         ...
@@ -238,6 +276,14 @@ class Provider(Protocol):
 
         An answer without a new refresh token keeps the old. Raises:
             FlowFailedError: sorted by what to do next.
+        """
+        ...
+
+    def quota(self, record: Record, now: Now) -> Flow[Quota] | None:
+        """Return the flow that asks for plan and limits with the record's access token; None where the provider cannot be asked.
+
+        An answer that cannot be read becomes a note. Raises:
+            FlowFailedError: the provider refused.
         """
         ...
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
-from broker.oauth.messages import PacedFlow
+from broker.oauth.messages import PacedFlow, with_headers
 from broker.providers import codeassist, fields, google, jwt
 from broker.providers.base import (
     Client,
@@ -153,7 +153,7 @@ class Gemini(StandardProvider):
 
     def identify(self, tokens: Tokens, now: Now, project: str | None = None) -> PacedFlow[Identity]:
         """Ask who logged in, and find the Code Assist project; raises FlowFailedError."""
-        return codeassist.identify(self.setup.endpoints, tokens, now, project)
+        return with_headers(codeassist.identify(self.setup.endpoints, tokens, now, project), self.headers)
 
     def _token_object(self, tokens: Tokens, client: Client) -> dict[str, object]:
         made: dict[str, object] = {"access_token": "", "token_type": tokens.token_type, "refresh_token": ""}

@@ -8,88 +8,33 @@ from dataclasses import dataclass
 
 import msgspec
 
-from broker.model.account import AccountId, Record, Tokens
+from broker.model.account import Tokens
 from broker.model.clock import Now
 from broker.oauth.failures import FlowFailedError
-from broker.oauth.messages import HttpRequest, PacedFlow
+from broker.oauth.messages import HttpRequest, PacedFlow, with_headers
 from broker.oauth.sorting import sort_failure
 from broker.providers import fields, jwt
-from broker.providers.base import Client, Document, FormatError, Identity, RefreshPolicy
-from broker.providers.naming import file_piece, first_label, stem
+from broker.providers.base import Identity, RefreshPolicy
+from broker.providers.flat import FlatProvider
 from broker.providers.setup import Settings, Setup
-from broker.providers.standard import StandardProvider
-from broker.providers.timestamps import write
-from broker.providers.tokenmap import merge, read_grant, replace_grant, with_known_end
 
 _FACTS = ("base_url", "project_id", "account_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Generic(StandardProvider):
+class Generic(FlatProvider):
     """The provider; see the module."""
 
-    def claims(self, document: Document) -> bool:
-        """Tell whether an auth file is this provider's: its `type` is the provider's name."""
-        kind = document.get("type")
-        return isinstance(kind, str) and kind.strip().lower() == self.name
-
-    def read(self, document: Document, file_name: str) -> Record:
-        """Read an auth file; raises FormatError."""
-        token = fields.section(document, "token") if isinstance(document.get("token"), dict) else None
-        tokens = with_known_end(merge(read_grant(document), read_grant(token or {})))
-        if not tokens.access_token and not tokens.refresh_token:
-            raise FormatError("it has neither access_token nor refresh_token")
-        claims = jwt.claims(tokens.id_token)
-        email = fields.text(document, "email") or jwt.text_claim(claims, "email")
-        subject = fields.hint(document, "sub") or jwt.text_claim(claims, "sub")
-        return Record(
-            account=AccountId(
-                self.name, first_label(fields.hint(document, "label"), email, subject, stem(file_name), "account")
-            ),
-            tokens=tokens,
-            email=email,
-            subject=subject,
-            facts={name: value for name in _FACTS if (value := fields.hint(document, name))},
-            disabled=fields.flag(document, "disabled"),
-        )
-
-    def write(self, document: Document, tokens: Tokens, now: Now) -> dict[str, object]:
-        """Replace the grant at the top level, and in `token` where the file has such an object."""
-        made = replace_grant(document, tokens, now, canonical=True)
-        if isinstance(nested := document.get("token"), dict):
-            made["token"] = replace_grant(nested, tokens, now, canonical=False)
-        return made
-
-    def create(self, record: Record, client: Client, now: Now) -> tuple[str, dict[str, object]]:  # noqa: ARG002 - the protocol's
-        """Return `<name>-<email or label>.json` and a flat document. The client's secret stays where the config has it."""
-        tokens = record.tokens
-        name = f"{self.name}-{file_piece(record.email or record.account.label) or 'account'}.json"
-        document: dict[str, object] = {
-            "type": self.name,
-            "access_token": "",
-            "refresh_token": "",
-            **({"id_token": ""} if tokens.id_token else {}),
-            "token_type": tokens.token_type,
-            "scope": " ".join(tokens.scopes or self.scopes),
-            **({"email": record.email} if record.email else {}),
-            **({"sub": record.subject} if record.subject else {}),
-            **({"expired": write(tokens.expires_at)} if tokens.expires_at is not None else {}),
-            "last_refresh": write(now.wall),
-            "disabled": record.disabled,
-            **{name: value for name, value in record.facts.items() if name in _FACTS},
-        }
-        document = self.write(document, tokens, now)
-        if self.read(document, name).account != record.account:
-            document["label"] = record.account.label
-        return name, document
-
-    def client_of(self, document: Document) -> Client | None:
-        """Return the registration a file carries (we write none; others may)."""
-        identifier = fields.text(document, "client_id")
-        return Client(identifier, fields.secret(document, "client_secret"), self.setup.basic) if identifier else None
+    @property
+    def fact_keys(self) -> tuple[str, ...]:
+        """What an API side may need."""
+        return _FACTS
 
     def identify(self, tokens: Tokens, now: Now, project: str | None = None) -> PacedFlow[Identity]:
         """Take who logged in from the ID token, else from userinfo; with neither, the login has no name."""
+        return (yield from with_headers(self._identify(tokens, now, project), self.headers))
+
+    def _identify(self, tokens: Tokens, now: Now, project: str | None) -> PacedFlow[Identity]:
         facts = {"project_id": project} if project else {}
         claims = jwt.claims(tokens.id_token)
         email, subject = jwt.text_claim(claims, "email"), jwt.text_claim(claims, "sub")

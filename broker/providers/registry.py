@@ -79,6 +79,9 @@ def build(tables: Mapping[str, Settings]) -> Registry:
             )
         if name not in BUILT_IN:
             providers[name] = generic.build(name, table)
+        if unknown := sorted(table.options.keys() - providers[name].options.keys()):
+            there = ", ".join(sorted(providers[name].options)) or "none"
+            raise _fault(name, f"options: there is no {unknown[0][:60]!r}; there are: {there}")
     return Registry(providers)
 
 

@@ -89,6 +89,16 @@ class Settings(Protocol):
         """How long before its end a token is renewed."""
         ...
 
+    @property
+    def user_agent(self) -> str | None:
+        """What requests to the provider call themselves."""
+        ...
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """The options of a login that are not given with it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -104,6 +114,8 @@ class Setup:
     policy: RefreshPolicy = field(default_factory=RefreshPolicy)
     extra_params: Mapping[str, str] = field(default_factory=dict)
     basic: bool = False
+    user_agent: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
     own_client: bool = True
     """Whether `client_id` is the vendor's own, not one the config put in its place."""
 
@@ -121,6 +133,8 @@ class Setup:
             policy=self.policy if table.lead_seconds is None else replace(self.policy, lead_seconds=table.lead_seconds),
             extra_params={**self.extra_params, **table.extra_params},
             basic=self.basic if table.client_auth is None else table.client_auth == "basic",
+            user_agent=table.user_agent or self.user_agent,
+            options={**self.options, **table.options},
         )
 
     def client(self, client: Client) -> Client:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from broker.model.account import Record, Tokens
 from broker.model.clock import Now
+from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth import code, device, refresh, revoke
 from broker.oauth.client import Client
@@ -18,8 +19,8 @@ from broker.oauth.device import DeviceCode
 from broker.oauth.discovery import discover
 from broker.oauth.failures import FlowFailedError, Misconfigured
 from broker.oauth.grant import PLAIN, Reading
-from broker.oauth.messages import Flow, HttpRequest, PacedFlow
-from broker.providers.base import Authorization, Endpoints, LoginFlow, Redirect, RefreshPolicy, SecretSource
+from broker.oauth.messages import Flow, HttpRequest, PacedFlow, with_headers
+from broker.providers.base import Authorization, Endpoints, LoginFlow, Quota, Redirect, RefreshPolicy, SecretSource
 from broker.providers.setup import Setup, filled
 
 
@@ -29,6 +30,8 @@ class StandardProvider:
 
     setup: Setup
     reading: Reading = PLAIN
+    seed: Secret | None = None
+    """Randomness of the login this value is for; None where it is for none."""
 
     @property
     def name(self) -> str:
@@ -92,6 +95,25 @@ class StandardProvider:
         """Extra parameters of the authorization request."""
         return self.setup.extra_params
 
+    @property
+    def options(self) -> Mapping[str, str]:
+        """The options of a login."""
+        return {}
+
+    def for_login(self, options: Mapping[str, str], seed: Secret) -> Self:
+        """Return the provider as one login uses it; raises BrokerError."""
+        if unknown := sorted(options.keys() - self.options.keys()):
+            there = ", ".join(sorted(self.options)) or "none"
+            raise BrokerError(
+                ErrorCode.BAD_REQUEST, f"{self.name} has no login option {unknown[0][:60]!r}; its options: {there}"
+            )
+        return replace(self, setup=replace(self.setup, options={**self.setup.options, **options}), seed=seed)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of every request to the provider."""
+        return {"User-Agent": self.setup.user_agent} if self.setup.user_agent else {}
+
     def find_secret(self, source: SecretSource, text: str) -> Secret | None:  # noqa: ARG002 - the protocol's
         """Find the client secret in the text of a source; a provider with no sources finds none."""
         return None
@@ -110,33 +132,36 @@ class StandardProvider:
     def exchange(self, authorization: Authorization, given: Secret, client: Client, now: Now) -> Flow[Tokens]:
         """Exchange an authorization code; raises FlowFailedError."""
         url, client = self._token_url(), self.setup.client(client)
-        return (yield from code.exchange(url, authorization, given, client, now, self.reading))
+        flow = code.exchange(url, authorization, given, client, now, self.reading)
+        return (yield from with_headers(flow, self.headers))
 
     def request_code(self, client: Client, now: Now) -> Flow[DeviceCode]:
         """Ask for a device code; raises FlowFailedError."""
         url, setup = self.setup.endpoints.device_url, self.setup
         if not url:
             raise FlowFailedError(Misconfigured("no_device_url", f"no device_url is known for {setup.name}"))
-        return (
-            yield from device.request_code(
-                url, setup.client(client), setup.scopes, setup.extra_params, now, self.reading
-            )
-        )
+        flow = device.request_code(url, setup.client(client), setup.scopes, setup.extra_params, now, self.reading)
+        return (yield from with_headers(flow, self.headers))
 
     def poll(self, given: DeviceCode, client: Client, now: Callable[[], Now]) -> PacedFlow[Tokens]:
         """Ask for the tokens of a device code until the person has decided; raises FlowFailedError."""
         url, client = self._token_url(), self.setup.client(client)
-        return (yield from device.poll(url, client, given, now, self.reading))
+        return (yield from with_headers(device.poll(url, client, given, now, self.reading), self.headers))
 
     def refresh(self, record: Record, client: Client, now: Now) -> Flow[Tokens]:
         """Renew; raises FlowFailedError."""
         url, client = self._token_url(), self.setup.client(client)
-        return (yield from refresh.refresh(url, client, record.tokens, now, self.reading))
+        return (yield from with_headers(refresh.refresh(url, client, record.tokens, now, self.reading), self.headers))
 
     def revoke(self, record: Record, client: Client) -> HttpRequest | None:
         """Return the revocation request; None where there is no endpoint or nothing to revoke."""
         url = self.setup.endpoints.revoke_url
-        return revoke.revoke(url, self.setup.client(client), record.tokens) if url else None
+        request = revoke.revoke(url, self.setup.client(client), record.tokens) if url else None
+        return replace(request, headers={**self.headers, **request.headers}) if request else None
+
+    def quota(self, record: Record, now: Now) -> Flow[Quota] | None:  # noqa: ARG002 - the protocol's
+        """Return None: the standards know no quota."""
+        return None
 
     def _token_url(self) -> str:
         url = self.setup.endpoints.token_url

@@ -97,10 +97,20 @@ def test_a_login_in_the_browser(run, login: SocketDesk, browser: Path, keyboard:
 
 
 def test_options_reach_the_daemon(run, login: SocketDesk, browser: Path, keyboard: int) -> None:
-    run("login", "gemini", "--label", "work", "--project", "fake-project", "--timeout", "42")
+    run(
+        "login", "gemini", "--label", "work", "--project", "fake-project", "--timeout", "42",
+        "--option", "region=eu", "--option", "url=https://a.example/?x=y",
+    )  # fmt: skip
     assert started(login) == {
         "provider": "gemini", "label": "work", "flow": None, "callback": True, "project": "fake-project", "timeout": 42.0,
+        "options": {"region": "eu", "url": "https://a.example/?x=y"},
     }  # fmt: skip
+
+
+def test_an_option_is_a_name_and_a_value(run, login: SocketDesk) -> None:
+    ended = run("login", "gemini", "--option", "region")
+    assert ended.code == 2
+    assert "'region' is not NAME=VALUE" in ended.err
 
 
 def test_the_result_as_json_leaves_stdout_to_it(run, login: SocketDesk, browser: Path, keyboard: int) -> None:

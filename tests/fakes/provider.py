@@ -19,6 +19,7 @@ from broker.providers.base import (
     FormatError,
     Identity,
     LoginFlow,
+    Quota,
     Redirect,
     RefreshPolicy,
     SecretSource,
@@ -43,6 +44,14 @@ class FakeProvider:
     secret_sources: tuple[SecretSource, ...] = ()
     google: bool = False
     extra_params: Mapping[str, str] = field(default_factory=dict)
+
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def for_login(self, options: Mapping[str, str], seed: Secret) -> "FakeProvider":
+        return self
+
+    def quota(self, record: Record, now: Now) -> Flow[Quota] | None:
+        return None
 
     def find_secret(self, source: SecretSource, text: str) -> Secret | None:
         return None

@@ -12,6 +12,7 @@ from broker.oauth.messages import (
     PacedFlow,
     Pause,
     run_canned,
+    with_headers,
 )
 
 URL = "https://idp.example.com/token"
@@ -63,3 +64,32 @@ def test_canned_answers_must_be_enough_and_all_used() -> None:
         run_canned(one_question(), [])
     with pytest.raises(AssertionError, match="before all answers"):
         run_canned(one_question(), [HttpResponse(200), HttpResponse(200)])
+
+
+def _asks_twice() -> PacedFlow[str]:
+    first = yield HttpRequest("GET", "https://a.example", headers={"Accept": "x"})
+    yield Pause(1.0)
+    try:
+        yield HttpRequest("GET", "https://b.example", headers={"User-Agent": "its-own"})
+    except ValueError as error:
+        return f"{first.status} {error}"
+    return "whole"
+
+
+def test_headers_are_put_beneath_those_of_each_request() -> None:
+    asked, result = run_canned(with_headers(_asks_twice(), {"User-Agent": "agent/1"}), [HttpResponse(200)] * 2)
+    assert result == "whole"
+    assert [dict(each.headers) for each in asked] == [
+        {"User-Agent": "agent/1", "Accept": "x"},
+        {"User-Agent": "its-own"},
+    ]
+
+
+def test_what_is_thrown_reaches_the_flow_beneath() -> None:
+    flow = with_headers(_asks_twice(), {})
+    next(flow)
+    assert isinstance(flow.send(HttpResponse(201)), Pause)
+    flow.send(PAUSED)
+    with pytest.raises(StopIteration) as ended:
+        flow.throw(ValueError("no network"))
+    assert ended.value.value == "201 no network"

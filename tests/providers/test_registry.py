@@ -75,3 +75,9 @@ def test_the_table_of_built_in_providers_is_sound() -> None:
         assert provider.claims({"type": name})
         urls = [setup.endpoints.authorize_url, setup.endpoints.token_url, setup.endpoints.api_url]
         assert all(url and url.startswith("https://") and acceptable_url(url) for url in urls)
+
+
+def test_an_option_nobody_knows_is_a_fault() -> None:
+    with pytest.raises(BrokerError) as caught:
+        build({"gemini": ProviderConfig(options={"colour": "red"})})
+    assert "providers.gemini: options: there is no 'colour'" in caught.value.detail

@@ -26,6 +26,7 @@ def test_every_setting_can_be_put_in_the_place_of_ours() -> None:
             title="Mine", issuer="https://i", authorize_url="https://a2", token_url="https://t2", revoke_url="https://r2",
             userinfo_url="https://u2", device_url="https://d2", api_url="https://api2", client_id="mine", client_auth="basic",
             scopes=("x", "y"), redirect_port=0, extra_params={"prompt": "none", "hd": "example.com"}, lead_seconds=60.0,
+            user_agent="agent/1", options={"region": "x"},
         )
     )  # fmt: skip
     assert made == Setup(
@@ -39,6 +40,8 @@ def test_every_setting_can_be_put_in_the_place_of_ours() -> None:
         policy=RefreshPolicy(lead_seconds=60.0, rotates=False),
         extra_params={"access_type": "offline", "prompt": "none", "hd": "example.com"},
         basic=True,
+        user_agent="agent/1",
+        options={"region": "x"},
         own_client=False,
     )
 

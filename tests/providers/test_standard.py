@@ -5,6 +5,7 @@ import pytest
 
 from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Now
+from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth.device import DeviceCode
 from broker.oauth.failures import FlowFailedError, Misconfigured
@@ -143,3 +144,44 @@ def test_metadata_without_a_token_endpoint_is_of_no_use() -> None:
     with pytest.raises(FlowFailedError) as caught:
         run_canned(flow, [metadata(authorization_endpoint="https://x/a")])
     assert isinstance(caught.value.failure, Misconfigured)
+
+
+def test_a_login_has_the_options_the_provider_knows_and_no_others() -> None:
+    with pytest.raises(BrokerError) as caught:
+        PROVIDER.for_login({"region": "x"}, Secret("s"))
+    assert caught.value.code is ErrorCode.BAD_REQUEST
+    assert "its options: none" in caught.value.detail
+    made = Regional(Setup("acme", "Acme", "me", ENDPOINTS, options={"region": "a", "host": "h"})).for_login(
+        {"region": "b"}, Secret("seed")
+    )
+    assert made.setup.options == {"region": "b", "host": "h"}
+    assert made.seed == Secret("seed")
+
+
+class Regional(StandardProvider):
+    @property
+    def options(self) -> dict[str, str]:
+        return {"region": "Where it is.", "host": "Which one."}
+
+
+def test_every_request_has_the_user_agent_of_the_settings() -> None:
+    named = StandardProvider(
+        Setup("acme", "Acme", "me", replace(ENDPOINTS, device_url=DEVICE_URL), user_agent="agent/1")
+    )
+    assert PROVIDER.headers == {}
+    authorization = Authorization("u", "http://localhost:1/cb", Secret("s"), Secret("v" * 43))
+    code = HttpResponse(
+        200, body=b'{"device_code":"fake","user_code":"A","verification_uri":"https://idp.example.com/a"}'
+    )
+    asked = [
+        *run_canned(named.exchange(authorization, Secret("fake-code"), CLIENT, NOW), [ANSWER])[0],
+        *run_canned(named.refresh(RECORD, CLIENT, NOW), [ANSWER])[0],
+        *run_canned(named.request_code(CLIENT, NOW), [code])[0],
+        *run_canned(named.poll(GIVEN, CLIENT, lambda: NOW), [ANSWER])[0],
+        named.revoke(RECORD, CLIENT),
+    ]
+    assert [each.headers["User-Agent"] for each in asked if each] == ["agent/1"] * 5
+
+
+def test_the_standards_know_no_quota() -> None:
+    assert PROVIDER.quota(RECORD, NOW) is None

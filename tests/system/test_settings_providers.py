@@ -3,12 +3,13 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import pytest
 
-from broker.cli.demo.stage import Stage
+from broker.cli.demo.stage import DemoFailedError, Stage
 from broker.ipc.client import BrokerClient
 from broker.ipc.schema import LoginStart, LoginView
 from broker.model.errors import BrokerError
@@ -150,6 +151,27 @@ async def test_the_lead_decides_when_a_token_is_renewed(lead: float, renewed: bo
         assert (due - stage.clock.now().wall < 2000) is renewed
         await asyncio.sleep(0)
         assert await refresh_posts(stage) == 0
+
+
+@covers("providers.user_agent")
+async def test_requests_to_a_provider_call_themselves_as_told() -> None:
+    async with staged(config='[providers.gemini]\nuser_agent = "mine/7"', proxy=False) as stage:
+        seen = {
+            str(each["path"]): str(dict(cast("Mapping[str, object]", each["headers"])))
+            for each in await requests_seen(stage)
+        }
+        assert "mine/7" in seen["/token"]
+        assert "mine/7" in next(headers for path, headers in seen.items() if path.endswith(":loadCodeAssist"))
+
+
+@covers("providers.options")
+async def test_an_option_no_login_of_the_provider_has_is_refused_at_start() -> None:
+    async with staged(logged_in=False, proxy=False) as stage:
+        await stage.stop("daemon")
+        stage.config_file.write_text(stage.config_file.read_text() + '\n[providers.gemini.options]\ncolour = "red"\n')
+        with pytest.raises(DemoFailedError):
+            await stage.start_daemon()
+        assert "there is no 'colour'" in stage.tail()
 
 
 async def person_decides(stage: Stage, view: LoginView, decision: str) -> None:

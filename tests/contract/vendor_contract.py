@@ -1,0 +1,303 @@
+"""What every provider must do, against a loopback server that speaks its vendor's shapes.
+
+A subclass of `VendorContract` names its `server`, a `VendorServer`. Logins go through `broker.login.sessions`, as in the program; renewals as the refresh
+engine sends them.
+"""
+
+import copy
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from broker.config import parse
+from broker.daemon.outbound import Outbound
+from broker.ipc.schema import LoginStart, LoginView
+from broker.login.clients import Clients
+from broker.login.runner import run_flow
+from broker.login.sessions import Kept, Logins
+from broker.model.account import Record, Tokens
+from broker.model.clock import Now
+from broker.model.secret import Secret
+from broker.oauth.failures import AnswerLost, Failure, FlowFailedError, Permanent, RateLimited, Transient
+from broker.oauth.messages import PAUSED, HttpRequest, Pause
+from broker.oauth.revoke import revoked
+from broker.providers.base import Client, FormatError, LoginFlow, Provider, Quota
+from broker.providers.registry import build
+from broker.system import SystemChance
+from tests.fakes.clock import LiveClock
+from tests.fakes.vendors.server import Fault, VendorServer
+
+USER_AGENT = "contract-agent/1.0"
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(
+    (
+        "access_token", "refresh_token", "id_token", "token", "expired", "expires_at", "expiry", "expires_in", "email", "label", "sub", "scope", "scopes",
+        "last_refresh", "project_id", "account_id", "base_url", "region", "service_account", "api_key", "username", "disabled", "timestamp", "device_id",
+        "clientId", "clientSecret", "accessToken", "refreshToken", "expiresAt", "resource_url",
+    )
+)  # fmt: skip
+
+
+@dataclass
+class Bench:
+    """A provider, its vendor, and the way between them."""
+
+    provider: Provider
+    client: Client
+    server: VendorServer
+    outbound: Outbound
+    clock: LiveClock
+    logins: Logins
+    kept: list[tuple[Record, Client]]
+
+    @property
+    def now(self) -> Now:
+        return self.clock.now()
+
+    async def log_in(self, flow: LoginFlow | None = None, **options: str) -> Record:
+        """Log in as a person would, pasting what their browser ends on."""
+        asked = LoginStart(provider=self.server.name, flow=flow, callback=False, timeout=60.0, options=options)
+        view = await self.logins.start(asked)
+        if view.user_code:
+            await self.server.approve_device(view.user_code)
+        elif view.url:
+            await self.logins.finish(view.id, Secret(await self.server.approve(view.url)))
+        view = await self.ended(view)
+        assert view.state == "done", view.problem
+        record, self.client = self.kept[-1]
+        return record
+
+    async def ended(self, view: LoginView) -> LoginView:
+        while view.state in {"waiting", "finishing"}:
+            view = await self.logins.follow(view.id, 30.0)
+        return view
+
+    async def renew(self, record: Record) -> Record:
+        """Renew, as the refresh engine does: the one request that spends is sent once."""
+        flow = self.provider.refresh(record, self.client, self.now)
+        spent = 0
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, Pause):
+                    step = flow.send(PAUSED)
+                    continue
+                spent += step.spends
+                step = flow.send(await self.outbound.send(step))
+        except StopIteration as ended:
+            assert spent == 1
+            return replace(record, tokens=ended.value)
+
+    async def failure(self, record: Record) -> Failure:
+        with pytest.raises(FlowFailedError) as caught:
+            await self.renew(record)
+        return caught.value.failure
+
+
+class VendorContract:
+    """The suite."""
+
+    server: ClassVar[type[VendorServer]]
+    login_options: ClassVar[dict[str, str]] = {}
+    renews: ClassVar[bool] = True
+
+    @classmethod
+    def at_rest(cls) -> Provider:
+        """The provider without a server."""
+        return build({}).get(cls.server.name)
+
+    @pytest.fixture
+    async def bench(self, tmp_path: Path) -> AsyncIterator[Bench]:
+        async with self.server() as server, Outbound(timeout=10) as outbound:
+            text = server.config(tmp_path).replace(
+                f"[providers.{server.name}]\n", f'[providers.{server.name}]\nuser_agent = "{USER_AGENT}"\n', 1
+            )
+            assert USER_AGENT in text
+            config = parse(text.encode())
+            clock, chance = LiveClock(), SystemChance()
+            clients = Clients(config.providers, [tmp_path], outbound, clock, {"HOME": str(tmp_path), "PATH": ""})
+            registry = build(config.providers)
+            kept: list[tuple[Record, Client]] = []
+
+            async def keep(record: Record, client: Client, _notes: tuple[str, ...]) -> Kept:
+                kept.append((record, client))
+                return Kept(record.account, "x.json")
+
+            logins = Logins(registry, clients, outbound, clock, chance, keep)
+            provider = await clients.resolve(registry.get(server.name))
+            try:
+                yield Bench(provider, await clients.find(provider), server, outbound, clock, logins, kept)
+            finally:
+                await logins.close()
+
+    # --- logging in ---
+
+    async def test_every_way_to_log_in_brings_a_grant_and_a_name(self, bench: Bench) -> None:
+        assert bench.provider.flows
+        for flow in bench.provider.flows:
+            record = await bench.log_in(flow, **self.login_options)
+            assert record.tokens.access_token
+            assert record.account.provider == bench.server.name
+            assert record.account.label
+            assert not record.account.label.startswith("login-"), "nobody knows whose it is"
+
+    async def test_every_request_calls_itself_what_the_config_says(self, bench: Bench) -> None:
+        record = await bench.log_in(**self.login_options)
+        if self.renews:
+            await bench.renew(record)
+        quota = bench.provider.quota(record, bench.now)
+        if quota is not None:
+            await run_flow(quota, bench.outbound, bench.clock)
+        browser = [each for each in bench.server.seen if "Mozilla" in each.headers.get("User-Agent", "")]
+        ours = [
+            each for each in bench.server.seen if each.headers.get("User-Agent", "").startswith(("contract", "ccs"))
+        ]
+        assert ours
+        assert {each.headers["User-Agent"] for each in ours if each not in browser} == {USER_AGENT}
+
+    # --- the file ---
+
+    async def test_a_new_file_reads_back_as_the_login(self, bench: Bench) -> None:
+        record = await bench.log_in(**self.login_options)
+        name, document = bench.provider.create(record, bench.client, bench.now)
+        assert name.endswith(".json")
+        assert "/" not in name
+        document = json.loads(json.dumps(document))
+        assert bench.provider.claims(document)
+        again = bench.provider.read(document, name)
+        assert again.account == record.account
+        assert again.email == record.email
+        assert again.tokens.access_token == record.tokens.access_token
+        assert again.tokens.refresh_token == record.tokens.refresh_token
+        assert again.tokens.expires_at == pytest.approx(record.tokens.expires_at, abs=1)
+        assert dict(again.facts) == dict(record.facts)
+
+    async def test_a_renewal_keeps_every_field_it_does_not_own(self, bench: Bench) -> None:
+        if not self.renews:
+            pytest.skip("it is never renewed")
+        record = await bench.log_in(**self.login_options)
+        name, document = bench.provider.create(record, bench.client, bench.now)
+        before = {"note": "mine", **document, "priority": 7, "x-unknown": {"deep": [1, None, "é"]}}
+        kept = copy.deepcopy(before)
+        renewed = await bench.renew(bench.provider.read(before, name))
+        after = bench.provider.write(before, renewed.tokens, bench.now)
+        assert before == kept
+        assert list(after)[: len(before)] == list(before)
+        assert {key: after[key] for key in ("note", "priority", "x-unknown", "type")} == {
+            key: before[key] for key in ("note", "priority", "x-unknown", "type")
+        }
+        again = bench.provider.read(after, name)
+        assert again.tokens.access_token == renewed.tokens.access_token
+        assert again.tokens.refresh_token == renewed.tokens.refresh_token
+        assert bench.provider.write(after, renewed.tokens, bench.now) == after
+
+    async def test_a_write_with_less_never_blanks_what_there_is(self, bench: Bench) -> None:
+        record = await bench.log_in(**self.login_options)
+        name, document = bench.provider.create(record, bench.client, bench.now)
+        after = bench.provider.write(document, replace(record.tokens, refresh_token=None), bench.now)
+        assert bench.provider.read(after, name).tokens.refresh_token == record.tokens.refresh_token
+
+    @given(noise=st.dictionaries(KEYS | st.text(max_size=12), JSON, max_size=8), data=st.data())
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
+    def test_any_document_is_read_or_refused_and_keeps_what_is_not_ours(
+        self, noise: dict[str, object], data: st.DataObject
+    ) -> None:
+        provider = self.at_rest()
+        document = {**noise, "type": self.server.name, "x-mine": data.draw(JSON)}
+        try:
+            record = provider.read(document, "file.json")
+        except FormatError:
+            return
+        assert record.account.label
+        after = provider.write(document, Tokens(Secret("fake-a"), Secret("fake-r"), expires_at=2e9), Now(1.9e9, 1.0))
+        assert after["x-mine"] == document["x-mine"]
+        assert set(document) <= set(after)
+
+    async def test_nothing_shown_holds_a_secret(self, bench: Bench) -> None:
+        record = await bench.log_in(**self.login_options)
+        shown = f"{record!r} {bench.client!r} {record.account} {dict(record.facts)}"
+        for secret in (record.tokens.access_token, record.tokens.refresh_token, bench.client.secret):
+            assert secret is None or secret.reveal() not in shown
+
+    # --- renewing ---
+
+    async def test_a_renewal_brings_a_new_grant(self, bench: Bench) -> None:
+        if not self.renews:
+            pytest.skip("it is never renewed")
+        first = await bench.log_in(**self.login_options)
+        second = await bench.renew(first)
+        assert second.tokens.access_token
+        assert second.tokens.access_token != first.tokens.access_token
+        assert second.tokens.expires_at == pytest.approx(bench.now.wall + bench.server.lifetime, abs=10)
+        assert (second.tokens.refresh_token != first.tokens.refresh_token) is bench.server.rotates
+        await bench.renew(second)
+
+    async def test_a_dead_login_is_told_from_a_bad_day(self, bench: Bench) -> None:
+        if not self.renews:
+            pytest.skip("it is never renewed")
+        record = await bench.log_in(**self.login_options)
+        bench.server.reject()
+        failure = await bench.failure(record)
+        assert isinstance(failure, Permanent), failure
+        assert (await bench.renew(record)).tokens.access_token
+
+    @pytest.mark.parametrize(
+        ("fault", "kinds"),
+        [
+            (Fault(500, "oops", "text/plain"), (Transient,)),
+            (Fault(503, '{"error":"temporarily_unavailable"}'), (Transient,)),
+            (Fault(429, "{}", headers={"Retry-After": "7"}), (RateLimited,)),
+            (Fault(200, "{}"), (AnswerLost, Transient)),
+            (Fault(200, '{"access_token":"fake-acc'), (AnswerLost, Transient)),
+            (Fault(200, "[]"), (AnswerLost, Transient)),
+            (Fault(403, "<html>wait</html>", "text/html"), (Transient,)),
+        ],
+    )
+    async def test_answers_that_are_none(self, bench: Bench, fault: Fault, kinds: tuple[type, ...]) -> None:
+        if not self.renews:
+            pytest.skip("it is never renewed")
+        record = await bench.log_in(**self.login_options)
+        bench.server.fail(bench.server.refresh_path, fault)
+        failure = await bench.failure(record)
+        assert isinstance(failure, kinds), failure
+        assert not isinstance(failure, RateLimited) or failure.retry_after == 7
+        assert (await bench.renew(record)).tokens.access_token
+
+    # --- around it ---
+
+    async def test_quota_is_read_or_said_to_be_unreadable(self, bench: Bench) -> None:
+        record = await bench.log_in(**self.login_options)
+        flow = bench.provider.quota(record, bench.now)
+        if flow is None:
+            pytest.skip("it cannot be asked")
+        quota = await run_flow(flow, bench.outbound, bench.clock)
+        assert quota.plan or quota.windows
+        for window in quota.windows:
+            assert window.used is None or 0 <= window.used <= 1
+        path = bench.server.seen[-1].path
+        for body in ("{}", "[]", "nothing", '{"a":{"b":[]}}'):
+            bench.server.fail(path, Fault(200, body))
+            unread = bench.provider.quota(record, bench.now)
+            assert unread is not None
+            told = await run_flow(unread, bench.outbound, bench.clock)
+            assert isinstance(told, Quota)
+
+    async def test_revoking_is_understood(self, bench: Bench) -> None:
+        record = await bench.log_in(**self.login_options)
+        request = bench.provider.revoke(record, bench.client)
+        if request is None:
+            pytest.skip("it has no such endpoint")
+        assert isinstance(request, HttpRequest)
+        assert not request.spends
+        assert revoked(await bench.outbound.send(request))
