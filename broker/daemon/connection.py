@@ -26,10 +26,17 @@ COMMON_HEADERS: Final = {"Server": f"ccs-broker/{__version__}", "Cache-Control":
 class Connection(web.RequestHandler):
     """An aiohttp connection with a deadline from the first byte of a request to the last."""
 
-    __slots__ = ("_busy", "_closed", "_deadline", "_request_seconds", "_timer")
+    __slots__ = ("_busy", "_closed", "_deadline", "_heard", "_now", "_request_seconds", "_timer")
 
-    def __init__(self, manager: web.Server, *, request_seconds: float, closed: Callable[["Connection"], None]) -> None:
-        """A request has `request_seconds` to arrive; `closed` is told when the connection has ended."""
+    def __init__(
+        self,
+        manager: web.Server,
+        *,
+        request_seconds: float,
+        closed: Callable[["Connection"], None],
+        now: Callable[[], float],
+    ) -> None:
+        """A request has `request_seconds` to arrive; `closed` is told when the connection has ended. `now` is a clock that no step moves."""
         super().__init__(
             manager,
             loop=asyncio.get_running_loop(),
@@ -43,8 +50,10 @@ class Connection(web.RequestHandler):
         )
         self._request_seconds = request_seconds
         self._closed = closed
+        self._now = now
         self._busy = False
         self._deadline = 0.0
+        self._heard = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -54,6 +63,7 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Start the deadline of a further request with its first byte."""
+        self._heard = self._now()  # not the event loop's time, which stands still for a whole turn of it
         if data and self._timer is None and not self._busy:
             self._arm()
         super().data_received(data)
@@ -67,10 +77,16 @@ class Connection(web.RequestHandler):
     def begin(self) -> float:
         """Note that a request's head is here; return the loop time at which its body must be."""
         if self._timer is None:  # pipelined behind another request
+            self._heard = self._now()
             self._deadline = self._loop.time() + self._request_seconds
         self._disarm()
         self._busy = True
         return self._deadline
+
+    @property
+    def waited(self) -> float:
+        """The seconds since the last bytes of the request under way were here: others may have had their turn meanwhile."""
+        return self._now() - self._heard
 
     def end(self) -> None:
         """Note that the request is answered."""

@@ -106,11 +106,12 @@ class Dispatch:
             call.path.get("label"),
             min_validity=query["min_validity"],
             max_wait=query["max_wait"],
+            waited=call.waited,
         )
         return self.leases.data(grant)
 
-    async def _report(self, _call: Call, body: bytes) -> bytes:
-        return encode(await self.reports.take(decode(body, Report)))
+    async def _report(self, call: Call, body: bytes) -> bytes:
+        return encode(await self.reports.take(decode(body, Report), call.waited))
 
     async def _watch_head(self, _call: Call, _body: bytes) -> bytes:
         return b""  # HEAD; the stream itself is the server's

@@ -32,8 +32,12 @@ class Leases:
     max_wait: float
     _built: dict[AccountId, _Built] = field(default_factory=dict)
 
-    async def lend(self, provider: str, label: str | None, *, min_validity: float, max_wait: float) -> Grant:
+    async def lend(
+        self, provider: str, label: str | None, *, min_validity: float, max_wait: float, waited: float = 0.0
+    ) -> Grant:
         """Return a grant good for `min_validity` seconds; without a label, of the provider's default account.
+
+        `waited` seconds of `max_wait` are over.
 
         Raises:
             BrokerError: a name that means nothing, or why there is no token by the deadline.
@@ -42,7 +46,7 @@ class Leases:
         try:
             account = self.accounts.named(provider, label)
             grant = await self.accounts.engine.lease(
-                account, min_validity=min_validity, max_wait=min(max_wait, self.max_wait)
+                account, min_validity=min_validity, max_wait=min(max_wait, self.max_wait), waited=waited
             )
         except BrokerError as error:
             self.metrics.leased(known, error.code.value)

@@ -5,7 +5,7 @@ user can do is make an account rest for an hour, or be renewed once.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from broker.daemon.accounts import Accounts
 from broker.daemon.publisher import Publisher
@@ -33,9 +33,10 @@ class Reports:
     metrics: Metrics
     audit: Audit
     max_wait: float
+    _rejections: dict[AccountId, int] = field(default_factory=dict)
 
-    async def take(self, report: Report) -> ReportAnswer:
-        """Act on a report.
+    async def take(self, report: Report, waited: float = 0.0) -> ReportAnswer:
+        """Act on a report; `waited` seconds of its `max_wait` are over.
 
         Raises:
             BrokerError: `bad_request` naming the field, `unknown_provider`, `unknown_account`, or for `rejected` what a lease raises.
@@ -45,7 +46,7 @@ class Reports:
         account = self.accounts.named(named.provider, named.label)
         self.metrics.reported(account.provider, report.outcome)
         if report.outcome == "rejected":
-            return await self._rejected(account, report)
+            return await self._rejected(account, report, waited)
         if report.outcome == "limited":
             return self._limited(account, report)
         self.accounts.engine.accepted(account)
@@ -53,15 +54,19 @@ class Reports:
             self.publisher.touch(account)
         return ReportAnswer()
 
-    async def _rejected(self, account: AccountId, report: Report) -> ReportAnswer:
-        if report.generation >= self.accounts.entry(account).generation:
+    async def _rejected(self, account: AccountId, report: Report, waited: float) -> ReportAnswer:
+        current = self.accounts.entry(account).generation
+        if report.generation >= current and self._rejections.get(account) != current:
+            # Hundreds of callers find out at once; the log and the trail need to know it once.
+            self._rejections[account] = current
             self.audit.record(Event.REJECTED, account, generation=report.generation)
-        _log.info("token rejected by the api", extra={"account": log_id(account), "generation": report.generation})
+            _log.info("token rejected by the api", extra={"account": log_id(account), "generation": report.generation})
         grant = await self.accounts.engine.rejected(
             account,
             report.generation,
             min_validity=report.min_validity,
             max_wait=min(report.max_wait, self.max_wait),
+            waited=waited,
         )
         return ReportAnswer(lease=lease_of(grant.entry, grant.tokens, short=grant.short))
 
@@ -78,14 +83,14 @@ class Reports:
 def _check(report: Report) -> None:
     if report.outcome not in _OUTCOMES:
         raise _fault(f"outcome must be one of {', '.join(_OUTCOMES)}, not {report.outcome[:60]!r}")
-    for field in ("generation", "until", "retry_after", "min_validity", "max_wait"):
-        value = getattr(report, field)
+    for name in ("generation", "until", "retry_after", "min_validity", "max_wait"):
+        value = getattr(report, name)
         if value is not None and value < 0:
-            raise _fault(f"{field} must not be negative")
-    for field in ("model", "reason"):
-        value = getattr(report, field)
+            raise _fault(f"{name} must not be negative")
+    for name in ("model", "reason"):
+        value = getattr(report, name)
         if value is not None and (len(value) > _MAX_TEXT or not value.isprintable()):
-            raise _fault(f"{field} must be printable and have at most {_MAX_TEXT} characters")
+            raise _fault(f"{name} must be printable and have at most {_MAX_TEXT} characters")
 
 
 def _fault(detail: str) -> BrokerError:

@@ -10,7 +10,7 @@ import itertools
 import logging
 import os
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from aiohttp import web
@@ -134,10 +134,14 @@ class Server:
             door.manager,
             request_seconds=self._config.request_timeout_seconds,
             closed=lambda connection: self._closed(door, connection),
+            now=self._now,
         )
         door.open.add(made)
         self._metrics.connections(door.name, len(door.open))
         return made
+
+    def _now(self) -> float:
+        return self._dispatch.accounts.clock.now().boot
 
     def _closed(self, door: _Door, connection: Connection) -> None:
         door.open.discard(connection)
@@ -152,7 +156,7 @@ class Server:
         number = f"{next(self._numbers):x}"
         request_id.set(number)
         try:
-            response = await self._respond(door, request, deadline)
+            response = await self._respond(door, request, connection, deadline)
             response.headers["X-Request-Id"] = number
             if not response.prepared:
                 await self._write(request, response)
@@ -160,7 +164,9 @@ class Server:
             connection.end()
         return response
 
-    async def _respond(self, door: _Door, request: web.BaseRequest, deadline: float) -> web.StreamResponse:
+    async def _respond(
+        self, door: _Door, request: web.BaseRequest, connection: Connection, deadline: float
+    ) -> web.StreamResponse:
         target = request.raw_path
         try:
             _check_caller(request)
@@ -169,7 +175,7 @@ class Server:
             call = resolve(request.method, target, control=door.control)
             if call.operation.name is Name.WATCH and request.method == "GET":
                 return await self._watch(request)
-            return _response(await self._dispatch.perform(call, body))
+            return _response(await self._dispatch.perform(replace(call, waited=connection.waited), body))
         except BrokerError as error:
             extra = {"Allow": ", ".join(allowed_methods(target, control=door.control))}
             unread = not request.content.is_eof()

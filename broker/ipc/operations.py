@@ -114,11 +114,15 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An operation as asked for: `path` and `query` hold its parameters, defaults filled in."""
+    """An operation as asked for: `path` and `query` hold its parameters, defaults filled in.
+
+    `waited` seconds went by since the request was here, which count towards what it lets us wait.
+    """
 
     operation: Operation
     path: Mapping[str, str]
     query: Mapping[str, float]
+    waited: float = 0.0
 
 
 _ACCOUNT = "/v1/accounts/{provider}/{label}"

@@ -4,7 +4,7 @@ Owns: the cells, and how store changes and results of refreshes alter them. It m
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -133,6 +133,10 @@ class Cells:
     def learn_skew(self, provider: str, seconds: float) -> None:
         """Note how far a provider's clock is ahead of ours."""
         self._skew[provider] = seconds if abs(seconds) >= _SKEW_NOTED_SECONDS else 0.0
+
+    def skews(self) -> Mapping[str, float]:
+        """Return how many seconds the providers' clocks are ahead of ours, where that is worth a word."""
+        return {provider: seconds for provider, seconds in self._skew.items() if seconds}
 
     def on_change(self, change: Change) -> None:
         """Take over what the store says."""

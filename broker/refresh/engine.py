@@ -6,7 +6,7 @@ of an account is in `cells`, the steps of one refresh are `attempt`'s. It must n
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -31,7 +31,7 @@ from broker.observe.tasks import spawn
 from broker.refresh import backoff, life, outcome, plan
 from broker.refresh.attempt import Attempt, ClientFinder, Failed, Providers, Result
 from broker.refresh.cells import Cell, Cells
-from broker.refresh.flight import Flights, wait_for
+from broker.refresh.flight import Flights
 from broker.refresh.plan import Reason, Refresh, Wait
 from broker.refresh.rescue import Rescue
 from broker.store.base import Entry, Store
@@ -183,6 +183,10 @@ class Engine:
         }
         return [*unsaved, *refused, *self._rescue.problems()]
 
+    def skews(self) -> Mapping[str, float]:
+        """Return how many seconds the providers' clocks are ahead of ours, where that is worth a word."""
+        return self._cells.skews()
+
     async def forget(self, account: AccountId) -> None:
         """Keep nothing of an account the user logged out of. Raises StorageError."""
         await self._rescue.forget(account)
@@ -193,13 +197,13 @@ class Engine:
 
     # -- serving
 
-    async def lease(self, account: AccountId, *, min_validity: float, max_wait: float) -> Grant:
-        """Return a token good for `min_validity` seconds, waiting `max_wait` at most.
+    async def lease(self, account: AccountId, *, min_validity: float, max_wait: float, waited: float = 0.0) -> Grant:
+        """Return a token good for `min_validity` seconds, waiting `max_wait` at most, `waited` of which are over.
 
         Raises:
             BrokerError: `unknown_account`, or why there is none by the deadline.
         """
-        deadline = self._clock.now().boot + max_wait
+        deadline = self._clock.now().boot + max_wait - waited
         while True:
             cell, now = self._cells.get(account), self._clock.now()
             self._refuse_service(account, cell, now)
@@ -212,10 +216,10 @@ class Engine:
                 await self._changed_within(cell.trouble.until - now.boot)
                 continue
             self._refuse(account, cell, now)
-            if now.boot >= deadline and max_wait > 0:
+            if now.boot >= deadline and max_wait > waited:
                 raise _late(account, max_wait)
             task = self._fly(account, Reason.ASKED)
-            if not await wait_for(task, deadline - now.boot):
+            if not await self._flights.wait(task, deadline - now.boot):
                 raise _late(account, max_wait)
 
     async def renew(self, account: AccountId, *, max_wait: float) -> Grant:
@@ -224,7 +228,7 @@ class Engine:
         if not isinstance(cell.trouble, Backoff):
             self._refuse(account, cell, now)
         before = cell.tokens
-        if not await wait_for(self._fly(account, Reason.FORCED), max_wait):
+        if not await self._flights.wait(self._fly(account, Reason.FORCED), max_wait):
             raise _late(account, max_wait)
         cell, now = self._cells.get(account), self._clock.now()
         if cell.tokens == before:
@@ -232,7 +236,9 @@ class Engine:
             raise BrokerError(ErrorCode.REFRESH_FAILED, f"{account} could not be renewed", account=str(account))
         return self._grant(cell, now, 0.0)
 
-    async def rejected(self, account: AccountId, generation: int, *, min_validity: float, max_wait: float) -> Grant:
+    async def rejected(
+        self, account: AccountId, generation: int, *, min_validity: float, max_wait: float, waited: float = 0.0
+    ) -> Grant:
         """Take a report that the API refused the token of `generation` (401), and return the grant to use next.
 
         Compare-and-swap: a report about an older generation gets the current grant and causes no refresh. Raises as `lease` does;
@@ -242,7 +248,7 @@ class Engine:
         token = cell.tokens.access_token
         if generation >= cell.entry.generation and token and cell.rejected != token.digest():
             self._note_rejection(account, cell, now, token.digest())
-        return await self.lease(account, min_validity=min_validity, max_wait=max_wait)
+        return await self.lease(account, min_validity=min_validity, max_wait=max_wait, waited=waited)
 
     def accepted(self, account: AccountId) -> None:
         """Take a report that the API accepted the account's token: earlier rejections are forgotten."""

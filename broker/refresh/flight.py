@@ -16,6 +16,7 @@ class Flights:
     def __init__(self) -> None:
         """Start with none."""
         self._tasks: dict[AccountId, asyncio.Task[None]] = {}
+        self._waiters: dict[asyncio.Task[None], set[asyncio.Future[bool]]] = {}
 
     def join(self, account: AccountId, work: Callable[[], Coroutine[object, object, None]]) -> "asyncio.Task[None]":
         """Return the account's running task; start `work` where there is none."""
@@ -23,8 +24,33 @@ class Flights:
         if task is None:
             task = spawn(work(), name=f"refresh-{account.provider}")
             self._tasks[account] = task
-            task.add_done_callback(lambda _: self._tasks.pop(account, None))
+            self._waiters[task] = set()
+            task.add_done_callback(lambda ended: self._ended(account, ended))
         return task
+
+    async def wait(self, task: "asyncio.Task[None]", seconds: float) -> bool:
+        """Wait for a task `join` returned without owning it; tell whether it ended in time. A cancelled waiter leaves it running.
+
+        Thousands may wait for one task, so that a waiter costs a future and a timer and no more: `asyncio.wait` looks through all of a task's
+        waiters whenever one goes.
+        """
+        waiters = self._waiters.get(task)
+        if waiters is None:
+            return True
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        timer = loop.call_later(max(seconds, 0.0), _release, waiter, False)
+        waiters.add(waiter)
+        try:
+            return await waiter
+        finally:
+            timer.cancel()
+            waiters.discard(waiter)
+
+    def _ended(self, account: AccountId, task: "asyncio.Task[None]") -> None:
+        self._tasks.pop(account, None)
+        for waiter in self._waiters.pop(task):
+            _release(waiter, True)
 
     def running(self, account: AccountId) -> bool:
         """Tell whether the account has a task that has not ended; one that has may still be in the table for a turn of the event loop."""
@@ -41,10 +67,6 @@ class Flights:
         return len(self._tasks)
 
 
-async def wait_for(task: "asyncio.Task[None]", seconds: float) -> bool:
-    """Wait for a shared task without owning it; tell whether it ended in time.
-
-    A cancelled waiter leaves the task running: `asyncio.wait` never cancels what it waits for.
-    """
-    done, _ = await asyncio.wait([task], timeout=max(seconds, 0.0))
-    return bool(done)
+def _release(waiter: "asyncio.Future[bool]", ended: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(ended)

@@ -4,6 +4,7 @@ import pytest
 
 from broker.ipc.schema import Report
 from broker.model.errors import BrokerError, ErrorCode
+from broker.sandbox.faults import Delay, Target
 from tests.fakes.broker import ANN, Running
 
 
@@ -79,5 +80,17 @@ async def test_rejections_are_in_the_audit_trail(running: Running) -> None:
     lease = await running.token_client.lease(ANN)
     await running.token_client.report(report("rejected", lease.generation))
     await running.token_client.report(report("rejected", lease.generation))
+    trail = (running.state / "audit.jsonl").read_text()
+    assert trail.count('"token_rejected"') == 1
+
+
+async def test_a_rejection_is_told_once_however_many_report_it(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    running.sandbox.faults.add(Target.TOKEN, Delay(seconds=0.3))
+    lease = await running.token_client.lease(ANN)
+    with caplog.at_level("INFO", "broker.daemon.reports"):
+        await asyncio.gather(*(running.token_client.report(report("rejected", lease.generation)) for _ in range(20)))
+    assert caplog.messages.count("token rejected by the api") == 1
     trail = (running.state / "audit.jsonl").read_text()
     assert trail.count('"token_rejected"') == 1

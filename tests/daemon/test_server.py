@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from broker.ipc.operations import Call, Name
 from broker.ipc.schema import PROBLEM_JSON, Problem, decode
 from broker.ipc.wire import request_head
 from broker.model.errors import BrokerError, ErrorCode
@@ -306,3 +307,25 @@ async def test_while_stopping_waiting_clients_are_answered_and_new_ones_refused(
             await client.lease("sandbox")
         assert caught.value.code is ErrorCode.DAEMON_UNREACHABLE
         assert not running.token_path.exists()
+
+
+async def test_a_request_has_waited_while_others_had_their_turn(running: Running) -> None:
+    """However long a turn of the event loop takes, a client's deadline counts from when its request was here."""
+    waited: list[float] = []
+
+    async def slow(call: Call, _body: bytes) -> bytes:
+        waited.append(call.waited)
+        time.sleep(0.2)
+        return b"{}"
+
+    running.daemon.dispatch._handlers[Name.HEALTH] = slow
+    pairs = [await asyncio.open_unix_connection(running.token_path) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    for _, writer in pairs:
+        writer.write(request_head("GET", "/v1/health"))
+    for reader, writer in pairs:
+        async with asyncio.timeout(10):
+            await reader.readuntil(b"{}")
+        writer.close()
+    assert waited[0] < waited[1] < waited[2]
+    assert waited[2] >= 0.35

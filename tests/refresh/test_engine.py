@@ -128,6 +128,22 @@ async def test_each_waiter_has_its_own_deadline_and_none_stops_the_refresh(world
     await engine.stop()
 
 
+async def test_time_a_caller_has_waited_already_counts(world: World) -> None:
+    world.server.gate = asyncio.Event()
+    world.write(-1)
+    _, engine = await world.boot()
+    error = await refused(engine.lease(ALICE, min_validity=60, max_wait=5, waited=5))
+    assert error.code is ErrorCode.DEADLINE_EXCEEDED
+    assert "5 s you gave" in error.detail
+    await settle()
+    assert world.server.posts == 1  # it comes too late, and its wish is heard all the same
+    error = await refused(engine.rejected(ALICE, 0, min_validity=60, max_wait=5, waited=6))
+    assert error.code is ErrorCode.DEADLINE_EXCEEDED
+    world.server.gate.set()
+    assert shown((await ask(engine)).tokens.access_token) == "fake-access-2"
+    await engine.stop()
+
+
 async def test_keys_without_refresh_token_are_served_for_ever_and_never_renewed(world: World) -> None:
     world.write(None, refresh=None)
     _, engine = await world.boot()

@@ -4,7 +4,7 @@ import pytest
 
 from broker.model.account import AccountId
 from broker.observe.tasks import spawn
-from broker.refresh.flight import Flights, wait_for
+from broker.refresh.flight import Flights
 
 ALICE = AccountId("fake", "alice")
 BOB = AccountId("fake", "bob")
@@ -34,14 +34,14 @@ async def test_a_cancelled_waiter_leaves_the_work_running() -> None:
         await gate.wait()
 
     task = flights.join(ALICE, work)
-    waiter = spawn(wait_for(task, 60), name="waiter")
+    waiter = spawn(flights.wait(task, 60), name="waiter")
     await asyncio.sleep(0)
     waiter.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiter
     assert not task.cancelled()
     gate.set()
-    assert await wait_for(task, 60)
+    assert await flights.wait(task, 60)
 
 
 async def test_each_waiter_has_its_own_deadline() -> None:
@@ -51,10 +51,10 @@ async def test_each_waiter_has_its_own_deadline() -> None:
         await gate.wait()
 
     task = flights.join(ALICE, work)
-    assert not await wait_for(task, 0)
-    assert not await wait_for(task, -5)
+    assert not await flights.wait(task, 0)
+    assert not await flights.wait(task, -5)
     gate.set()
-    assert await wait_for(task, 60)
+    assert await flights.wait(task, 60)
 
 
 async def test_drain_counts_what_is_still_under_way() -> None:

@@ -143,6 +143,7 @@ class Machine(RuleBasedStateMachine):
             # A new process has only the wall clock's word for a token's end; a step is invisible to it.
             self.server.ends = dict.fromkeys(self.server.ends, float("inf"))
             self.server.in_doubt.clear()
+            self.server.early.clear()
             self.server.serving = 0.0
         self.boot()
 
