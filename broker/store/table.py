@@ -13,9 +13,10 @@ from itertools import chain, count
 from broker.model.account import AccountId, NeedsLogin, Record
 from broker.model.errors import BrokerError
 from broker.providers.base import Client
+from broker.providers.identity import same_login as same_login  # noqa: PLC0414 - the rule by which files become accounts
 
 _LABEL_ROOM = 160  # of the 200 characters of a label, when something is appended
-# Facts that tell two logins of one person apart: a project, a workspace, an endpoint.
+# Facts that make a name of their own for one of several logins with the same label.
 _TELLING_FACTS = ("project_id", "account_id", "base_url")
 
 
@@ -86,18 +87,6 @@ def arrange(
     return Arrangement(owners, shadowed)
 
 
-def same_login(one: Record, other: Record) -> bool:
-    """Tell whether two records of one label are the same login: nothing known of both differs."""
-    if one.account.provider != other.account.provider:
-        return False
-    told = [(one.subject, other.subject), (_folded(one.email), _folded(other.email))]
-    told += [(one.facts.get(fact), other.facts.get(fact)) for fact in _TELLING_FACTS]
-    if any(mine != theirs for mine, theirs in told if mine and theirs):
-        return False
-    known = any(mine and theirs for mine, theirs in told[:2])
-    return known or one.account == other.account
-
-
 def fingerprint(record: Record, client: Client | None, *, paused: bool, terminal: NeedsLogin | None) -> str:
     """Return a digest of everything a client of the account can notice, secrets only as digests.
 
@@ -123,10 +112,6 @@ def checked(record: Record) -> Record:
             text.encode()
     fingerprint(record, None, paused=False, terminal=None)
     return record
-
-
-def _folded(text: str | None) -> str | None:
-    return text.casefold() if text else None
 
 
 def _clusters(group: Sequence[Source]) -> list[list[Source]]:

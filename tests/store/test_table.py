@@ -6,7 +6,7 @@ import pytest
 from broker.model.account import AccountId, NeedsLogin, Record, Tokens
 from broker.model.secret import Secret
 from broker.oauth.client import Client
-from broker.store.table import Place, Source, arrange, checked, fingerprint, same_login
+from broker.store.table import Place, Source, arrange, checked, fingerprint
 
 ALICE = AccountId("fake", "alice@example.com")
 
@@ -80,7 +80,7 @@ def test_a_name_that_no_longer_fits_is_dropped() -> None:
     [
         ({"subject": "s2"}, "s2"),
         ({"facts": {"account_id": "team"}}, "team"),
-        ({"email": "other@example.com"}, "s1"),
+        ({"email": "other@example.com", "subject": None}, "b"),
         ({"subject": "s 2\n"}, "b"),
     ],
 )
@@ -124,25 +124,6 @@ def test_long_labels_leave_room_for_the_suffix() -> None:
     one, two = record(account=long, subject="s1"), record(account=long, subject="s2")
     labels = [account.label for account in arrange([source("a.json", one), source("b.json", two)], {}, ()).owners]
     assert labels == ["x" * 200, "x" * 160 + ":s2"]
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        (record(), record(2), True),
-        (record(), record(email="ALICE@example.com"), True),
-        (record(email=None), record(), True),  # the label is the same and nothing contradicts
-        (record(email=None), record(account=AccountId("fake", "x")), False),
-        (record(), record(account=AccountId("other", ALICE.label)), False),
-        (record(subject="a"), record(subject="b"), False),
-        (record(subject="a"), record(), True),
-        (record(facts={"project_id": "a"}), record(facts={"project_id": "b"}), False),
-        (record(account=AccountId("fake", "work")), record(), True),
-    ],
-)
-def test_same_login(one: Record, other: Record, same: bool) -> None:
-    assert same_login(one, other) is same
-    assert same_login(other, one) is same
 
 
 def test_fingerprint_sees_what_a_client_could_notice() -> None:
