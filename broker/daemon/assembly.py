@@ -134,15 +134,16 @@ def build(
     directories = config.auth_directories()
     providers = registry.build(config.providers)
     disk = Disk(lambda: chance.token(6))
+    seal = _seal(config, state_dir, chance, disk, env)
     store = FileStore(
         directories, providers, state_dir, clock, chance,
-        rescan_seconds=config.store.rescan_seconds, seal=_seal(config, state_dir, chance, disk, env),
+        rescan_seconds=config.store.rescan_seconds, seal=seal,
     )  # fmt: skip
     outbound = Outbound(timeout=config.refresh.request_timeout_seconds)
     clients = Clients(config.providers, directories, outbound, clock, env)
-    # Plaintext beside plaintext: a sealed store keeps none, and relies on its journal, which is sealed too.
-    copies = EmergencyCopies(state_dir, disk) if config.store.mode == "plain" else None
-    engine = Engine(store, providers, outbound, clients, clock, chance, config.refresh, copies)
+    engine = Engine(
+        store, providers, outbound, clients, clock, chance, config.refresh, EmergencyCopies(state_dir, disk, seal)
+    )
     cooldowns, work = Cooldowns(), Work()
     audit = Audit(state_dir, lambda: clock.now().wall)
     logins = Logins(providers, clients, outbound, clock, chance, _keeper(store, clock, audit, work))

@@ -21,7 +21,7 @@ _RETRY_SECONDS = 30.0
 
 
 class Rescue:
-    """The copies of one engine. Without `copies` (a sealed store keeps no plaintext) it does nothing."""
+    """The copies of one engine. Without `copies` it does nothing."""
 
     def __init__(self, copies: EmergencyCopies | None, cells: Cells, attempt: Attempt, clock: Clock) -> None:
         """Read nothing before `load`."""
@@ -75,7 +75,7 @@ class Rescue:
     def where(self, account: AccountId) -> str:
         """Say where the copy of an account's unsaved grant is, or that there is none."""
         if self._copies is None:
-            return "no copy is kept, as the store is sealed"
+            return "no copy is kept"
         if account in self._kept:
             return f"a copy is in {self._copies.path(account)}"
         return f"there is no copy ({self._refused.get(account, 'not written yet')})"

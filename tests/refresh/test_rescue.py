@@ -12,14 +12,16 @@ from broker.model.account import AccountId, Active, NeedsLogin, Unsaved
 from broker.refresh.engine import Engine
 from broker.store.emergency import FOLDER_NAME, EmergencyCopies
 from broker.store.files import Disk, Os
+from broker.store.seal import AeadSeal
 from tests.fakes.clock import settle
 from tests.fakes.memory_store import MemoryStore
 from tests.refresh.harness import ALICE, World, shown
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(copies=EmergencyCopies(tmp_path, Disk(lambda: "n")))
+@pytest.fixture(params=["plain", "sealed"])
+def world(tmp_path: Path, request: pytest.FixtureRequest) -> World:
+    seal = AeadSeal(b"k" * 32, os.urandom) if request.param == "sealed" else None
+    return World(copies=EmergencyCopies(tmp_path, Disk(lambda: "n"), seal))
 
 
 @pytest.fixture(autouse=True)

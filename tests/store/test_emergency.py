@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from broker.model.account import AccountId, Tokens
 from broker.model.secret import Secret
 from broker.store.base import StorageError
-from broker.store.emergency import FOLDER_NAME, Copy, EmergencyCopies, decode, encode
+from broker.store.emergency import FOLDER_NAME, Copy, EmergencyCopies, decode, encode, whose
 from broker.store.files import Disk, Os
+from broker.store.seal import AeadSeal
 
 ALICE = AccountId("gemini", "alice@example.com")
 TOKENS = Tokens(
@@ -25,8 +26,11 @@ TOKENS = Tokens(
 COPY = Copy(ALICE, "gemini-alice.json", 1_750_000_000.0, Secret("fake-refresh-1").digest(), TOKENS)
 
 
-def copies(folder: Path, calls: Os | None = None) -> EmergencyCopies:
-    return EmergencyCopies(folder, Disk(lambda: "n", calls))
+SEAL = AeadSeal(b"k" * 32, os.urandom)
+
+
+def copies(folder: Path, calls: Os | None = None, seal: AeadSeal | None = None) -> EmergencyCopies:
+    return EmergencyCopies(folder, Disk(lambda: "n", calls), seal)
 
 
 def test_a_copy_is_private_and_comes_back_whole(tmp_path: Path) -> None:
@@ -101,3 +105,53 @@ def test_a_grant_without_any_token_is_none() -> None:
 def test_no_bytes_make_it_fail(data: bytes) -> None:
     assert decode(data) is None
     assert decode(encode(COPY)[: len(data)]) in (None, COPY)
+
+
+def test_a_sealed_copy_shows_whose_it_is_and_no_token(tmp_path: Path) -> None:
+    made = copies(tmp_path, seal=SEAL)
+    made.write(COPY)
+    text = made.path(ALICE).read_bytes()
+    assert b"fake-" not in text
+    assert whose(text) == ALICE == whose(encode(COPY))
+    assert json.loads(text)["replaces"] == COPY.replaces.text
+    assert copies(tmp_path, seal=SEAL).load() == {ALICE: COPY}
+
+
+def test_a_copy_of_the_time_before_sealing_is_taken_up(tmp_path: Path) -> None:
+    copies(tmp_path).write(COPY)
+    assert copies(tmp_path, seal=SEAL).load() == {ALICE: COPY}
+
+
+def test_a_sealed_copy_is_read_with_its_key_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    copies(tmp_path, seal=SEAL).write(COPY)
+    for seal in (None, AeadSeal(b"x" * 32, os.urandom)):
+        assert copies(tmp_path, seal=seal).load() == {}
+    assert len(caplog.records) == 2
+    assert copies(tmp_path, seal=SEAL).path(ALICE).exists()
+
+
+def test_no_flipped_byte_of_a_sealed_copy_goes_unseen() -> None:
+    text = encode(COPY, SEAL)
+    for place in range(len(text) - 1):  # the last is the line's end
+        changed = text[:place] + bytes([text[place] ^ 1]) + text[place + 1 :]
+        assert decode(changed, SEAL) is None, changed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"account": "gemini/bob@example.com"},
+        {"file": "other.json"},
+        {"since": 1.0},
+        {"replaces": Secret("fake-refresh-9").digest().text},
+        {"sealed": "no base64"},
+        {"sealed": None},
+    ],
+)
+def test_a_seal_is_bound_to_what_stands_beside_it(change: dict[str, object]) -> None:
+    assert decode(json.dumps(json.loads(encode(COPY, SEAL)) | change).encode(), SEAL) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"{", encode(COPY).replace(b'"v":1', b'"v":2'), b'{"v":1,"account":"x"}'])
+def test_what_is_no_copy_is_nobodys(data: bytes) -> None:
+    assert whose(data) is None
