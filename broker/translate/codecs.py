@@ -21,6 +21,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Protocol
 
+from broker.translate.claude import Claude
 from broker.translate.codeassist import CodeAssist
 from broker.translate.exchange import Encoded, Reading, Reply, Route, Target
 from broker.translate.gemini import Gemini
@@ -32,6 +33,7 @@ class Dialect(StrEnum):
     """The formats by name."""
 
     OPENAI_CHAT = "openai-chat"
+    CLAUDE = "claude"
     GEMINI = "gemini"
     CODE_ASSIST = "code-assist"
 
@@ -112,7 +114,7 @@ class UpstreamCodec(Protocol):
         ...
 
 
-CLIENTS: Mapping[Dialect, ClientCodec] = MappingProxyType({Dialect.OPENAI_CHAT: OpenAIChat()})
+CLIENTS: Mapping[Dialect, ClientCodec] = MappingProxyType({Dialect.OPENAI_CHAT: OpenAIChat(), Dialect.CLAUDE: Claude()})
 """Dialects that can be translated from."""
 
 UPSTREAMS: Mapping[Dialect, UpstreamCodec] = MappingProxyType(
@@ -120,5 +122,7 @@ UPSTREAMS: Mapping[Dialect, UpstreamCodec] = MappingProxyType(
 )
 """Dialects that can be translated to."""
 
-ERRORS: Mapping[Dialect, ErrorCodec] = MappingProxyType({Dialect.OPENAI_CHAT: OpenAIChat(), Dialect.GEMINI: Gemini()})
+ERRORS: Mapping[Dialect, ErrorCodec] = MappingProxyType(
+    {Dialect.OPENAI_CHAT: OpenAIChat(), Dialect.CLAUDE: Claude(), Dialect.GEMINI: Gemini()}
+)
 """Dialects an error can be told in: also those whose bytes are only passed on."""

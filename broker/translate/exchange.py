@@ -16,11 +16,12 @@ class Route(Value, frozen=True):
 
 
 class Reply(Value, frozen=True):
-    """What a client codec needs to answer: ids, the model name the client asked for, and whether it wants usage in a stream."""
+    """What a client codec needs to answer: ids, the model name the client asked for, whether it wants usage in a stream, and thinking at all."""
 
     ids: Ids
     model: str
     include_usage: bool = False
+    thinking: bool = True
 
 
 class Target(Value, frozen=True):
