@@ -3,6 +3,8 @@
 Owns: turning any text into a label `AccountId` accepts and into a piece of a file name that is safe on every system.
 """
 
+from collections.abc import Mapping
+
 from broker.model.account import AccountId, Record, Tokens
 from broker.providers.base import Identity
 
@@ -40,6 +42,11 @@ def stem(file_name: str) -> str:
     """Return a file name without `.json`, in any case, and without its folder."""
     base = file_name.rpartition("/")[2]
     return base[:-5] if base.lower().endswith(".json") else base
+
+
+def relabelled(document: Mapping[str, object], label: str) -> dict[str, object]:
+    """Return an auth file that is called `label`: a field all formats share (CLIProxyAPI reads it before the e-mail address)."""
+    return {**document, "label": label}
 
 
 def new_record(provider: str, tokens: Tokens, identity: Identity, label: str | None) -> Record:

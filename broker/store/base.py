@@ -222,6 +222,25 @@ class Store(Protocol):
         """Move the file between `auth/` and `auth-paused/`. Raises StorageError or `unknown_account`."""
         ...
 
+    async def rename(self, lock: Lock, label: str) -> Entry:
+        """Give an account another label, durably; what is remembered of it moves along, and the generation rises above both names' last.
+
+        Raises:
+            BrokerError: `bad_request` for a label that cannot be or is taken; `unsupported` where the file has no place for one.
+            SupersededError: the file is gone.
+            StorageError: storage refused; the account has its old name.
+        """
+        ...
+
+    async def set_default(self, account: AccountId) -> None:
+        """Make an account what its provider's name alone means, until it is removed or another one is chosen.
+
+        Raises:
+            StorageError: it is so now, and may be forgotten at the next start.
+            BrokerError: `unknown_account`.
+        """
+        ...
+
     def health(self) -> StoreHealth:
         """Say what is wrong, and what protects."""
         ...

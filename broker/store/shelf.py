@@ -157,6 +157,19 @@ class Shelf:
         while len(replaced) > _GRANTS_KEPT:
             del replaced[next(iter(replaced))]
 
+    def rename(self, old: AccountId, new: AccountId) -> None:
+        """Have everything that is remembered of an account under another name. Its file is to be accepted right after, and raised."""
+        row, former = self._rows[old], self._rows.get(new)
+        generation = max(row.generation, former.generation if former else row.generation)
+        # The old name stays known, so that whoever has it next begins above its generations; no file means it any more.
+        self._rows[old] = replace(row, file="", digest=None, terminal=None)
+        self._rows[new] = replace(row, account=new, generation=generation)
+        self._remember((self._rows[old],))
+        for slot in [slot for slot, account in self._names.items() if account == old]:
+            self._names[slot] = new
+        self._digests[new] = self._digests.pop(old, {})
+        self._replaced[new] = self._replaced.pop(old, {})
+
     def judge(self, account: AccountId, verdict: NeedsLogin | None) -> None:
         """Set or lift the verdict of an account."""
         self._rows[account] = replace(self._rows[account], terminal=verdict)

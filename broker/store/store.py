@@ -17,7 +17,6 @@ from typing import Protocol, TypeVar
 from broker.model.account import AccountId, Generation, NeedsLogin, Record, Tokens
 from broker.model.clock import Chance, Clock, Now
 from broker.model.errors import BrokerError, ErrorCode
-from broker.oauth.messages import HttpResponse
 from broker.providers.base import Client
 from broker.store.base import (
     Change,
@@ -38,7 +37,9 @@ from broker.store.merge import Document, deep_merge
 from broker.store.premises import DAEMON, Premises
 from broker.store.problems import Problems
 from broker.store.reading import Providers, Reading
+from broker.store.relabel import naming, refuse
 from broker.store.restore import Restorer
+from broker.store.rotating import FileRotation
 from broker.store.rotation import Intent
 from broker.store.shelf import Shelf
 from broker.store.state import StateDb
@@ -49,6 +50,7 @@ from broker.store.write import Sealer, Writer
 T = TypeVar("T")
 
 _OWN_WAIT_SECONDS = 10.0  # for the lock, in what a person asked for: a refresh under way ends well before
+_LOGIN_WAIT_SECONDS = 60.0  # a login that just succeeded must not fail for a token endpoint that answers slowly
 _THREADS = 4
 
 
@@ -241,12 +243,14 @@ class FileStore:
         name, fresh = provider.create(record, client, now)
         known = self._shelf.account_like(record)
         if known is not None:
+            if known != record.account:
+                fresh.pop("label", None)  # it keeps the name it has
 
             def renewed(reading: Reading, document: Document) -> Document:
                 return reading.provider.write(deep_merge(document, fresh), record.tokens, now)
 
             with contextlib.suppress(SupersededError):  # its file went just now: then it is a new one
-                async with self.lock(known, _OWN_WAIT_SECONDS) as lock:
+                async with self.lock(known, _LOGIN_WAIT_SECONDS) as lock:
                     held = self._held(lock)
                     await held.run(self._writer.replace(held, renewed, record.tokens), "store-add")
                     await self._state.flush()
@@ -261,6 +265,9 @@ class FileStore:
             held = self._held(lock)
             await held.run(self._remove(held), "store-remove")
             await self.clear_rotation(lock)
+        if self._defaults.get(account.provider) == account:
+            self._choose(account.provider, None)
+            await self._state.flush()
 
     async def set_paused(self, account: AccountId, paused: bool) -> Entry:
         """Move the file between `auth/` and `auth-paused/`. Raises StorageError or `unknown_account`."""
@@ -269,6 +276,28 @@ class FileStore:
             if held.place.paused != paused:
                 await held.run(self._move(held), "store-pause")
             return self._entry(account)
+
+    async def rename(self, lock: Lock, label: str) -> Entry:
+        """Give an account another label.
+
+        Raises:
+            BrokerError: `bad_request` for a label that cannot be or is taken; `unsupported` where the file has no place for one.
+            SupersededError: the file is gone.
+            StorageError: storage refused; the account has its old name.
+        """
+        held = self._held(lock)
+        wanted = AccountId(held.account.provider, label)
+        if wanted != held.account:
+            await held.run(self._rename(held, wanted), "store-rename")
+        return self._entry(wanted)
+
+    async def set_default(self, account: AccountId) -> None:
+        """Choose a provider's default. Raises StorageError or `unknown_account`."""
+        self._entry(account)
+        self._choose(account.provider, account)
+        await self._state.flush()
+        if self._state.problem is not None:
+            raise StorageError(f"chosen, but perhaps not after a restart: {self._state.problem}", account=str(account))
 
     # --- the steps ---
 
@@ -286,7 +315,7 @@ class FileStore:
         self._problems.clear("storage")
         self._records.add((held.place.directory, path.name))
         held.records.append(record)
-        return _Rotation(self, held, record)
+        return FileRotation(held, record, self.clear_rotation)
 
     def _prove_and_begin(self, place: Place, journal: Journal, path: Path, intent: Intent) -> OpenRecord:
         found = journal.load(path)
@@ -325,6 +354,20 @@ class FileStore:
             path = self._folders[place.directory].path(place)
             await self._run(partial(self._disk.delete, path))
         self._shelf.accept(gone=places)
+
+    async def _rename(self, held: Held, wanted: AccountId) -> None:
+        old = held.account
+        refuse(wanted, old, self._shelf.entries, self._shelf.places_of(old))
+        await self._writer.replace(held, naming(wanted, held.place), None, renamed=wanted)
+        if self._defaults.get(old.provider) == old:
+            self._choose(old.provider, wanted)
+        await self._state.flush()
+
+    def _choose(self, provider: str, account: AccountId | None) -> None:
+        self._defaults = {name: each for name, each in self._defaults.items() if name != provider}
+        if account is not None:
+            self._defaults[provider] = account
+        self._state.remember(defaults={provider: account})
 
     async def _move(self, held: Held) -> None:
         source, target = held.place, held.place.flipped
@@ -405,33 +448,3 @@ class FileStore:
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
-
-class _Rotation:
-    """Implements `broker.store.base.Rotation`."""
-
-    def __init__(self, store: FileStore, held: Held, record: OpenRecord) -> None:
-        self._store = store
-        self._held = held
-        self._record = record
-        self._cleared = False
-
-    def record_answer(self, answer: HttpResponse) -> None:
-        self._check()
-        self._record.write_answer(answer)
-
-    async def sync(self) -> None:
-        self._check()
-        await self._held.run(asyncio.to_thread(self._record.sync), "store-sync")
-
-    async def clear(self) -> None:
-        if self._cleared:
-            return
-        self._check()
-        await self._store.clear_rotation(self._held)
-        self._record.close()
-        self._cleared = True
-
-    def _check(self) -> None:
-        if not self._held.live:
-            raise StorageError("the lock of the account is no longer held", account=str(self._held.account))

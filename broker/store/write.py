@@ -72,11 +72,13 @@ class Writer:
         self._clock = clock
         self._seal = seal
 
-    async def replace(self, held: Held, build: Build, tokens: Tokens | None) -> Reading:
+    async def replace(
+        self, held: Held, build: Build, tokens: Tokens | None, *, renamed: AccountId | None = None
+    ) -> Reading:
         """Set the file of a held account to what `build` makes of its present state, durably; set the table.
 
         `build` returns None where the file already holds what it should: it is then only made durable. It may raise. Unless `tokens` is None, the
-        new text is written only if it reads back with them.
+        new text is written only if it reads back with them. With `renamed` the account has that name afterwards.
 
         Raises:
             SupersededError: the file is gone.
@@ -91,10 +93,13 @@ class Writer:
             if document is None and codec.same(present, reading.inner.document):
                 await self._run(partial(self._disk.prove, self._folders[place.directory].path(place)))
                 return reading
-            made, data = self._compose(reading, document or present, held.account, place, tokens)
+            made, data = self._compose(reading, document or present, held.account, place, tokens, renamed)
             swap = await self._swap(place, base, data)
             if swap.done:
                 self._follower.writing.pop(place, None)
+                if renamed is not None:
+                    self._shelf.rename(held.account, renamed)
+                    held.account = renamed
                 self._shelf.note_replaced(held.account, reading.source.record.tokens, made.source.record.tokens)
                 self._shelf.accept([made], raised=held.account)
                 return made
@@ -179,7 +184,13 @@ class Writer:
                 self._disk.write_over(folders.broken / place.name, data)
 
     def _compose(
-        self, reading: Reading | None, document: Document, account: AccountId, place: Place, tokens: Tokens | None
+        self,
+        reading: Reading | None,
+        document: Document,
+        account: AccountId,
+        place: Place,
+        tokens: Tokens | None,
+        renamed: AccountId | None = None,
     ) -> tuple[Reading, bytes]:
         try:
             plain = codec.encode(document) if reading is None else codec.render(reading.inner, document)
@@ -188,8 +199,9 @@ class Writer:
         data = plain
         if self._seal is not None:
             outer = reading.outer if reading else None
-            generation = self._shelf.next_generation(account)
-            data = self._seal.close_file(plain, outer, account, generation, place.name)
+            name = renamed or account
+            generation = max(self._shelf.next_generation(account), self._shelf.next_generation(name))
+            data = self._seal.close_file(plain, outer, name, generation, place.name)
         made = self._interpret(place, data)
         if not isinstance(made, Reading) or (tokens is not None and not _holds(made, tokens)):
             raise StorageError(f"{place.name} would not read back as it was meant", account=str(account))

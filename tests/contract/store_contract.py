@@ -20,6 +20,7 @@ from tests.fakes.clock import START_WALL, FakeClock
 
 ALICE = AccountId("fake", "alice@example.com")
 BOB = AccountId("fake", "bob@example.com")
+WORK = AccountId("fake", "work")
 CLIENT = Client("fake-client")
 
 
@@ -586,6 +587,107 @@ class StoreContract:
             entry = await store.put(lock, tokens(2), _generation(store), harness.clock.now())
         assert entry.paused
         assert entry.record.tokens.access_token == Secret("fake-access-2")
+        await harness.close(store)
+
+    # --- names ---
+
+    async def test_a_new_label_keeps_the_login_and_raises_the_generation(self, harness: Harness) -> None:
+        harness.write(record())
+        store = await harness.open()
+        before = _entry(store)
+        verdict = NeedsLogin("revoked", START_WALL, before.record.tokens.refresh_digest())
+        changes = Changes(store)
+        async with store.lock(ALICE, 1.0) as lock:
+            before = await store.mark_terminal(lock, verdict)
+            renamed = await store.rename(lock, "work")
+            assert renamed.account == WORK
+            # What was begun before still lands: the lock and the generation are the account's, whatever it is called.
+            put = await store.put(lock, tokens(2), before.generation, harness.clock.now())
+        assert (renamed.terminal, put.account) == (verdict, WORK)
+        assert put.generation > renamed.generation > before.generation
+        assert list(store.entries()) == [WORK]
+        await changes.until(lambda change: change == Gone(ALICE))
+        await changes.until(_is_update(2, WORK))
+        await harness.close(store)
+        store = await harness.open()
+        assert list(store.entries()) == [WORK]
+        assert _generation(store, WORK) == put.generation
+        await harness.close(store)
+
+    async def test_a_generation_is_above_those_of_both_names(self, harness: Harness) -> None:
+        harness.write(record())
+        store = await harness.open()
+        async with store.lock(ALICE, 1.0) as lock:
+            for _ in range(3):
+                first = await store.rename(lock, "work")
+                second = await store.rename(lock, ALICE.label)
+                assert second.generation > first.generation
+        await harness.close(store)
+
+    async def test_a_label_in_use_is_refused(self, harness: Harness) -> None:
+        harness.write(record())
+        harness.write(record(BOB))
+        store = await harness.open()
+        before = _entry(store)
+        async with store.lock(ALICE, 1.0) as lock:
+            for taken in ("bob@example.com", "BOB@example.com", "a/b", ""):
+                with pytest.raises(BrokerError) as caught:
+                    await store.rename(lock, taken)
+                assert caught.value.code is ErrorCode.BAD_REQUEST
+            assert await store.rename(lock, ALICE.label) == before
+            assert (await store.rename(lock, "Alice@Example.com")).account.label == "Alice@Example.com"
+        await harness.close(store)
+
+    async def test_a_rename_that_storage_refuses_changes_nothing(self, harness: Harness) -> None:
+        harness.write(record())
+        store = await harness.open()
+        before = _entry(store)
+        async with store.lock(ALICE, 1.0) as lock:
+            harness.fail(True)
+            with pytest.raises(StorageError):
+                await store.rename(lock, "work")
+            harness.fail(False)
+            assert (await store.put(lock, tokens(2), before.generation, harness.clock.now())).account == ALICE
+        await harness.close(store)
+
+    async def test_a_login_of_a_renamed_account_updates_it(self, harness: Harness) -> None:
+        """By what the provider says of the person; also where the account is paused, and where the login came with another label."""
+        harness.write(record(subject="s-1"))
+        store = await harness.open()
+        async with store.lock(ALICE, 1.0) as lock:
+            await store.rename(lock, "work")
+        await store.set_paused(WORK, True)
+        for n, label in ((2, ALICE.label), (3, "another")):
+            told = record(AccountId("fake", label), n, subject="s-1", email=ALICE.label)
+            entry = await store.add(told, CLIENT, harness.clock.now())
+            assert (entry.account, entry.paused) == (WORK, True)
+            assert entry.record.tokens.refresh_token == Secret(f"fake-refresh-{n}")
+        assert list(store.entries()) == [WORK]
+        await harness.close(store)
+
+    async def test_a_chosen_default_lasts_until_it_is_removed(self, harness: Harness) -> None:
+        harness.write(record())
+        harness.write(record(BOB))
+        store = await harness.open()
+        assert store.default_of("fake") == ALICE
+        await store.set_default(BOB)
+        assert store.default_of("fake") == BOB
+        with pytest.raises(BrokerError):
+            await store.set_default(WORK)
+        await harness.close(store)
+        store = await harness.open()
+        assert store.default_of("fake") == BOB
+        async with store.lock(BOB, 1.0) as lock:
+            await store.rename(lock, "work")
+        assert store.default_of("fake") == WORK
+        await store.set_paused(WORK, True)
+        assert store.default_of("fake") == WORK
+        await harness.close(store)
+        store = await harness.open()
+        assert store.default_of("fake") == WORK
+        await store.remove(WORK)
+        await store.add(record(WORK, email="new@example.com"), CLIENT, harness.clock.now())
+        assert store.default_of("fake") == ALICE
         await harness.close(store)
 
     async def test_health_is_silent_when_all_is_well(self, harness: Harness) -> None:

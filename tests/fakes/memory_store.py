@@ -49,7 +49,7 @@ class _Remembered:
 @dataclass
 class MemoryDisk:
     """What outlives a process. `failing` names operations that refuse with ENOSPC: begin, answer, sync, clear, put, add, remove,
-    pause, lock; `put-unproven` writes and then fails, as when the folder's fsync does.
+    pause, rename, default, lock; `put-unproven` writes and then fails, as when the folder's fsync does.
     """
 
     files: dict[AccountId, MemoryFile] = field(default_factory=dict)
@@ -165,8 +165,8 @@ class MemoryStore:
         finally:
             held.live = False
             self._held.remove(held)
-            if self.disk.locks.get(account) is held:
-                del self.disk.locks[account]
+            if self.disk.locks.get(held.account) is held:
+                del self.disk.locks[held.account]
 
     async def reread(self, lock: Lock) -> Entry | None:
         account = self._covered(lock)
@@ -248,6 +248,8 @@ class MemoryStore:
         self.disk.operate("remove", account)
         self.disk.files.pop(account, None)
         self.disk.journal.pop(account, None)
+        if self.disk.defaults.get(account.provider) == account:
+            del self.disk.defaults[account.provider]
         self._load(account)
 
     async def set_paused(self, account: AccountId, paused: bool) -> Entry:
@@ -256,6 +258,36 @@ class MemoryStore:
         self.disk.operate("pause", account)
         self.disk.files[account] = replace(self.disk.files[account], paused=paused)
         return self._loaded(account)
+
+    async def rename(self, lock: Lock, label: str) -> Entry:
+        old = self._covered(lock)
+        wanted = AccountId(old.provider, label)
+        if wanted == old:
+            return self._entries[old]
+        if any(each != old and str(each).casefold() == str(wanted).casefold() for each in self._entries):
+            raise BrokerError(ErrorCode.BAD_REQUEST, f"there is an account {wanted} already", account=str(old))
+        await asyncio.sleep(0)
+        self.disk.operate("rename", old)
+        file = self.disk.files.pop(old)
+        self.disk.files[wanted] = replace(file, record=replace(file.record, account=wanted))
+        known, former = self.disk.remembered[old], self.disk.remembered.get(wanted)
+        generation = Generation(max(known.generation, former.generation if former else 0))
+        self.disk.remembered[wanted] = replace(known, generation=generation)
+        for table in (self.disk.journal, self._digests, self.disk.locks):
+            if old in table:
+                table[wanted] = table.pop(old)
+        if self.disk.defaults.get(old.provider) == old:
+            self.disk.defaults[old.provider] = wanted
+        assert isinstance(lock, _Held)
+        lock.account = wanted
+        self._load(old)
+        return self._loaded(wanted, raised=True)
+
+    async def set_default(self, account: AccountId) -> None:
+        self._known(account)
+        await asyncio.sleep(0)
+        self.disk.operate("default", account)
+        self.disk.defaults[account.provider] = account
 
     # --- inside ---
 

@@ -69,7 +69,7 @@ class FakeProvider:
         email = _text(document, "email")
         last = document.get("last_refresh")
         return Record(
-            account=AccountId(self.name, email or file_name.removesuffix(".json")),
+            account=AccountId(self.name, _text(document, "label") or email or file_name.removesuffix(".json")),
             tokens=Tokens(
                 access_token=Secret(access) if access else None,
                 refresh_token=Secret(refresh) if refresh else None,
@@ -101,6 +101,8 @@ class FakeProvider:
             base["sub"] = record.subject
         if client.id != self.client_id:
             base["client_id"] = client.id
+        if record.account.label != record.email:
+            base["label"] = record.account.label
         project = record.facts.get("project_id")
         name = f"{self.name}-{record.account.label}{f'-{project}' if project else ''}.json"
         return name, self.write(base, record.tokens, now)

@@ -6,7 +6,7 @@ from broker.model.account import AccountId, Tokens
 from broker.model.errors import BrokerError
 from broker.model.secret import Secret
 from broker.providers.base import Identity
-from broker.providers.naming import file_piece, first_label, new_record, safe_label, stem
+from broker.providers.naming import file_piece, first_label, new_record, relabelled, safe_label, stem
 
 TOKENS = Tokens(Secret("fake-a"), Secret("fake-r"))
 
@@ -62,3 +62,8 @@ def test_the_user_s_label_counts_and_must_be_one() -> None:
     assert new_record("acme", TOKENS, Identity("a@example.com"), "work").account.label == "work"
     with pytest.raises(BrokerError, match="label"):
         new_record("acme", TOKENS, Identity(), "a/b")
+
+
+def test_a_relabelled_file_keeps_its_other_fields_and_their_order() -> None:
+    assert relabelled({"type": "x", "label": "old", "a": 1}, "new") == {"type": "x", "label": "new", "a": 1}
+    assert list(relabelled({"type": "x"}, "new")) == ["type", "label"]

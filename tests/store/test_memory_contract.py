@@ -37,7 +37,9 @@ class MemoryHarness:
         return file.record.tokens if file else None
 
     def fail(self, failing: bool) -> None:
-        self.disk.failing = {"begin", "answer", "sync", "clear", "put", "add", "remove", "pause"} if failing else set()
+        self.disk.failing = (
+            {"begin", "answer", "sync", "clear", "put", "add", "remove", "pause", "rename"} if failing else set()
+        )
 
     def notice(self, store: Store) -> None:
         assert isinstance(store, MemoryStore)

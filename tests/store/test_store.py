@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broker.model.account import AccountId, Generation
+from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth.messages import HttpResponse
 from broker.store.base import Entry, LockTimeoutError, StorageError, SupersededError, Updated
@@ -23,6 +24,7 @@ from broker.store.store import FileStore
 from tests.contract.store_contract import ALICE, BOB, CLIENT, Changes, record, tokens
 from tests.fakes.clock import START_WALL
 from tests.fakes.disk import FileHarness, document
+from tests.fakes.provider import FakeProvider
 
 
 @pytest.fixture
@@ -719,3 +721,70 @@ async def test_state_that_cannot_be_written_stops_nothing(harness: FileHarness) 
     store = await harness.open()
     assert entry(store).generation == made.generation
     await store.close()
+
+
+# --- names ---
+
+
+async def rename(store: FileStore, label: str, account: AccountId = ALICE) -> Entry:
+    async with store.lock(account, 1.0) as lock:
+        return await store.rename(lock, label)
+
+
+async def test_a_rename_changes_the_label_in_the_file_and_nothing_else(store: FileStore, harness: FileHarness) -> None:
+    path = harness.path(ALICE)
+    text = path.read_text()
+    renamed = await rename(store, "work")
+    assert renamed.file == path.name
+    assert path.read_text() == text.removesuffix("}") + ', "label": "work"}'
+
+
+async def test_a_new_name_may_be_the_beginning_of_the_old_one(harness: FileHarness) -> None:
+    harness.write(record())
+    store = await harness.open()
+    work = AccountId("fake", "work")
+    await rename(store, "work:project")
+    assert (await rename(store, "work", AccountId("fake", "work:project"))).account == work
+    await store.close()
+    store = await harness.open()
+    assert list(store.entries()) == [work]
+    await store.close()
+
+
+async def test_a_login_in_several_files_is_not_renamed(store: FileStore, harness: FileHarness) -> None:
+    (harness.auth / "copy.json").write_text(json.dumps(document(record(n=2))))
+    await until(lambda: "older grant" in problems(store))
+    with pytest.raises(BrokerError, match=r"is in 2 files: copy\.json, fake-alice@example\.com\.json"):
+        await rename(store, "work")
+
+
+async def test_a_format_without_labels_says_so(
+    store: FileStore, harness: FileHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = FakeProvider.read
+    monkeypatch.setattr(FakeProvider, "read", lambda self, told, name: read(self, {**told, "label": None}, name))
+    before = harness.path(ALICE).read_bytes()
+    with pytest.raises(BrokerError) as caught:
+        await rename(store, "work")
+    assert caught.value.code is ErrorCode.UNSUPPORTED
+    assert harness.path(ALICE).read_bytes() == before
+
+
+async def test_an_old_grant_is_recognised_under_the_new_name(store: FileStore, harness: FileHarness) -> None:
+    """A program that wrote back what we replaced before the rename is still put right."""
+    before = harness.path(ALICE).read_bytes()
+    await put(store)
+    await rename(store, "work")
+    harness.path(ALICE).write_bytes(before)
+    path = harness.path(ALICE)
+    await until(lambda: json.loads(path.read_text() or "{}").get("refresh_token") == "fake-refresh-2")
+
+
+async def test_a_choice_that_may_be_forgotten_is_told(store: FileStore, harness: FileHarness) -> None:
+    state = harness.root / "state"
+    await store._state._call(store._state._close)
+    (state / "state.db").unlink()
+    (state / "state.db").mkdir()
+    with pytest.raises(StorageError, match="chosen, but perhaps not after a restart"):
+        await store.set_default(ALICE)
+    assert store.default_of("fake") == ALICE
