@@ -96,7 +96,8 @@ class Tokens:
     """The grant as last issued (RFC 6749 section 5.1).
 
     `expires_at` is wall-clock seconds since the epoch; None where the token does not expire (API keys) or where the
-    file does not say. `last_refresh` likewise, for display only.
+    file does not say. `last_refresh` likewise, for display only. `facts` are non-secret words that came with the grant and belong beside
+    it in the file (an API's address, a profile); two grants that differ in nothing else are equal.
     """
 
     access_token: Secret | None
@@ -106,6 +107,7 @@ class Tokens:
     expires_at: float | None = None
     scopes: tuple[str, ...] = ()
     last_refresh: float | None = None
+    facts: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def refresh_digest(self) -> Digest | None:
         """Return the fingerprint terminal states and journal records are bound to; None with no refresh token."""

@@ -97,6 +97,12 @@ def put_secret(target: dict[str, object], name: str, value: Secret | None, *, ad
         target[key] = value.reveal()
 
 
+def put_text(target: dict[str, object], name: str, value: str) -> None:
+    """Set a field that is text in every spelling that is there, and as snake_case where there is none."""
+    for key in [key for key in spellings(name) if key in target] or [name]:
+        target[key] = value
+
+
 def put_stamp(target: dict[str, object], names: Iterable[str], seconds: float | None, add: str | None = None) -> None:
     """Set a time in every one of these fields that is there, each in its own notation; `add` names one to make where there is none.
 

@@ -66,8 +66,11 @@ class FlatProvider(StandardProvider):
         return {name: value for name in self.fact_keys if (value := _fact(document, name))}
 
     def write(self, document: Document, tokens: Tokens, now: Now) -> dict[str, object]:
-        """Replace the grant at the top level, and in `token` where the file has such an object."""
+        """Replace the grant at the top level, and in `token` where the file has such an object; put down the facts that came with it."""
         made = replace_grant(document, tokens, now, canonical=True, expiry_key=self.expiry_key)
+        for name, value in tokens.facts.items():
+            if name in self.fact_keys:
+                fields.put_text(made, name, value)
         if isinstance(nested := document.get("token"), Mapping):
             made["token"] = replace_grant(nested, tokens, now, canonical=False)
         return made

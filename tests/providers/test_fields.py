@@ -95,6 +95,14 @@ def test_no_secret_blanks_nothing(nothing: Secret | None) -> None:
     assert target == {"refresh_token": "fake-old"}
 
 
+def test_text_is_put_in_every_spelling_there_is_and_added_where_there_is_none() -> None:
+    target: dict[str, object] = {"profileArn": "old", "profile-arn": None}
+    fields.put_text(target, "profile_arn", "new")
+    assert target == {"profileArn": "new", "profile-arn": "new"}
+    fields.put_text(target, "api_url", "https://a")
+    assert target["api_url"] == "https://a"
+
+
 def test_times_keep_their_notation_and_borrow_it_where_they_had_none() -> None:
     target: dict[str, object] = {"expired": "", "expiry_date": 1_777_630_830_000}
     fields.put_stamp(target, ("expired", "expiry_date"), 1_777_630_831.0)

@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -51,6 +51,13 @@ def test_a_nested_grant_fills_what_the_top_lacks_and_is_kept_in_step() -> None:
     after = ACME.write(document, TOKENS, NOW)
     assert after["token"] == {"access_token": "fake-access", "expired": "2026-05-01T10:21:30Z"}
     assert after["access_token"] == "fake-access"
+
+
+def test_facts_that_came_with_a_grant_are_put_down_if_the_file_has_a_place_for_them() -> None:
+    tokens = replace(TOKENS, facts={"region": "eu", "other": "x"})
+    after = ACME.write({"access_token": "fake"}, tokens, NOW)
+    assert (after["region"], "other" in after) == ("eu", False)
+    assert tokens == TOKENS, "they do not make it another grant"
 
 
 def test_a_file_with_no_token_is_refused() -> None:
