@@ -1,7 +1,7 @@
 """The sockets: who may connect, how many, and from a request to its answer.
 
-Owns: accepting, the peer's uid, limits, and the translation between aiohttp and `broker.daemon.dispatch`, which decides what is answered. It must
-never read a byte from a peer that is not ours, or wait for one that does not read.
+Owns: accepting, the peer's uid, limits, and what stands between a connection and `broker.daemon.dispatch`, which decides what is answered. It must
+never read a byte from a peer that is not ours.
 """
 
 import asyncio
@@ -10,16 +10,15 @@ import itertools
 import logging
 import os
 import socket
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
-from aiohttp import web
-
 from broker.config import SocketConfig
-from broker.daemon.connection import COMMON_HEADERS, Connection, problem_response, raw_problem, too_slow
-from broker.daemon.dispatch import Answer, Dispatch
+from broker.daemon.connection import Connection, Limits, Request
+from broker.daemon.dispatch import Dispatch
+from broker.daemon.replies import LAST_CHUNK, Reply, problem, stream_head
 from broker.daemon.stream import Stream
-from broker.ipc.operations import EVENT_STREAM, Name, allowed_methods, resolve
+from broker.ipc.operations import EVENT_STREAM, Call, Name, allowed_methods, resolve
 from broker.ipc.unix import peer_pid, peer_uid
 from broker.model.errors import BrokerError, ErrorCode
 from broker.observe.logs import request_id
@@ -41,7 +40,6 @@ class _Door:
     name: str
     control: bool
     listener: socket.socket
-    manager: web.Server
     accepting: asyncio.Task[None] | None = None
     open: set[Connection] = field(default_factory=set)
 
@@ -69,12 +67,7 @@ class Server:
             self._open_door(name, listener)
 
     def _open_door(self, name: str, listener: socket.socket) -> None:
-        control = name == "control"
-
-        async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            return await self._handle(door, request)
-
-        door = _Door(name, control, listener, web.Server(handle, handler_cancellation=True))
+        door = _Door(name, name == "control", listener)
         door.accepting = spawn(self._accept(door), name=f"accept-{name}")
         self._doors.append(door)
 
@@ -88,9 +81,15 @@ class Server:
             await asyncio.wait(accepting)
         for stream in list(self._streams):
             stream.close()
-        for door in self._doors:
-            door.manager.pre_shutdown()  # idle connections end now
-        await asyncio.gather(*(door.manager.shutdown(seconds) for door in self._doors))
+        connections = [each for door in self._doors for each in door.open]
+        for connection in connections:
+            connection.drain()  # idle ones end now
+        busy = [each.task for each in connections if each.task is not None]
+        if busy:
+            await asyncio.wait(busy, timeout=seconds)
+        for connection in connections:
+            if connection.task is not None:
+                connection.abort()
 
     # -- accepting
 
@@ -125,15 +124,17 @@ class Server:
         full = BrokerError(ErrorCode.TOO_MANY, f"{self._config.max_connections} connections are open", retry_after=1.0)
         with contextlib.suppress(OSError):
             peer.setblocking(False)
-            peer.send(raw_problem(full))
+            peer.send(problem(full).encode("close"))
         peer.close()
         return True
 
     def _connection(self, door: _Door) -> Connection:
         made = Connection(
-            door.manager,
-            request_seconds=self._config.request_timeout_seconds,
+            Limits(self._config.request_timeout_seconds, self._config.max_body_bytes),
+            _check_caller,
+            lambda connection, request: self._handle(door, connection, request),
             closed=lambda connection: self._closed(door, connection),
+            late=lambda: self._metrics.refused(door.name, ErrorCode.TOO_SLOW.value),
             now=self._now,
         )
         door.open.add(made)
@@ -149,87 +150,44 @@ class Server:
 
     # -- requests
 
-    async def _handle(self, door: _Door, request: web.BaseRequest) -> web.StreamResponse:
-        connection = request.protocol
-        assert isinstance(connection, Connection)
-        deadline = connection.begin()
-        number = f"{next(self._numbers):x}"
-        request_id.set(number)
+    async def _handle(self, door: _Door, connection: Connection, request: Request) -> Reply | None:
+        request.number = f"{next(self._numbers):x}"
+        request_id.set(request.number)
         try:
-            response = await self._respond(door, request, connection, deadline)
-            response.headers["X-Request-Id"] = number
-            if not response.prepared:
-                await self._write(request, response)
-        finally:
-            connection.end()
-        return response
-
-    async def _respond(
-        self, door: _Door, request: web.BaseRequest, connection: Connection, deadline: float
-    ) -> web.StreamResponse:
-        target = request.raw_path
-        try:
-            _check_caller(request)
-            body = await self._body(request, deadline)
-            self._check_open()
-            call = resolve(request.method, target, control=door.control)
-            if call.operation.name is Name.WATCH and request.method == "GET":
-                return await self._watch(request)
-            return _response(await self._dispatch.perform(replace(call, waited=connection.waited), body))
+            self._check_open(request)
+            known = resolve(request.method, request.target, control=door.control)
+            if known.operation.name is Name.WATCH and request.method == "GET":
+                await self._watch(connection, request)
+                return None
+            call = Call(known.operation, known.path, known.query, self._now() - request.heard)
+            answer = await self._dispatch.perform(call, request.body)
         except BrokerError as error:
-            extra = {"Allow": ", ".join(allowed_methods(target, control=door.control))}
-            unread = not request.content.is_eof()
-            if error.code in (ErrorCode.FORBIDDEN_PEER, ErrorCode.TOO_LARGE, ErrorCode.TOO_SLOW):
-                self._metrics.refused(door.name, error.code.value)
-            return problem_response(error, extra if error.code is ErrorCode.METHOD_NOT_ALLOWED else None, close=unread)
+            return self._refusal(door, request, error)
+        return Reply(answer.status, answer.body, answer.media_type)
 
-    def _check_open(self) -> None:
+    def _check_open(self, request: Request) -> None:
+        if request.fault is not None:
+            raise request.fault
         if self._stopping:
             raise BrokerError(ErrorCode.STOPPING, "the daemon is stopping")
 
-    async def _body(self, request: web.BaseRequest, deadline: float) -> bytes:
-        if not request.body_exists:
-            return b""
-        limit = self._config.max_body_bytes
-        too_large = BrokerError(ErrorCode.TOO_LARGE, f"the body is longer than {limit} bytes")
-        if (request.content_length or 0) > limit:
-            raise too_large
-        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = bytearray()
-        try:
-            async with asyncio.timeout_at(deadline):
-                async for piece in request.content.iter_any():
-                    body += piece
-                    if len(body) > limit:
-                        raise too_large
-        except TimeoutError:
-            raise too_slow(self._config.request_timeout_seconds) from None
-        except web.RequestPayloadError:
-            raise BrokerError(ErrorCode.BAD_REQUEST, "the body is not framed as HTTP/1.1 says") from None
-        return bytes(body)
-
-    async def _write(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        """Send an answer; a client that does not read it in time is hung up on."""
-        try:
-            async with asyncio.timeout(self._config.request_timeout_seconds):
-                await response.prepare(request)
-                await response.write_eof()
-        except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError from None
+    def _refusal(self, door: _Door, request: Request, error: BrokerError) -> Reply:
+        if error.code in (ErrorCode.FORBIDDEN_PEER, ErrorCode.TOO_LARGE):
+            self._metrics.refused(door.name, error.code.value)
+        if error.code is ErrorCode.METHOD_NOT_ALLOWED:
+            return problem(error, (("Allow", ", ".join(allowed_methods(request.target, control=door.control))),))
+        return problem(error)
 
     # -- the push stream
 
-    async def _watch(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.version < (1, 1) or request.transport is None:
+    async def _watch(self, connection: Connection, request: Request) -> None:
+        transport = connection.transport
+        if request.version != "1.1" or transport is None:
             raise BrokerError(ErrorCode.BAD_REQUEST, "the push stream needs HTTP/1.1")
-        response = web.StreamResponse(headers={**COMMON_HEADERS, "Content-Type": EVENT_STREAM})
-        response.enable_chunked_encoding()
-        await response.prepare(request)
-        stream = Stream(request.transport, cut=self._metrics.cut)
-        data, leave = self._dispatch.hub.join(stream.take, request.headers.get("Last-Event-ID"))
+        transport.write(stream_head(EVENT_STREAM, request.number))
+        stream = Stream(transport, cut=self._metrics.cut)
+        last = request.values(b"last-event-id")
+        data, leave = self._dispatch.hub.join(stream.take, last[0].decode("latin-1") if last else None)
         self._streams.add(stream)
         self._metrics.watchers(len(self._streams))
         try:
@@ -239,26 +197,20 @@ class Server:
             leave()
             self._streams.discard(stream)
             self._metrics.watchers(len(self._streams))
-        response.force_close()
-        return response
+        if not transport.is_closing():
+            transport.write(LAST_CHUNK)
 
 
-def _check_caller(request: web.BaseRequest) -> None:
+def _check_caller(request: Request) -> None:
     """Refuse what a browser sends, and what was meant for another host (RFC 9112 section 3.2)."""
-    for name in ("Origin", "Referer"):
-        if name in request.headers:
-            raise BrokerError(
-                ErrorCode.FORBIDDEN_PEER, f"requests with {name} are refused: browsers have no business here"
-            )
-    hosts = request.headers.getall("Host", [])
+    hosts: list[bytes] = []
+    for name, value in request.headers:
+        if name == b"host":
+            hosts.append(value)
+        elif name in (b"origin", b"referer"):
+            detail = f"requests with {name.decode().capitalize()} are refused: browsers have no business here"
+            raise BrokerError(ErrorCode.FORBIDDEN_PEER, detail)
     if len(hosts) != 1:
         raise BrokerError(ErrorCode.BAD_REQUEST, "a request has one Host header")
-    if hosts[0].lower() not in HOSTS:
-        raise BrokerError(
-            ErrorCode.FORBIDDEN_PEER, f"this is not the host {hosts[0][:60]!r}", hint="Send Host: localhost."
-        )
-
-
-def _response(answer: Answer) -> web.Response:
-    headers = {**COMMON_HEADERS, "Content-Type": answer.media_type}
-    return web.Response(status=answer.status, body=answer.body, headers=headers)
+    if (host := hosts[0].decode("latin-1")).lower() not in HOSTS:
+        raise BrokerError(ErrorCode.FORBIDDEN_PEER, f"this is not the host {host[:60]!r}", hint="Send Host: localhost.")

@@ -124,7 +124,10 @@ async def test_a_foreign_host_is_refused(running: Running, host: str) -> None:
 
 
 async def test_a_request_without_a_host_or_with_two_is_not_valid(running: Running) -> None:
-    assert problem(await say(running.token_path, b"GET /v1/health HTTP/1.1\r\n\r\n")).code == "bad_request"
+    assert (
+        problem(await say(running.token_path, b"GET /v1/health HTTP/1.1\r\nConnection: close\r\n\r\n")).code
+        == "bad_request"
+    )
     assert problem(await say(running.token_path, get("/v1/health", "Host: localhost"))).code == "bad_request"
 
 
