@@ -6,11 +6,15 @@ import random
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import pytest
 
 from broker.ipc.client import BrokerClient
-from broker.ipc.schema import Report
+from broker.ipc.schema import Report, encode
+from broker.ipc.wire import request_head
 from broker.model.errors import BrokerError, ErrorCode
 from broker.sandbox.faults import Delay, Hang, Target
 from tests.system.rotation.figures import Figure, share
@@ -156,61 +160,119 @@ async def test_the_lock_is_free_within_a_second_of_its_holders_death(figure: Fig
             assert took < 1.0
 
 
+REPORTERS = 500
+ANSWER_AFTER = 1.5
+BAR = 0.050
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer: how many `seconds` after its request, how many of them after its deadline, and what."""
+
+    seconds: float
+    late: float
+    status: int
+    body: dict[str, object]
+
+    @property
+    def token(self) -> str:
+        assert self.status == 200, self.body
+        lease = self.body["lease"]
+        assert isinstance(lease, dict)
+        return str(lease["access_token"])
+
+
+class Crowd:
+    """Connections that ask all at once (`tests/system/rotation/crowd.py`), in a process of their own."""
+
+    def __init__(self, home: Home, process: asyncio.subprocess.Process) -> None:
+        self._home = home
+        self._process = process
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, home: Home) -> AsyncIterator["Crowd"]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.system.rotation.crowd", cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 24,
+        )  # fmt: skip
+        try:
+            yield cls(home, process)
+        finally:
+            process.kill()
+            await process.wait()
+
+    async def report(self, generation: int, waits: list[float]) -> list[Said]:
+        """Report a 401 from each connection; return what each was told, and when."""
+        requests = [self._request(generation, wait) for wait in waits]
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        order = {"socket": str(self._home.control), "requests": requests}
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        line = await self._process.stdout.readline()
+        assert line, "the crowd died"
+        return [
+            Said(seconds, seconds - wait, status, json.loads(body))
+            for wait, (seconds, status, body) in zip(waits, json.loads(line), strict=True)
+        ]
+
+    def _request(self, generation: int, wait: float) -> str:
+        report = Report(
+            account=str(self._home.account), generation=generation, outcome="rejected", max_wait=wait, min_validity=60
+        )
+        return request_head("POST", "/v1/report", body=encode(report)).decode()
+
+
+def kept(late: list[float]) -> str:
+    return f"{spread(late)} ({sum(each <= BAR for each in late)} of {len(late)} within {BAR * 1000:.0f} ms)"
+
+
 async def test_five_hundred_reports_at_once_cause_one_refresh_and_keep_their_deadlines(figure: Figure) -> None:
-    reporters, answer_after = 500, 1.5
     config = "[socket]\nmax_connections = 1024"
-    async with Truth.started() as truth, Home.made(truth, config=config) as home:
+    chance = random.Random(5)
+    async with Truth.started() as truth, Home.made(truth, config=config) as home, Crowd.of(home) as crowd:
         home.plant()
         await home.start()
-        clients = [BrokerClient(home.control, timeout=60) for _ in range(reporters)]
-        chance = random.Random(5)
-        late: list[float] = []
-        try:
-            await asyncio.gather(*(client.health() for client in clients))
-            lease = await clients[0].lease(home.account)
-            truth.sandbox.faults.add(Target.TOKEN, Delay(seconds=answer_after))
+        async with home.client() as client:
+            lease = await client.lease(home.account)
+        await crowd.report(lease.generation - 1, [20.0] * REPORTERS)  # all are connected, and nothing is due
+        assert truth.posts == 0
+        truth.sandbox.faults.add(Target.TOKEN, Delay(seconds=ANSWER_AFTER))
+        # A third gives up before the answer comes, at deadlines of its own; the rest waits for it.
+        waits = [chance.uniform(0.3, 1.2) if n % 3 == 0 else 20.0 for n in range(REPORTERS)]
+        said = await crowd.report(lease.generation, waits)
+        given_up = [each.late for each, wait in zip(said, waits, strict=True) if wait < ANSWER_AFTER]
+        served = [each for each, wait in zip(said, waits, strict=True) if wait > ANSWER_AFTER]
+        assert {each.body["code"] for each, wait in zip(said, waits, strict=True) if wait < ANSWER_AFTER} == {
+            "deadline_exceeded"
+        }
+        tokens = {each.token for each in served}
+        assert (len(tokens), truth.posts) == (1, 1)
+        # Reports about the old generation, once the new one is there, cause none.
+        stale = await crowd.report(lease.generation, [20.0] * REPORTERS)
+        assert {each.token for each in stale} == tokens
+        assert truth.posts == 1
+    together = await at_one_moment()
+    figure(
+        f"401 reports: {REPORTERS} at once over {REPORTERS} connections, and {REPORTERS} more about the old generation: {truth.posts} refresh; "
+        f"answered after the deadline asked for by {kept(given_up)}; where all {REPORTERS} have the same deadline by {kept(together)}; "
+        f"{REPORTERS} that wait for nothing are answered after {spread([each.seconds for each in stale])}"
+    )
+    assert min(*given_up, *together) > -0.005
+    assert max(*given_up, *together) < 2.0
 
-            async def report(client: BrokerClient, max_wait: float) -> str | None:
-                what = Report(
-                    account=str(home.account),
-                    generation=lease.generation,
-                    outcome="rejected",
-                    max_wait=max_wait,
-                    min_validity=60,
-                )
-                began = time.monotonic()
-                try:
-                    answer = await client.report(what)
-                except BrokerError as error:
-                    if error.code is not ErrorCode.DEADLINE_EXCEEDED:
-                        raise
-                    late.append(time.monotonic() - began - max_wait)
-                    return None
-                assert answer.lease is not None
-                return answer.lease.access_token.digest().text
 
-            # A third gives up before the answer comes, at deadlines of its own; the rest waits for it.
-            waits = [chance.uniform(0.3, 1.2) if n % 3 == 0 else 20.0 for n in range(reporters)]
-            tokens = await asyncio.gather(*map(report, clients, waits))
-            assert truth.posts == 1
-            assert len({token for token in tokens if token}) == 1
-            assert len(late) == len([wait for wait in waits if wait < answer_after])
-            # Reports about the old generation, once the new one is there, cause none. Nothing waits now: what they take is the crowd's own time.
-            began = time.monotonic()
-
-            async def timed(client: BrokerClient) -> float:
-                await report(client, 20.0)
-                return time.monotonic() - began
-
-            crowd_seconds = await asyncio.gather(*map(timed, clients))
-            assert truth.posts == 1
-        finally:
-            for client in clients:
-                await client.close()
-        figure(
-            f"401 reports: {reporters} at once over {reporters} connections, and {reporters} more about the old generation: {truth.posts} refresh; "
-            f"{len(late)} deadlines passed before the answer came; seen by the client they ended late by {spread(late)}, "
-            f"while {reporters} reports that wait for nothing take {spread(crowd_seconds)} on this machine"
-        )
-        assert min(late) > -0.005
-        assert max(late) < 2.0
+async def at_one_moment() -> list[float]:
+    """All give up at the same moment; return by how much they were told late."""
+    config = "[socket]\nmax_connections = 1024"
+    async with Truth.started() as truth, Home.made(truth, config=config) as home, Crowd.of(home) as crowd:
+        home.plant()
+        await home.start()
+        async with home.client() as client:
+            lease = await client.lease(home.account)
+        await crowd.report(lease.generation - 1, [20.0] * REPORTERS)
+        truth.sandbox.faults.add(Target.TOKEN, Delay(seconds=20.0))
+        said = await crowd.report(lease.generation, [1.0] * REPORTERS)
+        assert {each.body["code"] for each in said} == {"deadline_exceeded"}
+        assert truth.posts == 1
+        return [each.late for each in said]
