@@ -9,11 +9,11 @@ import errno
 import logging
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker.login import places
+from broker.login import places, scan
 from broker.login.runner import run_flow
 from broker.model.clock import Clock
 from broker.model.errors import BrokerError, ErrorCode
@@ -218,14 +218,28 @@ def _look(
 ) -> Secret | None:
     if source.kind is SourceKind.ENV:
         return provider.find_secret(source, env.get(source.pattern, ""))
+    if source.kind is SourceKind.BINARY:
+        programs = places.expand(source.pattern, env, roots)
+        texts = (_scanned(path, source.anchors) for path in programs)
+        return _first(provider, source, texts)
     if source.kind is SourceKind.AUTH_FILES:
         files = [path for folder in directories for path in sorted(folder.glob(source.pattern))]
         limit = _AUTH_FILE_MAX
     else:
         files = list(places.expand(source.pattern, env, roots))
         limit = _PROGRAM_FILE_MAX
-    texts = (_text(path, limit) for path in files)
+    return _first(provider, source, (_text(path, limit) for path in files))
+
+
+def _first(provider: Provider, source: SecretSource, texts: Iterable[str]) -> Secret | None:
     return next((found for text in texts if (found := provider.find_secret(source, text)) is not None), None)
+
+
+def _scanned(path: Path, anchors: tuple[str, ...]) -> str:
+    try:
+        return scan.around(path, anchors)
+    except OSError:
+        return ""
 
 
 def _text(path: Path, limit: int) -> str:
@@ -246,4 +260,6 @@ def _in_words(source: SecretSource, directories: tuple[Path, ...], roots: list[P
         package = source.pattern.removeprefix(places.NPM_ROOT + "/").split("/")
         known = ", ".join(str(root) for root in roots) or "any global npm folder (there is none)"
         return f"the npm package {'/'.join(package[:2])} in {known}"
+    if source.pattern.startswith(places.SEARCH_PATH):
+        return f"the program {source.pattern.removeprefix(places.SEARCH_PATH + '/')} on the PATH"
     return source.pattern

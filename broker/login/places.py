@@ -1,4 +1,4 @@
-"""Where installed programs lie: turning a glob with `~` and `{npm-root}` into files.
+"""Where installed programs lie: turning a glob with `~`, `{npm-root}` or `{path}` into files.
 
 Owns: the folders in which npm, Homebrew, nvm and their kin put global packages. Reads directory names only.
 """
@@ -13,6 +13,7 @@ from broker.paths import home
 Env = Mapping[str, str]
 
 NPM_ROOT = "{npm-root}"
+SEARCH_PATH = "{path}"
 
 _IN_HOME = (
     ".npm-global/lib/node_modules",
@@ -61,6 +62,9 @@ def expand(pattern: str, env: Env, roots: list[Path]) -> Iterator[Path]:
     if pattern.startswith(NPM_ROOT + "/"):
         for root in roots:
             yield from sorted(path for path in root.glob(pattern[len(NPM_ROOT) + 1 :]) if path.is_file())
+    elif pattern.startswith(SEARCH_PATH + "/"):
+        found = shutil.which(pattern[len(SEARCH_PATH) + 1 :], path=env.get("PATH", ""))
+        yield from (Path(found).resolve(),) if found else ()
     elif pattern.startswith("~/"):
         yield from sorted(path for path in home(env).glob(pattern[2:]) if path.is_file())
     else:

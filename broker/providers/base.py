@@ -45,12 +45,21 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """The loopback callback (RFC 8252 section 7.3). `port` 0 means any free one; `host` is what stands in the redirect URI."""
+    """The loopback callback (RFC 8252 section 7.3). `port` 0 means any free one; `host` is what stands in the redirect URI.
+
+    `fallback_ports` are tried in order where `port` is taken: others the vendor has registered.
+    """
 
     host: str = "localhost"
     port: int = 0
     path: str = "/callback"
+    fallback_ports: tuple[int, ...] = ()
     manual_uri: str | None = None  # a page of the vendor's that shows the code, where it has one
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports to try, in order."""
+        return (self.port, *self.fallback_ports)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +84,19 @@ class SourceKind(StrEnum):
     AUTH_FILES = "auth-files"  # other auth files in the auth directories
     GLOB = "glob"  # files of an installed program; `~` and `{npm-root}` are expanded
     ENV = "env"
+    BINARY = "binary"  # a compiled program: only what stands around the source's anchors is looked at
 
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """One place to look. `pattern` is a glob relative to the kind, or the name of an environment variable."""
+    """One place to look. `pattern` is a glob relative to the kind, or the name of an environment variable.
+
+    Globs may begin with `~`, `{npm-root}` or `{path}` (the folders of `PATH`). `anchors` are what is searched for in a binary.
+    """
 
     kind: SourceKind
     pattern: str
+    anchors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +288,8 @@ class Provider(Protocol):
     def refresh(self, record: Record, client: Client, now: Now) -> Flow[Tokens]:
         """Renew (RFC 6749 section 6). Exactly one request of the flow has `spends` set.
 
-        An answer without a new refresh token keeps the old. Raises:
+        An answer without a new refresh token keeps the old. Once that request has brought a grant, the flow returns it whatever happens to
+        later ones: raising would lose it. Raises:
             FlowFailedError: sorted by what to do next.
         """
         ...

@@ -18,7 +18,7 @@ from broker.oauth.sorting import clean, sort_failure
 from broker.providers import fields, jwt
 from broker.providers.base import Document, Endpoints, Identity
 
-_API = "/v1internal"
+API = "/v1internal"
 _METADATA = {"ideType": "IDE_UNSPECIFIED", "platform": "PLATFORM_UNSPECIFIED", "pluginType": "GEMINI"}
 _FREE_TIER = "free-tier"
 _LEGACY_TIER = "legacy-tier"
@@ -28,7 +28,7 @@ _POLLS = 24  # two minutes: gemini-cli users report seconds; a person is waiting
 
 
 def identify(endpoints: Endpoints, tokens: Tokens, now: Now, project: str | None) -> PacedFlow[Identity]:
-    """Find the e-mail address and the project of a new login.
+    """Find the e-mail address and the project of a new login; `project` may name several, with commas between.
 
     Raises:
         FlowFailedError: `Permanent` where Google says that this account may not use the service, with Google's reason;
@@ -37,105 +37,42 @@ def identify(endpoints: Endpoints, tokens: Tokens, now: Now, project: str | None
     bearer = tokens.access_token
     if not bearer:
         raise FlowFailedError(Permanent("no_token", "the login brought no access token"))
-    email, subject = yield from _person(endpoints, tokens, bearer, now)
+    email, subject = yield from person(endpoints, tokens, bearer, now)
     if not endpoints.api_url:
         return Identity(email, subject, {"project_id": project} if project else {})
-    facts, notes = yield from _project(endpoints.api_url.rstrip("/") + _API, bearer, project, now)
+    facts, notes = yield from _projects(endpoints.api_url.rstrip("/") + API, bearer, project, now)
     return Identity(email, subject, facts, notes)
 
 
-def _person(endpoints: Endpoints, tokens: Tokens, bearer: Secret, now: Now) -> Flow[tuple[str | None, str | None]]:
+def person(endpoints: Endpoints, tokens: Tokens, bearer: Secret, now: Now) -> Flow[tuple[str | None, str | None]]:
+    """Return the e-mail address and the subject of a login; raises FlowFailedError."""
     claims = jwt.claims(tokens.id_token)
     email, subject = jwt.text_claim(claims, "email"), jwt.text_claim(claims, "sub")
     if email or not endpoints.userinfo_url:
         return email, subject
     answer = yield HttpRequest("GET", endpoints.userinfo_url, headers={"Accept": "application/json"}, bearer=bearer)
-    found = _object(answer)
+    found = parsed(answer)
     if answer.status != 200 or found is None:
         raise FlowFailedError(sort_failure(answer, now))
     return fields.hint(found, "email"), subject or fields.hint(found, "id") or fields.hint(found, "sub")
 
 
-def _project(
-    base: str, bearer: Secret, project: str | None, now: Now
-) -> PacedFlow[tuple[dict[str, str], tuple[str, ...]]]:
-    loaded = yield from _load(base, bearer, project, now)
-    notes = _ineligible(loaded)
-    current = _tier_id(loaded.get("currentTier"))
-    known = _project_id(loaded.get("cloudaicompanionProject")) or project
-    if current is None:
-        tier = _default_tier(loaded)
-        if tier is None:
-            raise _refused(notes)
-        onboarded = yield from _onboard(base, bearer, tier, project, now)
-        current, known = tier, onboarded or known
-    if known is None:
-        raise _no_project(current, notes)
-    tier_shown = _tier_id(loaded.get("paidTier")) or current
-    chosen = f"Project {known} was {'chosen by you' if known == project else 'chosen by Google'}, tier {tier_shown}."
-    return {"project_id": known}, (chosen, *notes)
-
-
-def _load(base: str, bearer: Secret, project: str | None, now: Now) -> Flow[Document]:
-    body: dict[str, object] = {"metadata": _metadata(project)}
-    if project:
-        body["cloudaicompanionProject"] = project
-    answer = yield _post(base, ":loadCodeAssist", body, bearer)
-    if answer.status == 403 and b"SECURITY_POLICY_VIOLATED" in answer.body:
-        # A VPC service perimeter hides the answer; only organisations with a standard licence have one.
-        return {"currentTier": {"id": _STANDARD_TIER}}
-    return _expected(answer, now)
-
-
-def _onboard(base: str, bearer: Secret, tier: str, project: str | None, now: Now) -> PacedFlow[str | None]:
-    """Sign the account up for a tier and wait for the long-running operation; return the project Google made or took."""
-    body: dict[str, object] = {"tierId": tier, "metadata": _metadata(None if tier == _FREE_TIER else project)}
-    if project and tier != _FREE_TIER:  # with a project the free tier answers "Precondition Failed"
-        body["cloudaicompanionProject"] = project
-    operation = _expected((yield _post(base, ":onboardUser", body, bearer)), now)
-    for _ in range(_POLLS):
-        if operation.get("done") is True:
-            return _finished(operation)
-        yield Pause(_POLL_SECONDS)
-        name = fields.hint(operation, "name")
-        again = (
-            HttpRequest("GET", f"{base}/{name}", headers={"Accept": "application/json"}, bearer=bearer)
-            if name and _safe_name(name)
-            else _post(base, ":onboardUser", body, bearer)
-        )
-        operation = _expected((yield again), now)
-    raise FlowFailedError(
-        Permanent("onboarding_timeout", "Google did not finish setting up the account within two minutes; log in again")
-    )
-
-
-def _finished(operation: Document) -> str | None:
-    failure = operation.get("error")
-    if isinstance(failure, Mapping):
-        said = clean(fields.hint(failure, "message") or "no reason given")
-        raise FlowFailedError(Permanent("onboarding_failed", f"Google did not set up the account: {said}"))
-    response = operation.get("response")
-    return _project_id(response.get("cloudaicompanionProject")) if isinstance(response, Mapping) else None
-
-
-def _metadata(project: str | None) -> dict[str, object]:
-    return {**_METADATA, **({"duetProject": project} if project else {})}
-
-
-def _post(base: str, method: str, body: Mapping[str, object], bearer: Secret) -> HttpRequest:
+def post(base: str, method: str, body: Mapping[str, object], bearer: Secret) -> HttpRequest:
+    """Return a call of the API's own RPC style: `:method` on `base`."""
     return HttpRequest("POST", base + method, headers={"Accept": "application/json"}, json=body, bearer=bearer)
 
 
-def _expected(answer: HttpResponse, now: Now) -> Document:
-    found = _object(answer)
+def expected(answer: HttpResponse, now: Now) -> Document:
+    """Return the object in an answer; raises FlowFailedError, `Permanent` for a 403: it is about the account or its project, and stays so."""
+    found = parsed(answer)
     if answer.status != 200 or found is None:
         failure = sort_failure(answer, now)
-        # 403 here is about the account or its project and stays so; nothing a second try would change.
         raise FlowFailedError(Permanent("setup_refused", failure.reason) if answer.status == 403 else failure)
     return found
 
 
-def _object(answer: HttpResponse) -> Document | None:
+def parsed(answer: HttpResponse) -> Document | None:
+    """Return the object in an answer; None where there is none."""
     try:
         found = msgspec.json.decode(answer.body)
     except (msgspec.DecodeError, RecursionError):
@@ -143,30 +80,30 @@ def _object(answer: HttpResponse) -> Document | None:
     return found if isinstance(found, dict) else None
 
 
-def _safe_name(name: str) -> bool:
-    return not name.startswith("/") and ".." not in name and all(c.isalnum() or c in "/-_." for c in name)
+def finished(operation: Document) -> str | None:
+    """Return the project in the result of a long-running operation that is done; raises FlowFailedError where it failed."""
+    failure = operation.get("error")
+    if isinstance(failure, Mapping):
+        said = clean(fields.hint(failure, "message") or "no reason given")
+        raise FlowFailedError(Permanent("onboarding_failed", f"Google did not set up the account: {said}"))
+    response = operation.get("response")
+    return project_id(response.get("cloudaicompanionProject")) if isinstance(response, Mapping) else None
 
 
-def _tier_id(tier: object) -> str | None:
+def tier_id(tier: object) -> str | None:
+    """Return the id of a tier; None where there is none."""
     return fields.hint(tier, "id") if isinstance(tier, Mapping) else None
 
 
-def _project_id(value: object) -> str | None:
+def project_id(value: object) -> str | None:
+    """Return the id of a project, told as text or as an object; None where none is told."""
     if isinstance(value, Mapping):
         return fields.hint(value, "id")
     return value if isinstance(value, str) and value else None
 
 
-def _default_tier(loaded: Document) -> str | None:
-    """Return the tier to sign up for: the default one, the legacy tier where Google names tiers but no default; None where none is open."""
-    tiers = loaded.get("allowedTiers")
-    allowed = [tier for tier in tiers if isinstance(tier, Mapping)] if isinstance(tiers, list) else []
-    if not allowed and _ineligible(loaded):
-        return None
-    return next((_tier_id(tier) for tier in allowed if tier.get("isDefault") is True), None) or _LEGACY_TIER
-
-
-def _ineligible(loaded: Document) -> tuple[str, ...]:
+def ineligible(loaded: Document) -> tuple[str, ...]:
+    """Return Google's reasons why tiers are closed to the account, a sentence each."""
     tiers = loaded.get("ineligibleTiers")
     found: list[str] = []
     for tier in tiers if isinstance(tiers, list) else []:
@@ -179,10 +116,95 @@ def _ineligible(loaded: Document) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _refused(notes: tuple[str, ...]) -> FlowFailedError:
+def refused(notes: tuple[str, ...], service: str = "Code Assist") -> FlowFailedError:
+    """Return the failure of an account that may not use the service at all."""
     return FlowFailedError(
-        Permanent("ineligible", "Google does not let this account use Code Assist. " + " ".join(notes))
+        Permanent("ineligible", f"Google does not let this account use {service}. " + " ".join(notes))
     )
+
+
+def _projects(
+    base: str, bearer: Secret, named: str | None, now: Now
+) -> PacedFlow[tuple[dict[str, str], tuple[str, ...]]]:
+    """Set up every project the user named; one where none was named, or one."""
+    several: list[str | None] = [*(named or "").replace(",", " ").split()]
+    found: list[str] = []
+    notes: tuple[str, ...] = ()
+    for name in several or [None]:
+        project, told = yield from _project(base, bearer, name, now)
+        found.append(project)
+        notes += told
+    found = list(dict.fromkeys(found))
+    facts = {"project_id": found[0], **({"projects": ",".join(found)} if len(found) > 1 else {})}
+    return facts, tuple(dict.fromkeys(notes))
+
+
+def _project(base: str, bearer: Secret, project: str | None, now: Now) -> PacedFlow[tuple[str, tuple[str, ...]]]:
+    loaded = yield from _load(base, bearer, project, now)
+    notes = ineligible(loaded)
+    current = tier_id(loaded.get("currentTier"))
+    known = project_id(loaded.get("cloudaicompanionProject")) or project
+    if current is None:
+        tier = _default_tier(loaded)
+        if tier is None:
+            raise refused(notes)
+        onboarded = yield from _onboard(base, bearer, tier, project, now)
+        current, known = tier, onboarded or known
+    if known is None:
+        raise _no_project(current, notes)
+    tier_shown = tier_id(loaded.get("paidTier")) or current
+    chosen = f"Project {known} was {'chosen by you' if known == project else 'chosen by Google'}, tier {tier_shown}."
+    return known, (chosen, *notes)
+
+
+def _load(base: str, bearer: Secret, project: str | None, now: Now) -> Flow[Document]:
+    body: dict[str, object] = {"metadata": _metadata(project)}
+    if project:
+        body["cloudaicompanionProject"] = project
+    answer = yield post(base, ":loadCodeAssist", body, bearer)
+    if answer.status == 403 and b"SECURITY_POLICY_VIOLATED" in answer.body:
+        # A VPC service perimeter hides the answer; only organisations with a standard licence have one.
+        return {"currentTier": {"id": _STANDARD_TIER}}
+    return expected(answer, now)
+
+
+def _onboard(base: str, bearer: Secret, tier: str, project: str | None, now: Now) -> PacedFlow[str | None]:
+    """Sign the account up for a tier and wait for the long-running operation; return the project Google made or took."""
+    body: dict[str, object] = {"tierId": tier, "metadata": _metadata(None if tier == _FREE_TIER else project)}
+    if project and tier != _FREE_TIER:  # with a project the free tier answers "Precondition Failed"
+        body["cloudaicompanionProject"] = project
+    operation = expected((yield post(base, ":onboardUser", body, bearer)), now)
+    for _ in range(_POLLS):
+        if operation.get("done") is True:
+            return finished(operation)
+        yield Pause(_POLL_SECONDS)
+        name = fields.hint(operation, "name")
+        again = (
+            HttpRequest("GET", f"{base}/{name}", headers={"Accept": "application/json"}, bearer=bearer)
+            if name and _safe_name(name)
+            else post(base, ":onboardUser", body, bearer)
+        )
+        operation = expected((yield again), now)
+    raise FlowFailedError(
+        Permanent("onboarding_timeout", "Google did not finish setting up the account within two minutes; log in again")
+    )
+
+
+def _metadata(project: str | None) -> dict[str, object]:
+    return {**_METADATA, **({"duetProject": project} if project else {})}
+
+
+def _safe_name(name: str) -> bool:
+    return not name.startswith("/") and ".." not in name and all(c.isalnum() or c in "/-_." for c in name)
+
+
+def _default_tier(loaded: Document) -> str | None:
+    """Return the tier to sign up for: the default one, the legacy tier where Google names tiers but no default; None where none is open."""
+    tiers = loaded.get("allowedTiers")
+    allowed = [tier for tier in tiers if isinstance(tier, Mapping)] if isinstance(tiers, list) else []
+    if not allowed and ineligible(loaded):
+        return None
+    return next((tier_id(tier) for tier in allowed if tier.get("isDefault") is True), None) or _LEGACY_TIER
 
 
 def _no_project(tier: str, notes: tuple[str, ...]) -> FlowFailedError:

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
-from broker.oauth.messages import PacedFlow, with_headers
-from broker.providers import codeassist, fields, google, jwt
+from broker.oauth.messages import Flow, PacedFlow, with_headers
+from broker.providers import codeassist, codeassist_quota, fields, google, jwt
 from broker.providers.base import (
     Client,
     Document,
     FormatError,
     Identity,
+    Quota,
     Redirect,
     RefreshPolicy,
     SecretSource,
@@ -154,6 +155,15 @@ class Gemini(StandardProvider):
     def identify(self, tokens: Tokens, now: Now, project: str | None = None) -> PacedFlow[Identity]:
         """Ask who logged in, and find the Code Assist project; raises FlowFailedError."""
         return with_headers(codeassist.identify(self.setup.endpoints, tokens, now, project), self.headers)
+
+    def quota(self, record: Record, now: Now) -> Flow[Quota] | None:
+        """Ask for the limits of the first project; None where the API's address is not known."""
+        base = self.setup.endpoints.api_url
+        if not base:
+            return None
+        project, bearer = record.facts.get("project_id"), record.tokens.access_token
+        flow = codeassist_quota.by_bucket(base.rstrip("/") + codeassist.API, bearer, project, now)
+        return with_headers(flow, self.headers)
 
     def _token_object(self, tokens: Tokens, client: Client) -> dict[str, object]:
         made: dict[str, object] = {"access_token": "", "token_type": tokens.token_type, "refresh_token": ""}

@@ -6,12 +6,13 @@ Owns: the table of built-in vendors, applying the config to it, and looking a pr
 from collections.abc import Callable, Iterator, Mapping
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.providers import api_key, gemini, generic
+from broker.providers import antigravity, api_key, gemini, generic
 from broker.providers.base import Document, Provider
 from broker.providers.google import READING as GOOGLE
 from broker.providers.setup import Settings, Setup
 
 BUILT_IN: Mapping[str, tuple[Setup, Callable[[Setup], Provider]]] = {
+    "antigravity": (antigravity.DEFAULTS, lambda setup: antigravity.Antigravity(setup, GOOGLE)),
     "gemini": (gemini.DEFAULTS, lambda setup: gemini.Gemini(setup, GOOGLE)),
     "gemini-api": (api_key.GEMINI, api_key.ApiKey),
 }

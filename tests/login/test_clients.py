@@ -12,6 +12,7 @@ from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth.failures import FlowFailedError
 from broker.oauth.messages import HttpResponse
+from broker.providers import antigravity
 from broker.providers.base import Client, Provider
 from broker.providers.gemini import CLIENT_ID
 from broker.providers.registry import build
@@ -279,3 +280,33 @@ async def test_without_one_the_failure_is_told(tmp_path: Path) -> None:
 async def test_a_provider_that_knows_its_endpoints_is_left_alone(tmp_path: Path) -> None:
     desk = Desk(tmp_path, {})
     assert await desk.clients.resolve(desk.gemini) is desk.gemini
+
+
+async def test_a_compiled_program_has_it_unless_it_is_not_clear_which(tmp_path: Path) -> None:
+    keys = ["GOC" + "SPX-" + letter * 28 for letter in "ab"]
+    ours, other = antigravity.CLIENT_ID, f"222222222222-{'c' * 32}.apps.googleusercontent.com"
+    program = tmp_path / ".local/bin/agy"
+    program.parent.mkdir(parents=True)
+    program.write_bytes(f"\x7fELF{ours}{other}{keys[0]}{keys[1]}".encode())
+    desk = Desk(tmp_path, {})
+    error = await desk.refused(desk.registry.get("antigravity"))
+    assert "~/.local/bin/agy" in error.detail
+    assert "the program agy on the PATH" in error.detail
+    assert "ANTIGRAVITY_CLIENT_SECRET" in error.detail
+    program.write_bytes(b"\x7fELF" + b"\0" * 5_000_000 + f"{ours}\0{keys[0]}\0{other}\0{keys[1]}".encode())
+    desk.clock.advance(60)
+    found = await desk.clients.find(desk.registry.get("antigravity"))
+    assert found == Client(ours, Secret(keys[0]))
+
+
+async def test_a_program_that_cannot_be_read_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / ".local/bin/agy"
+    program.parent.mkdir(parents=True)
+    program.touch()
+
+    def refuse(path: Path, anchors: tuple[str, ...]) -> str:
+        raise PermissionError(path)
+
+    monkeypatch.setattr("broker.login.scan.around", refuse)
+    desk = Desk(tmp_path, {})
+    await desk.refused(desk.registry.get("antigravity"))

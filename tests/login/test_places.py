@@ -37,3 +37,13 @@ def test_patterns(tmp_path: Path) -> None:
     env = {"HOME": str(tmp_path)}
     assert len(list(expand("~/node_modules/@google/gemini-cli/bundle/*.js", env, []))) == 2
     assert len(list(expand(f"{bundle}/*.txt", {}, []))) == 1
+
+
+def test_a_program_is_found_on_the_path(tmp_path: Path) -> None:
+    program = tmp_path / "opt/agy"
+    program.parent.mkdir()
+    program.touch(mode=0o700)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/agy").symlink_to(program)
+    assert list(expand("{path}/agy", {"PATH": str(tmp_path / "bin")}, [])) == [program]
+    assert list(expand("{path}/agy", {"PATH": ""}, [])) == []

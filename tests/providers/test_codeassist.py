@@ -218,3 +218,11 @@ def test_without_endpoints_there_is_nothing_to_ask() -> None:
 def test_without_an_access_token_there_is_nobody_to_ask_about() -> None:
     with pytest.raises(FlowFailedError):
         run_canned(identify(ENDPOINTS, Tokens(None), NOW, None), [])
+
+
+def test_several_projects_are_each_set_up() -> None:
+    loaded = {"currentTier": {"id": "standard-tier"}}
+    asked, found = run([ok(**loaded), ok(**loaded), ok(**loaded)], "p-1, p-2,p-1")
+    assert [request.json and request.json["cloudaicompanionProject"] for request in asked[1:]] == ["p-1", "p-2", "p-1"]
+    assert found.facts == {"project_id": "p-1", "projects": "p-1,p-2"}
+    assert len(found.notes) == 2

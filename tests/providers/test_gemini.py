@@ -395,3 +395,16 @@ def test_the_secret_is_found_in_each_kind_of_source() -> None:
     assert GEMINI.find_secret(
         programs, f'const OAUTH_CLIENT_ID = "{CLIENT_ID}";\nconst OAUTH_CLIENT_SECRET = "{key}";'
     ) == Secret(key)
+
+
+def test_limits_are_those_of_the_first_project() -> None:
+    record = read(file(project_id="a,b"))
+    flow = GEMINI.quota(record, NOW)
+    assert flow is not None
+    [asked], told = run_canned(flow, [HttpResponse(200, body=b'{"buckets":[{"modelId":"m"}]}')])
+    assert (asked.url, asked.json) == (
+        "https://cloudcode-pa.googleapis.com/v1internal:retrieveUserQuota",
+        {"project": "a"},
+    )
+    assert told.windows[0].name == "m"
+    assert replace(GEMINI, setup=replace(DEFAULTS, endpoints=Endpoints())).quota(record, NOW) is None

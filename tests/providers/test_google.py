@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.model.secret import Secret
-from broker.providers.google import secret_in_document, secret_in_source
+from broker.providers.google import secret_in_binary, secret_in_document, secret_in_source
 
 OURS = "111111111111-" + "a" * 32 + ".apps.googleusercontent.com"
 OTHER = "222222222222-" + "b" * 32 + ".apps.googleusercontent.com"
@@ -96,3 +96,38 @@ def test_other_documents_give_none(text: str) -> None:
 def test_no_text_makes_it_crash(text: str) -> None:
     assert secret_in_document(text, OURS) is None
     assert secret_in_source(text, OURS) is None
+
+
+# --- compiled programs ---
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"\0{OURS}\0xyz\0{GOOD}\0",
+        f"{GOOD}{'.' * 5000}{OURS}",
+        f"{OURS}\0{GOOD}\0{OTHER}\0{WRONG}",
+        f"{GOOD}\0{OURS}\0{WRONG}\0{OTHER}",
+        f"{OTHER}\0{WRONG}{'.' * 200}{OURS}{GOOD}",
+        f"{OURS}\0{GOOD}{'.' * 900}{OURS}\0{GOOD}",
+    ],
+)
+def test_a_program_gives_the_secret_that_is_surely_ours(text: str) -> None:
+    assert secret_in_binary(text, OURS) == Secret(GOOD)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        OURS,
+        f"{OTHER}\0{WRONG}",
+        f"{OURS}{OTHER}\0{GOOD}{WRONG}",  # strings sorted by length, as Go's linker lays them
+        f"{OTHER}{OURS}\0{WRONG}{GOOD}",
+        f"{OURS}\0{GOOD}\0{WRONG}",
+        f"{OURS}\0{GOOD}{'.' * 900}{OURS}\0{WRONG}",
+        f"{OURS}{'.' * 900}{GOOD}{'.' * 900}{WRONG}",
+    ],
+)
+def test_a_program_where_it_is_not_clear_gives_none(text: str) -> None:
+    assert secret_in_binary(text, OURS) is None

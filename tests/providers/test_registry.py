@@ -18,14 +18,14 @@ def test_with_no_config_there_are_the_built_in_ones() -> None:
 
 def test_the_config_changes_a_built_in_one_and_adds_its_own() -> None:
     registry = build({"gemini": ProviderConfig(redirect_port=0, token_url="https://t.example.com"), "acme": OWN})
-    assert registry.names == ("acme", "gemini", "gemini-api")
+    assert registry.names == tuple(sorted(["acme", *BUILT_IN]))
     assert registry.get("gemini").redirect.port == 0
     assert registry.get("gemini").endpoints.token_url == "https://t.example.com"
     assert registry.get("acme").endpoints_needed() is not None
 
 
 def test_an_unknown_provider_is_told_with_those_there_are() -> None:
-    with pytest.raises(BrokerError, match="there are: acme, gemini") as caught:
+    with pytest.raises(BrokerError, match=r"there are: acme, .*gemini, ") as caught:
         build({"acme": OWN}).get("nope")
     assert caught.value.code is ErrorCode.UNKNOWN_PROVIDER
 
