@@ -30,7 +30,7 @@ from broker.oauth.revoke import revoked
 from broker.providers.base import Client, FormatError, LoginFlow, Provider, Quota
 from broker.providers.registry import build
 from broker.system import SystemChance
-from tests.fakes.clock import LiveClock
+from tests.fakes.clock import HastyClock
 from tests.fakes.vendors.server import Fault, VendorServer
 
 USER_AGENT = "contract-agent/1.0"
@@ -57,7 +57,7 @@ class Bench:
     client: Client
     server: VendorServer
     outbound: Outbound
-    clock: LiveClock
+    clock: HastyClock
     logins: Logins
     kept: list[tuple[Record, Client]]
 
@@ -125,7 +125,7 @@ class VendorContract:
             )
             assert USER_AGENT in text
             config = parse(text.encode())
-            clock, chance = LiveClock(), SystemChance()
+            clock, chance = HastyClock(), SystemChance()
             clients = Clients(config.providers, [tmp_path], outbound, clock, {"HOME": str(tmp_path), "PATH": ""})
             registry = build(config.providers)
             kept: list[tuple[Record, Client]] = []

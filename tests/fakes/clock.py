@@ -9,6 +9,7 @@ import itertools
 from broker.model.clock import Now
 
 START_WALL = 1_750_000_000.0
+PAUSE_SECONDS = 10.0
 
 
 class FakeClock:
@@ -84,6 +85,13 @@ class LiveClock(FakeClock):
 
     async def nap(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class HastyClock(LiveClock):
+    """A live clock on which the pauses of a flow (polling, trying again) are over at once; deadlines, which are longer, are real."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0.005 if seconds <= PAUSE_SECONDS else seconds)
 
 
 class FakeChance:
