@@ -1,17 +1,25 @@
-"""The Anthropic messages codec.
+"""The Anthropic messages codec, for clients and for upstreams.
 
-Owns: the two halves under one name, as `codecs.ClientCodec`. It must never hold a rule of its own.
+Owns: the four halves under one name, as `codecs.ClientCodec` and `codecs.UpstreamCodec`. It must never hold a rule of its own.
 """
 
-from broker.translate import claude_answer, claude_request
-from broker.translate.exchange import Reply, Route
-from broker.translate.ir import Answer, Failure, Request
+import msgspec
+
+from broker.translate import (
+    claude_answer,
+    claude_errors,
+    claude_request,
+    claude_upstream_answer,
+    claude_upstream_request,
+)
+from broker.translate.exchange import Encoded, Reading, Reply, Route, Target
+from broker.translate.ir import Answer, Event, Failure, Request
 
 _BODY_SAYS_ALL = Route()
 
 
 class Claude:
-    """See `codecs.ClientCodec`. The whole request is in the body; a route is not looked at."""
+    """See `codecs`. The whole request is in the body; a route is not looked at."""
 
     __slots__ = ()
 
@@ -30,3 +38,20 @@ class Claude:
     def encode_error(self, failure: Failure) -> bytes:
         """Return the error object."""
         return claude_answer.encode_error(failure)
+
+    def encode_request(self, request: Request, target: Target) -> Encoded:
+        """Write the body of messages."""
+        body, names = claude_upstream_request.build(request, target)
+        return Encoded(msgspec.json.encode(body), names)
+
+    def decode_answer(self, body: bytes, reading: Reading) -> list[Event]:
+        """Read a whole answer."""
+        return claude_upstream_answer.decode_answer(body, reading)
+
+    def stream_decoder(self, reading: Reading) -> claude_upstream_answer.ClaudeReading:
+        """Begin reading server-sent events."""
+        return claude_upstream_answer.ClaudeReading(reading)
+
+    def decode_error(self, status: int, body: bytes) -> Failure:
+        """Read an error answer."""
+        return claude_errors.decode_error(status, body)

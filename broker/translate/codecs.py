@@ -118,7 +118,7 @@ CLIENTS: Mapping[Dialect, ClientCodec] = MappingProxyType({Dialect.OPENAI_CHAT: 
 """Dialects that can be translated from."""
 
 UPSTREAMS: Mapping[Dialect, UpstreamCodec] = MappingProxyType(
-    {Dialect.GEMINI: Gemini(), Dialect.CODE_ASSIST: CodeAssist()}
+    {Dialect.GEMINI: Gemini(), Dialect.CODE_ASSIST: CodeAssist(), Dialect.CLAUDE: Claude()}
 )
 """Dialects that can be translated to."""
 

@@ -3,7 +3,7 @@
 Owns: what each neutral field becomes (ai.google.dev/api/generate-content). It must never know the envelope of Code Assist, nor a URL.
 
 Gemini is strict about turns: the first is the user's, a turn of function calls is followed at once by one user turn that answers all of them in
-order, and the last is the user's. Other dialects are not, so turns are laid out anew here.
+order (`turns`), and the last is the user's.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,6 +41,7 @@ from broker.translate.ir import (
 from broker.translate.names import ToolNames
 from broker.translate.schema_clean import clean_schema
 from broker.translate.signatures import SignatureMemory
+from broker.translate.turns import Answered, laid_out
 
 UNSIGNED: Final = "skip_thought_signature_validator"
 """What Google documents to send where a call's signature is lost (ai.google.dev/gemini-api/docs/thought-signatures)."""
@@ -116,17 +117,15 @@ class _Contents:
 
     def of(self, request: Request) -> list[_Object]:
         # Instructions alone are what the user has to say.
-        turns = _turns(request.messages or (Message(Role.USER, request.system),))
+        turns = laid_out(request.messages or (Message(Role.USER, request.system),))
         contents: list[_Object] = []
-        while turns:
-            turn = turns.pop(0)
-            if turn.role is Role.USER:
+        for turn in turns:
+            if turn.answers:
+                _append(contents, "user", self._answers(turn.answers))
+            elif turn.role is Role.USER:
                 _append(contents, "user", _said(turn.parts))
-                continue
-            _append(contents, "model", self._model(turn.parts))
-            calls = [part for part in turn.parts if isinstance(part, ToolCall)]
-            if calls:
-                _append(contents, "user", self._answers(calls, turns))
+            else:
+                _append(contents, "model", self._model(turn.parts))
         while contents and contents[-1]["role"] == "model":
             contents.pop()  # a prefill: Gemini takes none
         if not contents:
@@ -156,24 +155,13 @@ class _Contents:
             out["thoughtSignature"] = signature
         return out
 
-    def _answers(self, calls: list[ToolCall], turns: list[Message]) -> list[_Object]:
-        """Take the answers to these calls out of the turns before the next calls; return them in the order of the calls."""
-        window: list[ToolResult] = []
-        for turn in turns:
-            if any(isinstance(part, ToolCall) for part in turn.parts):
-                break
-            window.extend(part for part in turn.parts if isinstance(part, ToolResult))
-        found = _paired(calls, window)
-        used = {id(result) for results in found for result in results}
-        for i, turn in enumerate(turns):
-            turns[i] = Message(turn.role, tuple(part for part in turn.parts if id(part) not in used))
+    def _answers(self, answers: Iterable[Answered]) -> list[_Object]:
         out: list[_Object] = []
         media: list[_Object] = []
-        for call, results in zip(calls, found, strict=True):
-            answer = results[-1] if results else None
-            response = {} if answer is None else _response(answer)
+        for call, result in ((answer.call, answer.result) for answer in answers):
+            response = {} if result is None else _response(result)
             out.append({"functionResponse": {"name": self._names.outward(call.name), "response": response}})
-            media.extend(_media_of(answer))
+            media.extend(_media_of(result))
         return out + media
 
 
@@ -181,35 +169,9 @@ def _said(parts: Sequence[Part]) -> list[_Object]:
     return [piece for part in parts if not isinstance(part, ToolCall) for piece in _part(part)]
 
 
-def _turns(messages: Iterable[Message]) -> list[Message]:
-    """Merge neighbours of one role."""
-    turns: list[Message] = []
-    for message in messages:
-        if turns and turns[-1].role is message.role:
-            turns[-1] = Message(message.role, turns[-1].parts + message.parts)
-        else:
-            turns.append(message)
-    return turns
-
-
 def _append(contents: list[_Object], role: str, parts: list[_Object]) -> None:
     if parts:
         contents.append({"role": role, "parts": parts})
-
-
-def _paired(calls: list[ToolCall], results: list[ToolResult]) -> list[list[ToolResult]]:
-    """Give each call its answers: all that name its id; to a call without any, the first stray one that may be meant for it."""
-    by_id: dict[str, list[ToolResult]] = {call.id: [] for call in calls if call.id}
-    stray: list[ToolResult] = []
-    for result in results:
-        by_id.get(result.call_id, stray).append(result)
-    found = [by_id.pop(call.id, []) for call in calls]
-    for call, mine in zip(calls, found, strict=True):
-        meant = None if mine else next((r for r in stray if r.name in (None, "", call.name)), None)
-        if meant is not None:
-            stray.remove(meant)
-            mine.append(meant)
-    return found
 
 
 def _response(result: ToolResult) -> _Object:

@@ -10,7 +10,15 @@ from broker.translate.fold import fold
 from broker.translate.ir import Failure, FailureKind, Ids
 from broker.translate.signatures import SignatureMemory
 
-ANSWER = b'{"candidates":[{"content":{"parts":[{"text":"pong"}]},"finishReason":"STOP"}]}'
+GEMINI = b'{"candidates":[{"content":{"parts":[{"text":"pong"}]},"finishReason":"STOP"}]}'
+GEMINI_STREAM = b"data: " + GEMINI + b"\n\n"
+CLAUDE = b'{"type":"message","content":[{"type":"text","text":"pong"}],"stop_reason":"end_turn"}'
+CLAUDE_STREAM = b'data: {"type":"message_start","message":' + CLAUDE + b'}\n\ndata: {"type":"message_stop"}\n\n'
+ANSWERS = {
+    Dialect.GEMINI: (GEMINI, GEMINI_STREAM),
+    Dialect.CODE_ASSIST: (GEMINI, GEMINI_STREAM),
+    Dialect.CLAUDE: (CLAUDE, CLAUDE_STREAM),
+}
 
 
 @pytest.mark.parametrize("client", list(CLIENTS))
@@ -22,11 +30,12 @@ def test_every_client_meets_every_upstream(client, upstream):
     assert b"ping" in sent.body
     reading = Reading(Ids("i", 1), sent.names, memory)
     reply = Reply(reading.ids, request.asked_model, request.include_usage)
-    whole = fold(theirs.decode_answer(ANSWER, reading))
+    answer, stream = ANSWERS[upstream]
+    whole = fold(theirs.decode_answer(answer, reading))
     assert whole.failure is None
     assert b"pong" in ours.encode_answer(whole, reply)
     reader, writer = theirs.stream_decoder(reading), ours.stream_encoder(reply)
-    out = writer.encode(reader.feed(b"data: " + ANSWER + b"\n\n")) + writer.encode(reader.close()) + writer.close()
+    out = writer.encode(reader.feed(stream)) + writer.encode(reader.close()) + writer.close()
     assert b"pong" in out
 
 

@@ -1,0 +1,48 @@
+"""What Anthropic's models can be asked for.
+
+Owns: how each is told to think, and how much it may say, by the name. A name that is not known is taken for a new one.
+
+Source: docs.anthropic.com, "Models overview", "Extended thinking", "Adaptive thinking", "Effort".
+"""
+
+import re
+from typing import Final
+
+from broker.translate.effort import ThinkingClass, ThinkingLimits
+from broker.translate.ir import Effort, Value
+
+DEFAULT_MAX_TOKENS: Final = 32_000
+"""Anthropic wants a limit and other dialects need none: this is what is asked for then, less where the model gives less."""
+
+_LEVELS: Final = (Effort.LOW, Effort.MEDIUM, Effort.HIGH, Effort.MAX)
+_ADAPTIVE: Final = ThinkingLimits(ThinkingClass.LEVEL, levels=_LEVELS)
+_BUDGET: Final = ThinkingLimits(ThinkingClass.BUDGET, low=1024, high=128_000, off=True)
+_NONE: Final = ThinkingLimits()
+
+_FAMILY_FIRST: Final = re.compile(r"claude-(?:opus|sonnet|haiku)-(\d+)(?:-(\d{1,2})(?!\d))?")
+_VERSION_FIRST: Final = re.compile(r"claude-(\d+)(?:-(\d{1,2}))?-(?:opus|sonnet|haiku|instant)")
+
+
+class ClaudeModel(Value, frozen=True):
+    """One model. `max_output` is tokens, None where it is not known to be less than `DEFAULT_MAX_TOKENS`."""
+
+    thinking: ThinkingLimits
+    max_output: int | None = None
+
+
+def claude_model(name: str) -> ClaudeModel:
+    """Return what is known of a model."""
+    old = _VERSION_FIRST.search(name)
+    if old:
+        version = _version(old)
+        if version < (3, 7):
+            return ClaudeModel(_NONE, 8192 if version == (3, 5) else 4096)
+        return ClaudeModel(_BUDGET)
+    new = _FAMILY_FIRST.search(name)
+    if new and _version(new) < (4, 6):
+        return ClaudeModel(_BUDGET)
+    return ClaudeModel(_ADAPTIVE)
+
+
+def _version(found: re.Match[str]) -> tuple[int, int]:
+    return int(found[1]), int(found[2] or 0)

@@ -1,0 +1,279 @@
+"""Anthropic messages as an upstream, request side: `ir.Request` -> body.
+
+Owns: what each neutral field becomes. It must never know a URL, a header or a login.
+
+Left out because Anthropic has no such thing: seed, penalties, log probabilities, the shape of images, JSON output without a schema.
+"""
+
+import base64
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, assert_never
+
+import msgspec
+
+from broker.translate.claude_models import DEFAULT_MAX_TOKENS, ClaudeModel, claude_model
+from broker.translate.effort import fit
+from broker.translate.exchange import Target
+from broker.translate.fields import bad_field
+from broker.translate.ir import (
+    Audio,
+    Effort,
+    File,
+    FunctionTool,
+    Image,
+    ImageLink,
+    Media,
+    Message,
+    NativeKind,
+    NativeTool,
+    Part,
+    Reasoning,
+    Request,
+    Role,
+    Sampling,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolMode,
+    ToolResult,
+)
+from broker.translate.names import ToolNames
+from broker.translate.turns import Answered, Turn, laid_out
+
+_Object = dict[str, object]
+
+_LEAST_BUDGET: Final = 1024
+_OPENING: Final = "(The conversation begins.)"  # Anthropic refuses a conversation the model opens.
+_UNANSWERED: Final = "(no answer)"
+_NATIVE: Final = {
+    NativeKind.WEB_SEARCH: {"type": "web_search_20250305", "name": "web_search"},
+    NativeKind.URL_CONTEXT: {"type": "web_fetch_20250910", "name": "web_fetch"},
+    NativeKind.CODE_EXECUTION: {"type": "code_execution_20250825", "name": "code_execution"},
+}
+_ID_FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
+    """Return the body's object and the names its functions go by.
+
+    Raises:
+        BrokerError: `bad_request` for a medium Anthropic does not take, for more than one answer, or where nobody says anything.
+    """
+    if request.sampling.n > 1:
+        bad_field("n", "the model asked for gives one answer at a time")
+    names = ToolNames(_all_names(request))
+    model = claude_model(target.model)
+    most = _most(request.sampling, model)
+    thinking = _thinking(request.reasoning, model, most)
+    body: _Object = {"model": target.model, "max_tokens": most, "messages": _messages(request, names)}
+    system = [{"type": "text", "text": part.text} for part in request.system if part.text]
+    if system and request.messages:
+        body["system"] = system
+    body |= _sampling(request.sampling, thinks="thinking" in thinking)
+    body |= _tools(request, names)
+    body |= _output(request, thinking)
+    if request.stream:
+        body["stream"] = True
+    return body, names
+
+
+def counted(request: Request, target: Target) -> _Object:
+    """Return the body of count_tokens: only what is read, nothing about the answer."""
+    body, _ = build(request, target)
+    return {
+        key: value
+        for key, value in body.items()
+        if key in ("model", "messages", "system", "tools", "tool_choice", "thinking")
+    }
+
+
+def _all_names(request: Request) -> Iterator[str]:
+    for tool in request.tools:
+        if isinstance(tool, FunctionTool):
+            yield tool.name
+    for message in request.messages:
+        yield from (part.name for part in message.parts if isinstance(part, ToolCall))
+
+
+# --------------------------------------------------------------------------------------------------------- messages
+
+
+def _messages(request: Request, names: ToolNames) -> list[_Object]:
+    # Instructions alone are what the user has to say.
+    turns = laid_out(request.messages or (Message(Role.USER, request.system),))
+    messages: list[_Object] = []
+    for turn in turns:
+        blocks = _blocks(turn, names)
+        if not blocks:
+            continue
+        role = turn.role.value
+        if messages and messages[-1]["role"] == role:
+            before = messages[-1]["content"]
+            assert isinstance(before, list)
+            before.extend(blocks)
+        else:
+            messages.append({"role": role, "content": blocks})
+    if not messages:
+        bad_field("messages", "nothing is left that a user says")
+    if messages[0]["role"] == Role.ASSISTANT.value:
+        messages.insert(0, {"role": "user", "content": [{"type": "text", "text": _OPENING}]})
+    return messages
+
+
+def _blocks(turn: Turn, names: ToolNames) -> list[_Object]:
+    if turn.answers:
+        return [_answer(answer) for answer in turn.answers]
+    return [block for part in turn.parts for block in _part(part, names)]
+
+
+def _answer(answer: Answered) -> _Object:
+    block: _Object = {"type": "tool_result", "tool_use_id": _call_id(answer.call.id)}
+    result = answer.result
+    if result is None:
+        return block | {"content": _UNANSWERED}
+    content = [block for part in _said(result) for block in _media(part)]
+    return block | ({"content": content} if content else {}) | ({"is_error": True} if result.is_error else {})
+
+
+def _said(result: ToolResult) -> tuple[Media, ...]:
+    if result.structured is None:
+        return result.content
+    return (Text(msgspec.json.encode(result.structured).decode()),)
+
+
+def _part(part: Part, names: ToolNames) -> list[_Object]:
+    match part:
+        case Thinking():
+            return []  # unsigned, or signed by another vendor: Anthropic takes back only its own
+        case ToolCall(identifier, name, arguments):
+            return [{"type": "tool_use", "id": _call_id(identifier), "name": names.outward(name), "input": arguments}]
+        case ToolResult():
+            # It answers a call this conversation does not hold (any more): what it says is kept, as text.
+            return [block for said in _said(part) for block in _media(said)]
+        case _:
+            return _media(part)
+
+
+def _media(part: Media) -> list[_Object]:  # noqa: RET503 - bad_field does not return
+    match part:
+        case Text(text):
+            return [{"type": "text", "text": text}] if text.strip() else []
+        case Image(mime, data):
+            return [{"type": "image", "source": _inline(mime, data)}]
+        case ImageLink(url):
+            return [{"type": "image", "source": {"type": "url", "url": url}}]
+        case File(mime, data, name):
+            return [_document(mime, data, name)]
+        case Audio():
+            bad_field("messages", "the model asked for takes no audio")
+        case _:
+            assert_never(part)
+
+
+def _inline(mime: str, data: str) -> _Object:
+    return {"type": "base64", "media_type": mime, "data": data}
+
+
+def _document(mime: str, data: str, name: str | None) -> _Object:
+    named: _Object = {"title": name} if name else {}
+    if mime == "application/pdf":
+        return {"type": "document", "source": _inline(mime, data)} | named
+    if not mime.startswith("text/") and mime != "application/json":
+        bad_field("messages", f"the model asked for takes no files of type {mime[:100]}")
+    try:
+        text = base64.b64decode(data, validate=True).decode()
+    except ValueError:  # UnicodeDecodeError is one
+        bad_field("messages", f"a file of type {mime[:100]} is no text in base64")
+    return {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": text}} | named
+
+
+def _call_id(identifier: str) -> str:
+    return _ID_FORBIDDEN.sub("_", identifier) or "call"
+
+
+# ------------------------------------------------------------------------------------------------------------ tools
+
+
+def _tools(request: Request, names: ToolNames) -> _Object:
+    choice = request.tool_choice
+    tools = [_tool(tool, names) for tool in _offered(request.tools, choice)]
+    if not tools:
+        return {}
+    ruled = _choice(choice, names, parallel=request.parallel_tool_calls)
+    return {"tools": tools} | ({"tool_choice": ruled} if ruled else {})
+
+
+def _offered(tools: Sequence[Tool], choice: ToolChoice | None) -> Iterable[Tool]:
+    """Return the tools that may be called: of several names in a choice Anthropic knows nothing, so the others are not offered."""
+    if choice is None or len(choice.names) < 2:
+        return tools
+    return [tool for tool in tools if isinstance(tool, FunctionTool) and tool.name in choice.names]
+
+
+def _tool(tool: Tool, names: ToolNames) -> _Object:
+    if isinstance(tool, NativeTool):
+        return dict(_NATIVE[tool.kind])
+    out: _Object = {"name": names.outward(tool.name)}
+    if tool.description:
+        out["description"] = tool.description
+    schema = dict(tool.parameters or {})
+    out["input_schema"] = schema if schema.get("type") == "object" else {"type": "object", **schema}
+    return out
+
+
+def _choice(choice: ToolChoice | None, names: ToolNames, *, parallel: bool | None) -> _Object:
+    single: _Object = {"disable_parallel_tool_use": True} if parallel is False else {}
+    if choice is None:
+        return {"type": "auto", **single} if single else {}
+    match choice.mode:
+        case ToolMode.NONE:
+            return {"type": "none"}
+        case ToolMode.REQUIRED if len(choice.names) == 1:
+            return {"type": "tool", "name": names.outward(choice.names[0]), **single}
+        case ToolMode.REQUIRED:
+            return {"type": "any", **single}
+        case ToolMode.AUTO:
+            return {"type": "auto", **single}
+        case _:
+            assert_never(choice.mode)
+
+
+# --------------------------------------------------------------------------------------------------------- settings
+
+
+def _most(sampling: Sampling, model: ClaudeModel) -> int:
+    asked = DEFAULT_MAX_TOKENS if sampling.max_tokens is None else sampling.max_tokens
+    return max(1, asked if model.max_output is None else min(asked, model.max_output))
+
+
+def _sampling(sampling: Sampling, *, thinks: bool) -> _Object:
+    values: _Object = {
+        # Anthropic's scale ends at 1; and while thinking it takes no temperature and no top_k.
+        "temperature": None if thinks or sampling.temperature is None else min(sampling.temperature, 1.0),
+        "top_p": sampling.top_p if not thinks else None,
+        "top_k": sampling.top_k if not thinks else None,
+        "stop_sequences": [text for text in sampling.stop if text.strip()] or None,
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _thinking(wish: Reasoning | None, model: ClaudeModel, most: int) -> _Object:
+    fitted = fit(wish, model.thinking) if wish else None
+    if wish is None or fitted is None or wish.effort is Effort.NONE:
+        return {}
+    if fitted.level is not None:
+        effort: _Object = {} if wish.effort is Effort.AUTO else {"effort": fitted.level.value}
+        return {"thinking": {"type": "adaptive"}, **effort}
+    budget = min(fitted.budget or 0, most - 1)
+    return {"thinking": {"type": "enabled", "budget_tokens": budget}} if budget >= _LEAST_BUDGET else {}
+
+
+def _output(request: Request, thinking: _Object) -> _Object:
+    out: _Object = {key: value for key, value in thinking.items() if key == "thinking"}
+    config: _Object = {key: value for key, value in thinking.items() if key == "effort"}
+    if request.output is not None and request.output.schema is not None:
+        config["format"] = {"type": "json_schema", "schema": request.output.schema}
+    return out | ({"output_config": config} if config else {})

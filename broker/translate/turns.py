@@ -1,0 +1,76 @@
+"""A conversation laid out for APIs that are strict about calls: each is answered at once, all of one turn together, in the order of the calls.
+
+Owns: merging neighbours of one role, and finding the answer of every call. Other dialects are not strict, so what a client sent is laid out anew. It must
+never lose what somebody said: an answer to no call stays where it stands.
+"""
+
+from collections.abc import Iterable
+
+from broker.translate.ir import Message, Part, Role, ToolCall, ToolResult, Value
+
+
+class Answered(Value, frozen=True):
+    """A call and what its tool said; None where the conversation holds no answer."""
+
+    call: ToolCall
+    result: ToolResult | None
+
+
+class Turn(Value, frozen=True):
+    """What one side says. `answers` stand alone in a turn of the user's, right after the turn of their calls."""
+
+    role: Role
+    parts: tuple[Part, ...] = ()
+    answers: tuple[Answered, ...] = ()
+
+
+def laid_out(messages: Iterable[Message]) -> list[Turn]:
+    """Return the turns. Two turns of the user's follow each other where the first holds answers."""
+    left = _merged(messages)
+    turns: list[Turn] = []
+    while left:
+        message = left.pop(0)
+        turns.append(Turn(message.role, message.parts))
+        calls = [part for part in message.parts if isinstance(part, ToolCall)]
+        if calls and message.role is Role.ASSISTANT:
+            turns.append(Turn(Role.USER, answers=_answers(calls, left)))
+    return turns
+
+
+def _merged(messages: Iterable[Message]) -> list[Message]:
+    turns: list[Message] = []
+    for message in messages:
+        if turns and turns[-1].role is message.role:
+            turns[-1] = Message(message.role, turns[-1].parts + message.parts)
+        else:
+            turns.append(message)
+    return turns
+
+
+def _answers(calls: list[ToolCall], left: list[Message]) -> tuple[Answered, ...]:
+    """Take the answers to these calls out of the messages before the next calls; of several to one call, the last counts."""
+    window: list[ToolResult] = []
+    for message in left:
+        if any(isinstance(part, ToolCall) for part in message.parts):
+            break
+        window.extend(part for part in message.parts if isinstance(part, ToolResult))
+    found = _paired(calls, window)
+    used = {id(result) for results in found for result in results}
+    for i, message in enumerate(left):
+        left[i] = Message(message.role, tuple(part for part in message.parts if id(part) not in used))
+    return tuple(Answered(call, results[-1] if results else None) for call, results in zip(calls, found, strict=True))
+
+
+def _paired(calls: list[ToolCall], results: list[ToolResult]) -> list[list[ToolResult]]:
+    """Give each call its answers: all that name its id; to a call without any, the first stray one that may be meant for it."""
+    by_id: dict[str, list[ToolResult]] = {call.id: [] for call in calls if call.id}
+    stray: list[ToolResult] = []
+    for result in results:
+        by_id.get(result.call_id, stray).append(result)
+    found = [by_id.pop(call.id, []) for call in calls]
+    for call, mine in zip(calls, found, strict=True):
+        meant = None if mine else next((r for r in stray if r.name in (None, "", call.name)), None)
+        if meant is not None:
+            stray.remove(meant)
+            mine.append(meant)
+    return found

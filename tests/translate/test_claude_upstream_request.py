@@ -1,0 +1,210 @@
+import base64
+
+import pytest
+
+from broker.model.errors import BrokerError, ErrorCode
+from broker.translate.claude_upstream_request import build, counted
+from broker.translate.exchange import Target
+from broker.translate.ir import (
+    Audio,
+    Effort,
+    File,
+    FunctionTool,
+    Image,
+    ImageLink,
+    JsonOutput,
+    Message,
+    NativeKind,
+    NativeTool,
+    Reasoning,
+    Request,
+    Role,
+    Sampling,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolChoice,
+    ToolMode,
+    ToolResult,
+)
+from broker.translate.signatures import SignatureMemory
+
+OLD, NEW = "claude-opus-4-5", "claude-opus-4-6"
+HELLO = Message(Role.USER, (Text("hi"),))
+TOOL = FunctionTool("a tool", "d", {"type": "object", "properties": {}})
+
+
+def body(*messages, model=OLD, **fields):
+    request = Request("m", messages or (HELLO,), "m", **fields)
+    return build(request, Target(model, SignatureMemory()))[0]
+
+
+def refused(*messages, **fields):
+    with pytest.raises(BrokerError) as caught:
+        body(*messages, **fields)
+    assert caught.value.code is ErrorCode.BAD_REQUEST
+    return caught.value.detail
+
+
+def said(*parts, role=Role.USER):
+    return body(Message(role, parts))["messages"][-1]["content"]
+
+
+def text(value):
+    return {"type": "text", "text": value}
+
+
+def test_the_least_request():
+    assert body() == {"model": OLD, "max_tokens": 32000, "messages": [{"role": "user", "content": [text("hi")]}]}
+    assert body(stream=True)["stream"] is True
+
+
+def test_instructions_stand_apart_and_alone_they_are_what_is_said():
+    assert body(system=(Text("s"), Text("")))["system"] == [text("s")]
+    alone = build(Request("m", (), "m", system=(Text("s"),)), Target(OLD, SignatureMemory()))[0]
+    assert "system" not in alone
+    assert alone["messages"] == [{"role": "user", "content": [text("s")]}]
+    assert "nothing is left" in refused(Message(Role.USER, (Text(" "),)))
+
+
+def test_a_conversation_the_model_opens_gets_a_beginning():
+    messages = body(Message(Role.ASSISTANT, (Text("a"),)), HELLO)["messages"]
+    assert [each["role"] for each in messages] == ["user", "assistant", "user"]
+
+
+def test_media():
+    pdf, note = File("application/pdf", "AAAA", "a.pdf"), File("text/plain", base64.b64encode("é".encode()).decode())
+    assert said(Image("image/png", "AAAA"), ImageLink("https://a/x.png", "p"), pdf, note) == [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}},
+        {"type": "image", "source": {"type": "url", "url": "https://a/x.png"}},
+        {
+            "type": "document",
+            "source": {"type": "base64", "media_type": "application/pdf", "data": "AAAA"},
+            "title": "a.pdf",
+        },
+        {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "é"}},
+    ]
+
+
+@pytest.mark.parametrize(
+    "part", [Audio("audio/wav", "AAAA"), File("video/mp4", "AAAA"), File("text/plain", "?"), File("text/plain", "/w==")]
+)
+def test_media_that_anthropic_does_not_take(part):
+    assert refused(Message(Role.USER, (part,))).startswith("messages: ")
+
+
+def test_calls_are_answered_at_once_and_before_anything_else():
+    call, lost = ToolCall("call:1", "a tool", {"x": 1}), ToolCall("c2", "a tool", {})
+    answered = ToolResult("call:1", (Text("r"), Image("image/png", "AAAA")), is_error=True)
+    messages = body(
+        HELLO,
+        Message(Role.ASSISTANT, (Thinking("hm", "foreign"), Text("t"), call, lost)),
+        Message(Role.USER, (Text("and"), answered, ToolResult("other", (), "else", structured={"k": [1]}))),
+        tools=(TOOL,),
+    )["messages"]
+    assert messages[1]["content"] == [
+        text("t"),
+        {"type": "tool_use", "id": "call_1", "name": "a_tool", "input": {"x": 1}},
+        {"type": "tool_use", "id": "c2", "name": "a_tool", "input": {}},
+    ]
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
+    assert messages[2]["content"] == [
+        {"type": "tool_result", "tool_use_id": "call_1", "content": [text("r"), image], "is_error": True},
+        {"type": "tool_result", "tool_use_id": "c2", "content": "(no answer)"},
+        text("and"),
+        text('{"k":[1]}'),
+    ]
+
+
+def test_an_answer_that_says_nothing():
+    call = Message(Role.ASSISTANT, (ToolCall("", "f", {}),))
+    (answer,) = body(call, Message(Role.USER, (ToolResult("", ()),)))["messages"][-1]["content"]
+    assert answer == {"type": "tool_result", "tool_use_id": "call"}
+
+
+def test_tools():
+    bare = FunctionTool("bare")
+    odd = FunctionTool("odd", None, {"properties": {}})
+    tools = (TOOL, bare, odd, NativeTool(NativeKind.WEB_SEARCH))
+    assert body(tools=tools)["tools"] == [
+        {"name": "a_tool", "description": "d", "input_schema": {"type": "object", "properties": {}}},
+        {"name": "bare", "input_schema": {"type": "object"}},
+        {"name": "odd", "input_schema": {"type": "object", "properties": {}}},
+        {"type": "web_search_20250305", "name": "web_search"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choice", "parallel", "told"),
+    [
+        (None, None, None),
+        (None, True, None),
+        (None, False, {"type": "auto", "disable_parallel_tool_use": True}),
+        (ToolChoice(ToolMode.NONE), False, {"type": "none"}),
+        (ToolChoice(ToolMode.AUTO), None, {"type": "auto"}),
+        (ToolChoice(ToolMode.REQUIRED), None, {"type": "any"}),
+        (
+            ToolChoice(ToolMode.REQUIRED, ("a tool",)),
+            False,
+            {"type": "tool", "name": "a_tool", "disable_parallel_tool_use": True},
+        ),
+    ],
+)
+def test_the_rule_for_calls(choice, parallel, told):
+    assert body(tools=(TOOL,), tool_choice=choice, parallel_tool_calls=parallel).get("tool_choice") == told
+    assert "tool_choice" not in body(tool_choice=choice, parallel_tool_calls=parallel)
+
+
+def test_a_choice_of_several_leaves_out_the_others():
+    tools = (TOOL, FunctionTool("b"), FunctionTool("c"), NativeTool(NativeKind.WEB_SEARCH))
+    made = body(tools=tools, tool_choice=ToolChoice(ToolMode.REQUIRED, ("b", "c")))
+    assert [tool["name"] for tool in made["tools"]] == ["b", "c"]
+    assert made["tool_choice"] == {"type": "any"}
+
+
+def test_how_tokens_are_drawn():
+    sampling = Sampling(1.5, 0.9, 5, 100, ("a", " "), seed=1)
+    made = body(sampling=sampling)
+    assert {key: made[key] for key in ("temperature", "top_p", "top_k", "max_tokens", "stop_sequences")} == {
+        "temperature": 1.0, "top_p": 0.9, "top_k": 5, "max_tokens": 100, "stop_sequences": ["a"],
+    }  # fmt: skip
+    assert body(model="claude-3-haiku-20240307")["max_tokens"] == 4096
+    thinks = body(sampling=Sampling(0.5, 0.9, 5), reasoning=Reasoning(budget=2000))
+    assert not {"temperature", "top_p", "top_k"} & set(thinks)
+    assert "one answer" in refused(sampling=Sampling(n=2))
+
+
+@pytest.mark.parametrize(
+    ("model", "wish", "told"),
+    [
+        (OLD, None, {}),
+        (OLD, Reasoning(Effort.NONE), {}),
+        (OLD, Reasoning(budget=2000), {"thinking": {"type": "enabled", "budget_tokens": 2000}}),
+        (OLD, Reasoning(budget=10), {"thinking": {"type": "enabled", "budget_tokens": 1024}}),
+        (OLD, Reasoning(Effort.MAX), {"thinking": {"type": "enabled", "budget_tokens": 31999}}),
+        (NEW, Reasoning(Effort.NONE), {}),
+        (NEW, Reasoning(Effort.AUTO), {"thinking": {"type": "adaptive"}}),
+        (NEW, Reasoning(Effort.MINIMAL), {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}),
+        (NEW, Reasoning(Effort.MAX), {"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}}),
+        ("claude-3-haiku-20240307", Reasoning(Effort.HIGH), {}),
+    ],
+)
+def test_how_hard_to_think(model, wish, told):
+    made = body(model=model, reasoning=wish)
+    assert {key: made[key] for key in ("thinking", "output_config") if key in made} == told
+
+
+def test_a_limit_too_small_to_think_within():
+    assert "thinking" not in body(sampling=Sampling(max_tokens=500), reasoning=Reasoning(Effort.HIGH))
+
+
+def test_json_output_needs_a_schema():
+    assert body(output=JsonOutput({"type": "object"}))["output_config"] == {
+        "format": {"type": "json_schema", "schema": {"type": "object"}}
+    }
+    assert "output_config" not in body(output=JsonOutput())
+
+
+def test_what_is_counted():
+    request = Request("m", (HELLO,), "m", tools=(TOOL,), stream=True, sampling=Sampling(0.5))
+    assert set(counted(request, Target(OLD, SignatureMemory()))) == {"model", "messages", "tools"}

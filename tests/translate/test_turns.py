@@ -1,0 +1,54 @@
+from broker.translate.ir import Message, Role, Text, ToolCall, ToolResult
+from broker.translate.turns import Answered, Turn, laid_out
+
+A, B = ToolCall("a", "f", {}), ToolCall("b", "g", {})
+
+
+def user(*parts):
+    return Message(Role.USER, parts)
+
+
+def model(*parts):
+    return Message(Role.ASSISTANT, parts)
+
+
+def result(call_id, text="r", name=None):
+    return ToolResult(call_id, (Text(text),), name)
+
+
+def test_neighbours_of_one_role_are_one_turn():
+    assert laid_out([user(Text("1")), user(Text("2")), model(Text("3"))]) == [
+        Turn(Role.USER, (Text("1"), Text("2"))),
+        Turn(Role.ASSISTANT, (Text("3"),)),
+    ]
+
+
+def test_calls_are_answered_at_once_in_their_order():
+    later = [user(result("b", "rb")), model(Text("between")), user(Text("x"), result("a", "ra"))]
+    assert laid_out([model(A, B), *later]) == [
+        Turn(Role.ASSISTANT, (A, B)),
+        Turn(Role.USER, answers=(Answered(A, result("a", "ra")), Answered(B, result("b", "rb")))),
+        Turn(Role.USER),
+        Turn(Role.ASSISTANT, (Text("between"),)),
+        Turn(Role.USER, (Text("x"),)),
+    ]
+
+
+def test_the_last_of_several_answers_counts_and_none_is_none():
+    turns = laid_out([model(A, B), user(result("a", "1"), result("a", "2"))])
+    assert turns[1].answers == (Answered(A, result("a", "2")), Answered(B, None))
+
+
+def test_an_answer_to_later_calls_is_not_taken():
+    turns = laid_out([model(A), user(Text("x")), model(A), user(result("a"))])
+    assert [turn.answers for turn in turns if turn.answers] == [(Answered(A, None),), (Answered(A, result("a")),)]
+
+
+def test_a_stray_answer_goes_to_the_call_it_may_be_meant_for():
+    turns = laid_out([model(A, B), user(result("?", "by name", "g"), result("?", "by order"), result("?", "left"))])
+    assert turns[1].answers == (Answered(A, result("?", "by order")), Answered(B, result("?", "by name", "g")))
+    assert turns[2].parts == (result("?", "left"),)
+
+
+def test_a_call_said_by_a_user_is_not_answered():
+    assert laid_out([user(A)]) == [Turn(Role.USER, (A,))]
