@@ -14,7 +14,8 @@ from broker.model.clock import Now
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Digest
 from broker.oauth.messages import HttpResponse
-from broker.providers.base import Client
+from broker.providers.base import Client, Document
+from broker.store.link import Link
 
 
 class StorageError(BrokerError):
@@ -51,7 +52,8 @@ class Entry:
     """One account as the store last knew it whole.
 
     `client` is the registration its file carries, if any. `terminal` is the stored verdict that a person must log in; it is
-    bound to the refresh token's digest and gone when that changes. `file` is for display.
+    bound to the refresh token's digest and gone when that changes. `file` is for display. `link` is set where the login is shared with another
+    program's file.
     """
 
     record: Record
@@ -60,11 +62,25 @@ class Entry:
     client: Client | None = None
     paused: bool = False
     terminal: NeedsLogin | None = None
+    link: Link | None = None
 
     @property
     def account(self) -> AccountId:
         """The account's name."""
         return self.record.account
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a login was taken over from. `link` goes on sharing it; `document` is the whole auth file as another program had it, called `name` there."""
+
+    link: Link | None = None
+    document: Document | None = field(default=None, repr=False)
+    name: str = ""
+
+
+OWN = Origin()
+"""A person's own login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +223,19 @@ class Store(Protocol):
         """Store or clear the verdict that a person must log in; raises the generation."""
         ...
 
-    async def add(self, record: Record, client: Client, now: Now) -> Entry:
+    async def add(self, record: Record, client: Client, now: Now, origin: Origin = OWN) -> Entry:
         """Put away a new login: into the file of the same identity if there is one (its unknown fields kept), else a new file.
 
         The old grant stays until the new file is durable. Raises StorageError.
+        """
+        ...
+
+    async def set_link(self, lock: Lock, link: Link | None) -> Entry:
+        """Note in an account's file that its login is shared with another program's file, or that it no longer is.
+
+        Raises:
+            SupersededError: the file is gone.
+            StorageError: storage refused.
         """
         ...
 

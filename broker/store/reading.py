@@ -11,6 +11,7 @@ from broker.model.errors import BrokerError
 from broker.providers.base import Client, Document, FormatError, Provider
 from broker.store import codec
 from broker.store.codec import Fault, FaultKind, Parsed
+from broker.store.link import link_of
 from broker.store.table import Place, Source, checked
 
 SEALED_KEY = "ccs_broker_sealed"
@@ -87,7 +88,7 @@ def _account(
         return Fault(FaultKind.BAD_FIELDS, f"cannot be used: {error}")
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
         return Fault(FaultKind.BAD_FIELDS, f"cannot be used: {type(error).__name__}")
-    return Reading(Source(place, content, record, client, generation), provider, inner, outer)
+    return Reading(Source(place, content, record, client, generation, link_of(inner.document)), provider, inner, outer)
 
 
 def _shown(text: object) -> str:

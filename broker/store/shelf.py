@@ -223,7 +223,7 @@ class Shelf:
             self._rows[account] = row
             changed.append(row)
         self._note_digest(account, generation, digest)
-        return Entry(record, generation, source.place.name, source.client, source.place.paused, terminal)
+        return Entry(record, generation, source.place.name, source.client, source.place.paused, terminal, source.link)
 
     def _note_digest(self, account: AccountId, generation: Generation, digest: Digest | None) -> None:
         known = self._digests.setdefault(account, {})

@@ -19,9 +19,11 @@ from broker.model.clock import Chance, Clock, Now
 from broker.model.errors import BrokerError, ErrorCode
 from broker.providers.base import Client
 from broker.store.base import (
+    OWN,
     Change,
     Entry,
     Lock,
+    Origin,
     PendingRotation,
     Rotation,
     StorageError,
@@ -33,7 +35,9 @@ from broker.store.folders import Folders, is_auth_name
 from broker.store.follow import Follower
 from broker.store.held import Held, Locks
 from broker.store.journal import AnswerSeal, Found, Journal, OpenRecord
+from broker.store.link import Link
 from broker.store.merge import Document, deep_merge
+from broker.store.origin import new_document, relinked, renewed
 from broker.store.premises import DAEMON, Premises
 from broker.store.problems import Problems
 from broker.store.reading import Providers, Reading
@@ -237,22 +241,22 @@ class FileStore:
             await self._state.flush()
         return self._entry(held.account)
 
-    async def add(self, record: Record, client: Client, now: Now) -> Entry:
+    async def add(self, record: Record, client: Client, now: Now, origin: Origin = OWN) -> Entry:
         """Put away a new login. Raises StorageError, LockTimeoutError, `unknown_provider`."""
         provider = self._registry.get(record.account.provider)
-        name, fresh = provider.create(record, client, now)
+        name, fresh = new_document(provider, record, client, now, origin)
         known = self._shelf.account_like(record)
         if known is not None:
             if known != record.account:
                 fresh.pop("label", None)  # it keeps the name it has
 
-            def renewed(reading: Reading, document: Document) -> Document:
-                return reading.provider.write(deep_merge(document, fresh), record.tokens, now)
+            def merged(reading: Reading, document: Document) -> Document:
+                return renewed(reading, deep_merge(document, fresh), record.tokens, now)
 
             with contextlib.suppress(SupersededError):  # its file went just now: then it is a new one
                 async with self.lock(known, _LOGIN_WAIT_SECONDS) as lock:
                     held = self._held(lock)
-                    await held.run(self._writer.replace(held, renewed, record.tokens), "store-add")
+                    await held.run(self._writer.replace(held, merged, record.tokens), "store-add")
                     await self._state.flush()
                     return self._entry(self._shelf.account_at(held.place) or known)
         place = await self._writer.create(self._locks, record.account, name, fresh, record.tokens)
@@ -276,6 +280,13 @@ class FileStore:
             if held.place.paused != paused:
                 await held.run(self._move(held), "store-pause")
             return self._entry(account)
+
+    async def set_link(self, lock: Lock, link: Link | None) -> Entry:
+        """Note that the login is shared, or no longer. Raises SupersededError, StorageError."""
+        held = self._held(lock)
+        await held.run(self._writer.replace(held, relinked(link), None), "store-link")
+        await self._state.flush()
+        return self._entry(held.account)
 
     async def rename(self, lock: Lock, label: str) -> Entry:
         """Give an account another label.
@@ -342,7 +353,7 @@ class FileStore:
                 return None
             if current.refresh_digest() != wanted and not self._shelf.outdated(reading):
                 raise SupersededError(held.account)
-            return reading.provider.write(document, replace(tokens, refresh_token=refresh), now)
+            return renewed(reading, document, tokens, now)
 
         await self._writer.replace(held, merged, tokens)
         await self._state.flush()

@@ -14,6 +14,7 @@ from broker.model.account import AccountId, NeedsLogin, Record
 from broker.model.errors import BrokerError
 from broker.providers.base import Client
 from broker.providers.identity import same_login as same_login  # noqa: PLC0414 - the rule by which files become accounts
+from broker.store.link import Link
 
 _LABEL_ROOM = 160  # of the 200 characters of a label, when something is appended
 # Facts that make a name of their own for one of several logins with the same label.
@@ -51,6 +52,7 @@ class Source:
     record: Record
     client: Client | None = None
     sealed: int | None = None
+    link: Link | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,20 @@ from broker.model.secret import Digest
 from broker.oauth.messages import HttpResponse
 from broker.providers.base import Client
 from broker.store.base import (
+    OWN,
     Change,
     Entry,
     Gone,
     Lock,
     LockTimeoutError,
+    Origin,
     PendingRotation,
     StorageError,
     StoreHealth,
     SupersededError,
     Updated,
 )
+from broker.store.link import Link
 from broker.store.table import fingerprint, same_login
 
 
@@ -36,6 +39,7 @@ class MemoryFile:
     record: Record
     client: Client | None = None
     paused: bool = False
+    link: Link | None = None
 
 
 @dataclass
@@ -217,7 +221,13 @@ class MemoryStore:
         if _grant(current) != _grant(kept) and current.refresh_digest() != self._digest_of(account, expected):
             raise SupersededError(account)
         self.disk.operate("put", account)
-        self.disk.files[account] = replace(file, record=replace(file.record, tokens=kept))
+        spent = current.refresh_digest()
+        link = file.link
+        if link and spent and spent != kept.refresh_digest():
+            link = replace(
+                link, spent=(*(one for one in link.spent if one not in (spent, kept.refresh_digest())), spent)
+            )
+        self.disk.files[account] = replace(file, record=replace(file.record, tokens=kept), link=link)
         self.disk.operate("put-unproven", account)
         return self._loaded(account, raised=True)
 
@@ -230,7 +240,7 @@ class MemoryStore:
         self.disk.remembered[account].terminal = verdict
         return self._loaded(account)
 
-    async def add(self, record: Record, client: Client, now: Now) -> Entry:
+    async def add(self, record: Record, client: Client, now: Now, origin: Origin = OWN) -> Entry:
         self._check_alive()
         await asyncio.sleep(0)
         account = next(
@@ -239,7 +249,15 @@ class MemoryStore:
         self.disk.operate("add", account)
         file = self.disk.files.get(account)
         made = replace(record, account=account, tokens=replace(record.tokens, last_refresh=now.wall))
-        self.disk.files[account] = MemoryFile(made, client, file.paused if file else False)
+        link = origin.link or (file.link if file else None)
+        self.disk.files[account] = MemoryFile(made, client, file.paused if file else False, link)
+        return self._loaded(account)
+
+    async def set_link(self, lock: Lock, link: Link | None) -> Entry:
+        account = self._covered(lock)
+        await asyncio.sleep(0)
+        self.disk.operate("put", account)
+        self.disk.files[account] = replace(self.disk.files[account], link=link)
         return self._loaded(account)
 
     async def remove(self, account: AccountId) -> None:
@@ -346,7 +364,9 @@ class MemoryStore:
         elif raised or known.fingerprint != print_:
             known = _Remembered(Generation(known.generation + 1), print_, digest, terminal)
         self.disk.remembered[account] = known
-        return Entry(file.record, known.generation, f"{account.label}.json", file.client, file.paused, terminal)
+        return Entry(
+            file.record, known.generation, f"{account.label}.json", file.client, file.paused, terminal, file.link
+        )
 
     def _publish(self, change: Change) -> None:
         loop = asyncio.get_running_loop()
