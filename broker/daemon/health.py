@@ -46,6 +46,7 @@ class HealthCheck:
             protections={**store.protections, **socket_protections(self.sockets())},
             store_mode=self.store_mode,
             directories=self.directories,
+            clock_skew={name: round(seconds) for name, seconds in accounts.engine.skews().items()},
         )
 
 

@@ -62,3 +62,11 @@ def test_a_protection_that_cannot_be_tried_is_not_claimed() -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert found == {"peer-uid": False}
+
+
+async def test_clocks_that_differ_are_told(running: Running) -> None:
+    skews = running.daemon.engine._cells
+    skews.learn_skew("sandbox", 59.0)
+    assert (await running.client.health()).clock_skew == {}
+    skews.learn_skew("sandbox", -180.4)
+    assert (await running.client.health()).clock_skew == {"sandbox": -180.0}
