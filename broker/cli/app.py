@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from broker import __version__
-from broker.cli import accounts, completion, image, login, running, services, settings
+from broker.cli import accounts, add_key, completion, doctor, image, login, running, services, settings
 from broker.cli.demo import command as demo
 from broker.cli.exits import EXIT_OF, Exit
 from broker.cli.options import Shared
@@ -41,6 +41,7 @@ def cli() -> None:
 for _command in (
     running.up,
     login.login,
+    add_key.add_key,
     accounts.list_accounts,
     accounts.status,
     accounts.token,
@@ -55,6 +56,7 @@ for _command in (
     running.sandbox,
     services.service,
     settings.config,
+    doctor.doctor,
     completion.completion,
 ):
     cli.add_command(_command)

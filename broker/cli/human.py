@@ -4,6 +4,7 @@ Owns: the layout. Nothing is printed here; `broker.cli.output` does. Text of oth
 account's label or a provider's message must not be able to colour, hide or move anything.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import singledispatch
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from broker.cli import results
 from broker.cli.wording import clean, count, moment, span
 
 if TYPE_CHECKING:
+    from broker.doctor.finding import Finding as Fault
+    from broker.doctor.mend import Repair
     from broker.ipc.schema import AccountView, Health
 
 _STATE_STYLES = {
@@ -183,6 +186,70 @@ def _checked(result: results.Checked) -> list[RenderableType]:
         table,
         RichText(count(faults, "fault") if faults else "All is well.", style="bold red" if faults else "green"),
     ]
+
+
+_SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow", "info": "dim"}
+
+
+@layout.register
+def _diagnosis(result: results.Diagnosis) -> list[RenderableType]:
+    from broker.doctor.catalogue import BY_ID
+
+    parts: list[RenderableType] = []
+    if result.repairs:
+        parts += [_repairs(result.repairs), RichText("")]
+    for group in dict.fromkeys(BY_ID[each.id].group for each in result.findings):
+        parts += [RichText(group.value.capitalize(), style="bold")]
+        parts += [_faults([each for each in result.findings if BY_ID[each.id].group == group]), RichText("")]
+    return [*parts, _summary(result)]
+
+
+def _repairs(repairs: "Iterable[Repair]") -> Table:
+    table = _table("", "")
+    table.show_header = False
+    for each in repairs:
+        mark = RichText("not done", style="bold red") if each.refused else RichText("mended", style="green")
+        said = f"{each.command} ({each.refused})" if each.refused else each.command
+        table.add_row(mark, _plain(f"{each.id}: {said}"))
+    return table
+
+
+def _faults(findings: "Iterable[Fault]") -> Table:
+    table = _table("", "")
+    table.show_header = False
+    for each in findings:
+        # A sentence keeps its lines apart, so that what is to be copied stands alone.
+        told = _plain(each.what.rstrip(".") + ".")
+        told.append(f" [{each.id}]", style="dim")
+        if each.where:
+            told.append(f"\n{clean(each.where)}", style="dim")
+        told.append(f"\n{clean(each.mend)}", style="cyan")
+        table.add_row(RichText(each.severity.value, style=_SEVERITY_STYLES[each.severity.value]), told)
+    return table
+
+
+def _summary(result: results.Diagnosis) -> RichText:
+    checks = count(len(result.checked), "check")
+    numbers = Counter(each.severity.value for each in result.findings)
+    if not result.findings:
+        return RichText(f"{checks} made. All is well.", style="green")
+    told = ", ".join(
+        count(numbers[name], one)
+        for name, one in (("error", "error"), ("warning", "warning"), ("info", "note"))
+        if numbers[name]
+    )
+    fixable = sum(1 for each in result.findings if each.fix is not None)
+    hint = f" `ccs-broker doctor --fix` mends {fixable} of them." if fixable else ""
+    bad = numbers["error"] or numbers["warning"]
+    return RichText(f"{checks} made: {told}.{hint}", style="bold red" if bad else "green")
+
+
+@layout.register
+def _checks(result: results.Checks) -> list[RenderableType]:
+    table = _table("CHECK", "ABOUT", "WHAT IT FINDS")
+    for each in result.checks:
+        table.add_row(_plain(each.id), _plain(each.group.value), _plain(each.means))
+    return [table]
 
 
 @layout.register

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Final
 from broker.cli.exits import Exit
 
 if TYPE_CHECKING:
+    from broker.doctor.catalogue import Check
+    from broker.doctor.finding import Finding as Fault
+    from broker.doctor.mend import Repair
     from broker.ipc.schema import AccountView, Health, LoginView, LogoutAnswer
     from broker.service.steps import Step, UnitState
 
@@ -130,6 +133,22 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """`doctor`: the ids of the checks made, what is wrong (after the repairs, where there were any), and what was mended."""
+
+    checked: tuple[str, ...]
+    findings: "tuple[Fault, ...]"
+    repairs: "tuple[Repair, ...]" = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """`doctor --list`."""
+
+    checks: "tuple[Check, ...]"
+
+
+@dataclass(frozen=True, slots=True)
 class Images:
     """`image`: the files written. `text` is what the model said besides; `seconds` how long it took."""
 
@@ -161,6 +180,8 @@ Result = (
     | ServiceStatus
     | Settings
     | Checked
+    | Diagnosis
+    | Checks
     | Images
     | ImageFailed
 )
@@ -172,6 +193,8 @@ def exit_of(result: Result) -> Exit:
         case Status(health=None):
             return Exit.UNREACHABLE
         case Checked(findings=findings) if any(each.problem for each in findings):
+            return Exit.FAILURE
+        case Diagnosis(findings=faults) if any(each.severity != "info" for each in faults):
             return Exit.FAILURE
         case ServiceStatus(units=units) if not all(unit.installed for unit in units):
             return Exit.FAILURE
@@ -195,8 +218,32 @@ def _members(result: Result) -> dict[str, object]:
     if isinstance(result, ImageFailed):
         # A problem document (RFC 9457) without a code of ours: the failure is the provider's.
         return {"type": "about:blank", "title": "No image was made", **msgspec.to_builtins(result)}
-    if isinstance(result, ServiceStatus | Status | Accounts | Changed | ServiceChange | Checked | Images | Text):
+    if isinstance(result, Diagnosis):
+        return _diagnosis(result)
+    if isinstance(
+        result, Checks | ServiceStatus | Status | Accounts | Changed | ServiceChange | Checked | Images | Text
+    ):
         built: dict[str, object] = msgspec.to_builtins(result)
         return built
     inner: dict[str, object] = msgspec.to_builtins(result.login if isinstance(result, LoggedIn) else result.answer)
     return inner
+
+
+def _diagnosis(result: Diagnosis) -> dict[str, object]:
+    import msgspec
+
+    from broker.doctor.catalogue import BY_ID
+
+    findings = [
+        {
+            "id": each.id,
+            "group": BY_ID[each.id].group.value,
+            "severity": each.severity.value,
+            "what": each.what,
+            "where": each.where,
+            "mend": each.mend,
+            "fixable": each.fix is not None,
+        }
+        for each in result.findings
+    ]
+    return {"checked": result.checked, "findings": findings, "repairs": msgspec.to_builtins(result.repairs)}

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from broker.model.errors import BrokerError, ErrorCode
 
-__all__ = ["adopt", "bind_socket", "peer_pid", "peer_uid", "private_folder", "remove_socket"]
+__all__ = ["adopt", "bind_socket", "peer_pid", "peer_uid", "private_folder", "remove_socket", "remove_stale"]
 
 _LISTEN_FDS_START = 3  # sd_listen_fds(3)
 _BACKLOG = 512
@@ -90,6 +90,23 @@ def remove_socket(path: Path, listener: socket.socket) -> None:
         if _live_pid(path) is None and stat.S_ISSOCK(path.lstat().st_mode):
             path.unlink()
     listener.close()
+
+
+def remove_stale(path: Path) -> bool:
+    """Remove a socket file nobody listens on; return whether there is none now.
+
+    Raises:
+        BrokerError: `bad_request` where its folder cannot be used.
+    """
+    with _locked(path.parent):
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            return True
+        if not stat.S_ISSOCK(mode) or _live_pid(path) is not None:
+            return False
+        path.unlink(missing_ok=True)
+        return True
 
 
 def adopt(env: Mapping[str, str], pid: int) -> dict[str, socket.socket]:

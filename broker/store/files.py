@@ -339,9 +339,8 @@ class Disk:
     def clean(self, folder: Path, now_wall: float) -> None:
         """Remove temporary files of processes that are no more."""
         with contextlib.suppress(OSError):
-            for path in list(folder.iterdir()):
-                if path.name.startswith(TEMP_PREFIX) and path.name.endswith(TEMP_SUFFIX) and _stale(path, now_wall):
-                    self.discard(path)
+            for path in [each for each in folder.iterdir() if stale_temporary(each, now_wall)]:
+                self.discard(path)
 
     def real(self, path: Path) -> Path:
         """Return the file a link means, so that writing keeps the link. Raises StorageError."""
@@ -435,7 +434,10 @@ def _unfit(info: os.stat_result) -> Fault | None:
     return None
 
 
-def _stale(path: Path, now_wall: float) -> bool:
+def stale_temporary(path: Path, now_wall: float) -> bool:
+    """Tell whether a file is a temporary one of ours whose writer is no more."""
+    if not (path.name.startswith(TEMP_PREFIX) and path.name.endswith(TEMP_SUFFIX)):
+        return False
     owner = path.name.removeprefix(TEMP_PREFIX).partition("-")[0]
     try:
         if now_wall - path.stat().st_mtime > _STALE_SECONDS:

@@ -59,6 +59,7 @@ class Keys:
     env: Mapping[str, str]
     random: Callable[[int], bytes]
     disk: Disk
+    keyring_seconds: float = KEYRING_SECONDS
 
     def load(self, wanted: Literal["auto"] | Source) -> bytes:
         """Return the key, making one the first time.
@@ -76,6 +77,36 @@ class Keys:
                 self._remember(_Choice(source, key_id(key), _text(salt) if source == "passphrase" else ""))
                 return key
         raise _fault(f"store.key_source = {wanted!r} gives no key", _HINTS.get(wanted, ""))
+
+    def prove(self, wanted: Literal["auto"] | Source) -> None:
+        """Ask for the key as the next `load` will, and make none.
+
+        Raises:
+            BrokerError: `misconfigured`, where that `load` would fail.
+        """
+        known = self._remembered()
+        if known is not None:
+            self._same_as(known, wanted)
+            return
+        match wanted:
+            case "auto":
+                return  # it ends with a file, which can be made
+            case "file":
+                works = not (self.state_dir / "seal.key").exists() or self._from_file(first=False) is not None
+            case "keyring":
+                works = self._keyring_answers()
+            case _:
+                works = self._read(wanted, bytes(_SALT_BYTES), first=False) is not None
+        if not works:
+            raise _fault(f"store.key_source = {wanted!r} gives no key", _HINTS[wanted])
+
+    def source(self, wanted: Literal["auto"] | Source) -> str:
+        """Return the source in question: the one remembered, else `wanted`."""
+        try:
+            known = self._remembered()
+        except BrokerError:
+            return wanted
+        return known.source if known is not None else wanted
 
     def _same_as(self, known: _Choice, wanted: str) -> bytes:
         if wanted not in ("auto", known.source):
@@ -106,12 +137,19 @@ class Keys:
     def _from_keyring(self, *, first: bool) -> bytes | None:
         fresh = _text(self.random(KEY_BYTES)) if first else None
         try:
-            return _key_of(_within(KEYRING_SECONDS, lambda: _ask_keyring(fresh)))
+            return _key_of(_within(self.keyring_seconds, lambda: _ask_keyring(fresh)))
         except TimeoutError:
-            _log.warning("the keyring did not answer within %g s", KEYRING_SECONDS)
+            _log.warning("the keyring did not answer within %g s", self.keyring_seconds)
         except Exception as error:  # noqa: BLE001 - keyring backends raise what they like; any of it means: not usable
             _log.info("the keyring cannot be used: %s", type(error).__name__)
         return None
+
+    def _keyring_answers(self) -> bool:
+        try:
+            _within(self.keyring_seconds, lambda: _ask_keyring(None))
+        except Exception:  # noqa: BLE001 - as above: whatever is raised, it is not usable
+            return False
+        return True
 
     def _from_passphrase(self, salt: bytes) -> bytes | None:
         path = self.env.get(PASSPHRASE_FILE)

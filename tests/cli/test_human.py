@@ -5,6 +5,10 @@ from rich.console import Console
 
 from broker.cli import results
 from broker.cli.human import layout
+from broker.doctor.catalogue import CATALOGUE
+from broker.doctor.finding import Finding as Fault
+from broker.doctor.finding import SetMode, Severity, mendable
+from broker.doctor.mend import Repair
 from broker.ipc.schema import AccountView, Health, LoginView, LogoutAnswer
 from broker.service.steps import Action, Step, UnitState
 from tests.cli.conftest import NOW, views
@@ -64,6 +68,22 @@ CASES: dict[str, results.Result] = {
         ),
     ),
     "checked-well": results.Checked("/c.toml", (results.Finding("config", "/c.toml"),)),
+    "doctor": results.Diagnosis(
+        ("auth-dir-mode", "broken-copies", "disk-space"),
+        (
+            Fault("broken-copies", Severity.INFO, "A copy of a broken file", "Run: rm /a.1", "/a.1"),
+            mendable(
+                "auth-file-mode", Severity.ERROR, "Other users can get at a login.", SetMode(Path("/b.json"), 0o600)
+            ),
+            Fault("disk-space", Severity.WARNING, "The file system has 10.0 MiB left", "Free some."),
+        ),
+        (Repair("auth-dir-mode", "chmod 700 /auth"), Repair("socket-stale", "rm /run/a", "somebody listens there now")),
+    ),
+    "doctor-notes": results.Diagnosis(
+        ("no-accounts",), (Fault("no-accounts", Severity.INFO, "There is no login yet", "Run: ccs-broker login"),)
+    ),
+    "doctor-well": results.Diagnosis(("disk-space",), ()),
+    "doctor-list": results.Checks(CATALOGUE[:2]),
     "images": results.Images(
         ("out/image_20250615_151320_1.png",), "out/metadata_20250615_151320.json", "m", "Here you go.", 12.34
     ),

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -6,6 +7,10 @@ import pytest
 from broker.cli import results
 from broker.cli.exits import Exit
 from broker.cli.results import document, exit_of
+from broker.doctor.catalogue import CATALOGUE
+from broker.doctor.finding import Finding as Fault
+from broker.doctor.finding import SetMode, Severity, mendable
+from broker.doctor.mend import Repair
 from broker.ipc.schema import Health, LoginView, LogoutAnswer
 from broker.service.steps import Action, Step, UnitState
 from tests.cli.conftest import NOW, views
@@ -15,6 +20,8 @@ PROXY = results.ProxyState("http://127.0.0.1:8317", reachable=True, detail="ok")
 UNIT = UnitState(
     "ccs-broker.service", "/u/ccs-broker.service", installed=True, current=True, state="active (running)", pid=9
 )
+NOTE = Fault("broken-copies", Severity.INFO, "A copy", "Run: rm /a", "/a")
+OPEN = mendable("auth-dir-mode", Severity.ERROR, "It is open", SetMode(Path("/a"), 0o700))
 
 EVERY: dict[type, tuple[results.Result, set[str]]] = {
     results.Text: (results.Text("a"), {"text"}),
@@ -37,6 +44,8 @@ EVERY: dict[type, tuple[results.Result, set[str]]] = {
         results.Settings("/c.toml", True, (results.Setting("proxy.port", 8317, "8317", default=True),)), {"file", "exists", "settings"},
     ),
     results.Checked: (results.Checked("/c.toml", (results.Finding("config", "fine"),)), {"file", "findings"}),
+    results.Diagnosis: (results.Diagnosis(("disk-space",), (NOTE,), (Repair("auth-dir-mode", "chmod 700 /a"),)), {"checked", "findings", "repairs"}),
+    results.Checks: (results.Checks(CATALOGUE), {"checks"}),
     results.Images: (results.Images(("a.png",), "m.json", "m", "", 1.5), {"files", "metadata", "model", "text", "seconds"}),
     results.ImageFailed: (results.ImageFailed("blocked", "m"), {"type", "title", "detail", "model", "status", "text"}),
 }  # fmt: skip
@@ -61,6 +70,15 @@ def test_accounts_look_as_on_the_socket() -> None:
     assert first["facts"] == {"project_id": "fake-project"}
 
 
+def test_findings_say_everything_but_how_they_are_mended_inside() -> None:
+    assert document(results.Diagnosis(("auth-dir-mode",), (OPEN,)))["findings"] == [
+        {
+            "id": "auth-dir-mode", "group": "auth files", "severity": "error", "what": "It is open", "where": "/a", "mend": "Run: chmod 700 /a",
+            "fixable": True,
+        }
+    ]  # fmt: skip
+
+
 def test_settings_are_a_table() -> None:
     assert document(EVERY[results.Settings][0])["settings"] == {"proxy.port": 8317}
 
@@ -77,6 +95,7 @@ def test_a_result_without_a_fault_ends_with_0(kind: type) -> None:
     [
         (results.Status(None, "no daemon", "/s", (), PROXY, NOW), Exit.UNREACHABLE),
         (results.Checked("/c", (results.Finding("a", "b"), results.Finding("c", "d", "broken"))), Exit.FAILURE),
+        (results.Diagnosis(("auth-dir-mode",), (NOTE, OPEN)), Exit.FAILURE),
         (results.ServiceStatus("systemd", (UNIT, UnitState("x", "/x", False, False, "inactive"))), Exit.FAILURE),
         (results.ImageFailed("blocked", "m"), Exit.FAILURE),
     ],

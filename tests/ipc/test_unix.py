@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.ipc.unix import adopt, bind_socket, peer_pid, peer_uid, private_folder, remove_socket
+from broker.ipc.unix import adopt, bind_socket, peer_pid, peer_uid, private_folder, remove_socket, remove_stale
 from broker.model.errors import BrokerError, ErrorCode
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a folder to another user")
@@ -229,3 +229,17 @@ def test_a_passed_descriptor_that_does_not_listen_is_refused(folder: Path) -> No
     with bind_socket(folder / "t.sock") as one, socket.socket(socket.AF_UNIX) as idle:
         assert "'control' is not a listening Unix stream socket" in adopting(one, idle)
         assert "'control'" in adopting(one)  # descriptor 4 is not open at all
+
+
+def test_only_a_socket_that_nobody_listens_on_is_stale(folder: Path) -> None:
+    path = folder / "a.sock"
+    assert remove_stale(path)  # there is none
+    listener = bind_socket(path)
+    assert not remove_stale(path)
+    listener.close()
+    assert path.exists()
+    assert remove_stale(path)
+    assert not path.exists()
+    path.touch()
+    assert not remove_stale(path)
+    assert path.exists()

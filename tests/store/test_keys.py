@@ -2,6 +2,7 @@ import base64
 import stat
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import keyring
@@ -143,13 +144,10 @@ def test_a_source_that_is_not_there_is_told_with_what_to_do(tmp_path: Path, want
     assert refused(of(tmp_path), wanted).hint == keys._HINTS[wanted]
 
 
-def test_a_keyring_that_hangs_is_not_waited_for(
-    tmp_path: Path, desktop: Desktop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(keys, "KEYRING_SECONDS", 0.1)
+def test_a_keyring_that_hangs_is_not_waited_for(tmp_path: Path, desktop: Desktop) -> None:
     desktop.hang = threading.Event()
     began = time.monotonic()
-    refused(of(tmp_path), "keyring")
+    refused(replace(of(tmp_path), keyring_seconds=0.1), "keyring")
     assert time.monotonic() - began < 5
     desktop.hang.set()
 
@@ -157,3 +155,44 @@ def test_a_keyring_that_hangs_is_not_waited_for(
 def test_a_memory_of_the_source_that_cannot_be_read_stops_everything(tmp_path: Path) -> None:
     (tmp_path / "seal.json").write_text("{")
     assert "seal.json" in refused(of(tmp_path)).detail
+
+
+def proven(of_keys: Keys, wanted: str) -> str:
+    """Why the key would not be had; empty where it would."""
+    try:
+        of_keys.prove(wanted)  # type: ignore[arg-type]
+    except BrokerError as error:
+        return error.detail
+    return ""
+
+
+def test_proving_makes_nothing(tmp_path: Path, desktop: Desktop) -> None:
+    for wanted in ("auto", "file", "keyring"):
+        assert proven(of(tmp_path), wanted) == ""
+    assert desktop.kept == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_proving_fails_where_loading_would(tmp_path: Path, desktop: Desktop) -> None:
+    desktop.locked = True
+    for wanted in ("keyring", "credential", "passphrase"):
+        assert "gives no key" in proven(of(tmp_path), wanted)
+    of(tmp_path).load("file")
+    assert proven(of(tmp_path), "file") == ""
+    assert "sealed with a key from 'file'" in proven(of(tmp_path), "keyring")
+    (tmp_path / "seal.key").write_text("!!")
+    assert "not to be had" in proven(of(tmp_path), "file")
+
+
+def test_a_damaged_key_file_is_found_before_it_was_ever_used(tmp_path: Path) -> None:
+    (tmp_path / "seal.key").write_text("!!")
+    (tmp_path / "seal.key").chmod(0o600)
+    assert "gives no key" in proven(of(tmp_path), "file")
+
+
+def test_the_source_in_question(tmp_path: Path) -> None:
+    assert of(tmp_path).source("auto") == "auto"
+    of(tmp_path).load("file")
+    assert of(tmp_path).source("auto") == "file"
+    (tmp_path / "seal.json").write_text("{")
+    assert of(tmp_path).source("keyring") == "keyring"

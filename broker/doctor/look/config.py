@@ -1,0 +1,110 @@
+"""Looking at the config file and what its settings name. Asks no network."""
+
+import asyncio
+import os
+import stat
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from broker import paths
+from broker.config import Config, load
+from broker.doctor.facts import AuthFile, ConfigFile, Registration, SecretFile
+from broker.doctor.rules.config import unknown_in
+from broker.login.clients import Clients
+from broker.model.errors import BrokerError
+from broker.oauth.messages import HttpRequest, HttpResponse
+from broker.oauth.transport import NotSentError
+from broker.providers.base import Provider
+from broker.providers.registry import Registry
+from broker.system import SystemClock
+
+Env = Mapping[str, str]
+
+
+class _NoNetwork:
+    """A transport that sends nothing."""
+
+    async def send(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 - the protocol's signature
+        raise NotSentError("the doctor asks no provider")
+
+
+def config_file(env: Env) -> ConfigFile:
+    """Read the config file; never raises."""
+    path = paths.config_file(env)
+    config, fault = Config(), None
+    try:
+        config = load(path if env.get("CCS_BROKER_CONFIG") else None)
+    except BrokerError as error:
+        fault = error.detail
+    tree = _tree(path)
+    try:
+        info = path.stat()
+    except OSError:
+        return ConfigFile(path, False, config, fault)
+    unknown = unknown_in(tree) if fault is not None else {}
+    keys = bool(_section(tree, "proxy").get("api_keys"))
+    mine = info.st_uid in (0, os.geteuid())
+    return ConfigFile(path, True, config, fault, unknown, stat.S_IMODE(info.st_mode), mine, keys)
+
+
+def secret_files(config: Config, env: Env) -> list[SecretFile]:
+    """Look at the client secrets' files that exist."""
+    found = []
+    for name, table in config.providers.items():
+        if table.client_secret_file is None:
+            continue
+        path = paths.expand(table.client_secret_file, env)
+        try:
+            info = path.stat()
+        except OSError:
+            continue  # `registrations` says that it is missing
+        mine = info.st_uid in (0, os.geteuid())
+        found.append(SecretFile(f"providers.{name}.client_secret_file", path, stat.S_IMODE(info.st_mode), mine))
+    return found
+
+
+def registrations(config: Config, registry: Registry, files: Sequence[AuthFile], env: Env) -> list[Registration]:
+    """Look for each provider's client registration as a login and a renewal would; return those that cannot be had."""
+    return asyncio.run(_registrations(config, registry, files, env))
+
+
+async def _registrations(config: Config, registry: Registry, files: Sequence[AuthFile], env: Env) -> list[Registration]:
+    clients = Clients(config.providers, config.auth_directories(), _NoNetwork(), SystemClock(), env)
+    missing: list[Registration] = []
+    for provider in registry:
+        renewed = [file for file in files if _of(file, provider) and file.refresh is not None]
+        failed = [await _ask(clients, provider, file) for file in renewed]
+        told = list({each.told: each for each in failed if each is not None}.values())
+        if provider.flows and not told:
+            wanted = f"[providers.{provider.name}] is set" if provider.name in config.providers else ""
+            login = await _ask(clients, provider, None, wanted)
+            told = [login] if login is not None else []
+        missing += told
+    return missing
+
+
+async def _ask(clients: Clients, provider: Provider, file: AuthFile | None, wanted: str = "") -> Registration | None:
+    try:
+        await clients.find(provider, file.client if file else None)
+    except BrokerError as error:
+        account = file.record.account if file is not None and file.record is not None else None
+        why = f"{account} cannot be renewed" if account is not None else wanted
+        return Registration(provider.name, provider.title, error.detail, error.hint, why)
+    return None
+
+
+def _of(file: AuthFile, provider: Provider) -> bool:
+    return file.record is not None and file.record.account.provider == provider.name
+
+
+def _tree(path: Path) -> Mapping[str, object]:
+    try:
+        return tomllib.loads(path.read_bytes()[: 1 << 20].decode())
+    except (OSError, ValueError):
+        return {}
+
+
+def _section(tree: Mapping[str, object], name: str) -> Mapping[str, object]:
+    found = tree.get(name)
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,1 @@
+"""What is a fault and what is not: facts in, findings out. Pure."""
