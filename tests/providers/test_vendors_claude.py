@@ -1,0 +1,80 @@
+"""Claude passes the vendor contract: full logins, and setup tokens."""
+
+from typing import ClassVar
+
+from broker.config import parse
+from broker.model.secret import Secret
+from broker.oauth.failures import Permanent
+from broker.providers.base import Provider
+from broker.providers.registry import build
+from tests.contract.vendor_contract import Bench, VendorContract
+from tests.fakes.vendors.claude import ACCOUNT, ORGANIZATION, YEAR, ClaudeVendor
+from tests.fakes.vendors.server import Fault
+
+
+class TestClaude(VendorContract):
+    server = ClaudeVendor
+
+    async def test_the_profile_names_the_account_its_organisation_and_its_plan(self, bench: Bench) -> None:
+        record = await bench.log_in()
+        assert record.email == ACCOUNT["email"]
+        assert dict(record.facts) == {
+            "account_uuid": ACCOUNT["uuid"],
+            "organization_uuid": ORGANIZATION["uuid"],
+            "organization_name": "Acme",
+            "plan": "max",
+            "rate_limit_tier": "default_claude_max_20x",
+            "scope_kind": "full",
+        }
+
+    async def test_a_profile_that_is_away_does_not_undo_the_login(self, bench: Bench) -> None:
+        bench.server.fail("/api/oauth/profile", Fault(529, '{"type":"error","error":{"type":"overloaded_error"}}'))
+        record = await bench.log_in()
+        assert (record.email, record.facts["organization_name"]) == (ACCOUNT["email"], "Acme")
+        assert "plan" not in record.facts
+
+    async def test_a_spent_refresh_token_is_final(self, bench: Bench) -> None:
+        record = await bench.log_in()
+        await bench.renew(record)
+        failure = await bench.failure(record)
+        assert isinstance(failure, Permanent)
+        assert "not found" in failure.reason
+
+    async def test_a_revoked_login_cannot_be_renewed(self, bench: Bench) -> None:
+        record = await bench.log_in()
+        request = bench.provider.revoke(record, bench.client)
+        assert request is not None
+        assert (await bench.outbound.send(request)).status == 200
+        assert isinstance(await bench.failure(record), Permanent)
+
+
+class TestSetupToken(VendorContract):
+    """A login with `setup-token=true`."""
+
+    server = ClaudeVendor
+    login_options: ClassVar = {"setup-token": "true"}
+    renews = False
+
+    async def test_it_lives_a_year_and_has_nothing_to_renew_it_with(self, bench: Bench) -> None:
+        record = await bench.log_in(**self.login_options)
+        assert record.tokens.refresh_token is None
+        assert record.tokens.expires_at is not None
+        assert abs(record.tokens.expires_at - bench.now.wall - YEAR) < 60
+        assert record.tokens.scopes == ("user:inference",)
+        assert (record.email, record.facts["scope_kind"]) == (ACCOUNT["email"], "setup-token")
+        assert not bench.server.asked("/api/oauth/profile")
+
+    async def test_its_file_says_so(self, bench: Bench) -> None:
+        record = await bench.log_in(**self.login_options)
+        name, document = bench.provider.create(record, bench.client, bench.now)
+        assert name == "claude-user@example.com-setup-token.json"
+        assert document["is_setup_token"] is True
+        assert "refresh_token" not in document
+
+
+def test_the_option_may_stand_in_the_config() -> None:
+    config = parse(b'[providers.claude]\noptions = { setup-token = "true" }\n')
+    provider: Provider = build(config.providers).get("claude")
+    assert provider.scopes != ("user:inference",)
+    assert provider.for_login({}, Secret("s" * 43)).scopes == ("user:inference",)
+    assert provider.for_login({"setup-token": "false"}, Secret("s" * 43)).scopes == provider.scopes
