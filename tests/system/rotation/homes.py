@@ -44,6 +44,7 @@ class Witness(Grants):
         self.current: dict[str, Digest] = {}
         self.replays: list[tuple[str, Digest]] = []
         self.rotations = 0
+        self.moments: list[float] = []
         self.at_rotation: dict[str, Callable[[], None]] = {}
 
     def refresh(self, client: Registered, token: Secret, now: Now, scopes: tuple[str, ...] = ()) -> Issued:
@@ -53,6 +54,7 @@ class Witness(Grants):
         issued = super().refresh(client, token, now, scopes)
         assert issued.refresh_token is not None
         self.rotations += 1
+        self.moments.append(now.boot)
         self.current[issued.user] = issued.refresh_token.digest()
         if (strike := self.at_rotation.pop(issued.user, None)) is not None:
             strike()

@@ -1,0 +1,38 @@
+"""Many accounts whose tokens end at one moment, and a provider that wants at most five requests a second."""
+
+import itertools
+
+import pytest
+
+from tests.system.rotation.figures import Figure
+from tests.system.rotation.homes import Home, Truth, until
+
+ACCOUNTS = 200
+A_SECOND = 5
+
+
+@pytest.mark.faults  # 200 POSTs at five a second take forty seconds; refresh/test_engine does the same on a fake clock
+@pytest.mark.timeout(240)
+async def test_two_hundred_accounts_with_one_expiry_arrive_spread_out_and_none_late(figure: Figure) -> None:
+    left = 90.0  # within the lead of all: the daemon begins at its start
+    async with Truth.started() as truth, Home.made(truth) as home:
+        planted = truth.clock.now().boot
+        for number in range(ACCOUNTS):
+            home.user = f"user{number:03}@example.com"
+            home.plant(left)
+        await home.start()
+        await until(lambda: truth.posts >= ACCOUNTS, within=120, step=0.1)
+        moments = sorted(truth.witness.moments)
+        async with home.client() as client:
+            views = await client.accounts()
+            assert {each.state for each in views} == {"active"}
+        assert (len(views), truth.posts, truth.witness.replays) == (ACCOUNTS, ACCOUNTS, [])
+    spare = planted + left - moments[-1]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
+    most = max(sum(moment <= each < moment + 1 for each in moments) for moment in moments)
+    figure(
+        f"{ACCOUNTS} accounts with one expiry, one daemon: {truth.posts} POSTs, {len(gaps) / sum(gaps):.2f} a second on average, at most {most} in any second "
+        f"as the server saw them, the last {spare:.0f} s before the tokens ended"
+    )
+    assert spare > 0
+    assert len(gaps) / sum(gaps) <= A_SECOND * 1.01
