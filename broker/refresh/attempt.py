@@ -241,15 +241,25 @@ class Attempt:
                     step = flow.send(PAUSED)
                 elif step.spends and recorded is not None:
                     step = flow.send(recorded)
-                else:
+                elif step.spends:
                     step = flow.send(await self._ask(provider, step, rotation))
+                else:
+                    said = await self._ask_beside(step)
+                    step = flow.send(said) if isinstance(said, HttpResponse) else flow.throw(said)
         except StopIteration as ended:
             tokens: Tokens = ended.value
             return tokens
 
+    async def _ask_beside(self, request: HttpRequest) -> HttpResponse | FlowFailedError:
+        """Send what spends nothing. A network that fails is the flow's to judge: it may hold a grant that must not be lost with it."""
+        try:
+            return await self.transport.send(request)
+        except (NotSentError, AnswerLostError) as error:
+            return FlowFailedError(Transient(str(error)))
+
     async def _ask(self, provider: str, request: HttpRequest, rotation: Rotation | None) -> HttpResponse:
         answer = await self.transport.send(request)
-        if request.spends and rotation is not None:
+        if rotation is not None:
             try:
                 rotation.record_answer(answer)
             except StorageError as error:

@@ -29,12 +29,13 @@ from broker.oauth.failures import Transient
 from broker.oauth.transport import Transport
 from broker.observe.tasks import spawn
 from broker.refresh import backoff, life, outcome, plan
-from broker.refresh.attempt import Attempt, ClientFinder, Failed, Providers, Result
+from broker.refresh.attempt import LOCK_WAIT_SECONDS, Attempt, ClientFinder, Failed, Providers, Result, Unwritable
 from broker.refresh.cells import Cell, Cells
 from broker.refresh.flight import Flights
 from broker.refresh.plan import Reason, Refresh, Wait
 from broker.refresh.rescue import Rescue
-from broker.store.base import Entry, Store
+from broker.refresh.turns import GroupLocks, Turns
+from broker.store.base import Entry, LockTimeoutError, StorageError, Store
 from broker.store.emergency import EmergencyCopies
 
 _log = logging.getLogger(__name__)
@@ -76,14 +77,19 @@ class Engine:
         chance: Chance,
         config: RefreshConfig,
         copies: EmergencyCopies | None = None,
+        groups: GroupLocks | None = None,
     ) -> None:
-        """Take what it works with; nothing runs before `start`. Without `copies` no emergency copy is kept."""
+        """Take what it works with; nothing runs before `start`.
+
+        Without `copies` no emergency copy is kept; without `groups` a `serial_group` holds within this process only.
+        """
         self._store = store
         self._clock = clock
         self._config = config
         self._cells = Cells(providers, clock, chance)
         self._attempt = Attempt(store, providers, clients, transport, clock, self._cells.expect, self._cells.learn_skew)
         self._rescue = Rescue(copies, self._cells, self._attempt, clock)
+        self._turns = Turns(groups)
         self._paced: dict[str, float] = {}
         self._flights = Flights()
         self._wake = asyncio.Event()
@@ -142,6 +148,10 @@ class Engine:
             if cell.entry.paused:
                 return Paused()
         return cell.trouble
+
+    def flying(self, account: AccountId) -> bool:
+        """Tell whether a refresh of the account is under way, which its state may not show."""
+        return self._flights.running(account)
 
     def next_refresh(self, account: AccountId) -> float | None:
         """Return when the loop means to renew the account, in wall-clock seconds; None where it does not."""
@@ -333,15 +343,27 @@ class Engine:
         except Exception as fault:  # noqa: BLE001 - a waiter must learn of a fault of ours, not spin on it
             _log.exception("refresh broke off", extra={"provider": account.provider})
             result = Failed(Transient(f"a fault of ours: {type(fault).__name__}"))
+        if result is None:
+            return
         # Before it lands: once an account is told to have landed, its flight is over.
         await self._rescue.follow(account, result)
         self._cells.land(account, result)
 
-    async def _try(self, account: AccountId, cell: Cell) -> Result:
+    async def _try(self, account: AccountId, cell: Cell) -> Result | None:
+        """Do one refresh; None where it was not begun, as the engine stopped while the account waited for its turn."""
         if (kept := cell.stranded) is not None:
             return await self._attempt.save(account, kept.tokens, kept.entry, kept.received)
-        token = cell.entry.record.tokens.access_token
-        return await self._attempt.renew(account, token.digest() if token else None, self._cells.known_of)
+        token, group = cell.entry.record.tokens.access_token, cell.policy.serial_group
+        decided_on = token.digest() if token else None
+        try:
+            async with self._turns.take(group, LOCK_WAIT_SECONDS):
+                if group is not None and self._stopping:
+                    return None
+                return await self._attempt.renew(account, decided_on, self._cells.known_of)
+        except LockTimeoutError:
+            return Failed(Transient(f"another process is renewing a login of {group}"))
+        except StorageError as error:
+            return Unwritable(error.detail)
 
     async def _recover(self, account: AccountId) -> None:
         result = await self._attempt.recover(account, self._cells.known_of)

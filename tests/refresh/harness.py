@@ -7,6 +7,7 @@ from broker.model.account import AccountId, Record, Tokens
 from broker.model.secret import Secret
 from broker.providers.base import Client, Provider, RefreshPolicy
 from broker.refresh.engine import Engine
+from broker.refresh.turns import GroupLocks
 from broker.store.emergency import EmergencyCopies
 from tests.fakes.clock import FakeChance, FakeClock, settle
 from tests.fakes.memory_store import MemoryDisk, MemoryStore
@@ -41,6 +42,7 @@ class World:
     config: RefreshConfig = field(default_factory=RefreshConfig)
     clients: Clients = field(default_factory=Clients)
     copies: EmergencyCopies | None = None
+    groups: GroupLocks | None = None
     provider: type[FakeProvider] = FakeProvider
 
     def write(
@@ -61,7 +63,15 @@ class World:
         await store.open()
         registry = FakeRegistry(self.provider(policy=self.policy))
         engine = Engine(
-            store, registry, self.server, self.clients, self.clock, FakeChance(0.0), self.config, self.copies
+            store,
+            registry,
+            self.server,
+            self.clients,
+            self.clock,
+            FakeChance(0.0),
+            self.config,
+            self.copies,
+            self.groups,
         )
         await engine.start()
         await settle()

@@ -6,15 +6,18 @@ from dataclasses import replace
 import pytest
 
 from broker.config import RefreshConfig
-from broker.model.account import AccountId, Active, Backoff, NeedsLogin, Unsaved
+from broker.model.account import AccountId, Active, Backoff, NeedsLogin, Record, Tokens, Unsaved
+from broker.model.clock import Now
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
-from broker.oauth.messages import HttpResponse
+from broker.oauth.failures import FlowFailedError
+from broker.oauth.messages import Flow, HttpRequest, HttpResponse
 from broker.oauth.transport import NotSentError
 from broker.observe.tasks import spawn
 from broker.providers.base import Client, Provider
 from broker.store.base import PendingRotation
 from tests.fakes.clock import settle
+from tests.fakes.provider import FakeProvider
 from tests.fakes.token_endpoint import answer
 from tests.refresh.harness import ALICE, Clients, World, shown
 
@@ -289,3 +292,29 @@ async def test_a_stop_with_an_unsaved_grant_is_never_silent(world: World, caplog
     await engine.stop()
     assert "unsaved grant" in caplog.text
     assert ALICE in world.disk.journal
+
+
+class TwoSteps(FakeProvider):
+    """Asks for something more after the grant, and keeps the grant whatever comes of it."""
+
+    def refresh(self, record: Record, client: Client, now: Now) -> Flow[Tokens]:
+        tokens = yield from FakeProvider.refresh(self, record, client, now)
+        try:
+            answer = yield HttpRequest("POST", "https://fake.invalid/key", form={"refresh_token": Secret("fake-none")})
+        except FlowFailedError:
+            return replace(tokens, access_token=Secret("fake-old-key"))
+        return replace(tokens, access_token=Secret(f"fake-key-{answer.status}"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "key"), [("not-sent", "fake-old-key"), ("lost", "fake-old-key"), (answer(201), "fake-key-201")]
+)
+async def test_a_grant_is_not_lost_with_what_follows_it(world: World, fault: HttpResponse | str, key: str) -> None:
+    world.provider = TwoSteps
+    world.server.faults = [answer(access_token="fake-a", refresh_token="fake-refresh-2", expires_in=3600), fault]
+    world.write(-5)
+    _, engine = await world.boot()
+    assert engine.state(ALICE) == Active()
+    assert (shown(world.stored().refresh_token), shown(world.stored().access_token)) == ("fake-refresh-2", key)
+    assert not world.disk.journal
+    await engine.stop()
