@@ -5,6 +5,7 @@ It must never log a request, and no page of it repeats anything that came in one
 """
 
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Self
 from urllib.parse import urlsplit
@@ -47,15 +48,12 @@ class CallbackListener:
 
     @classmethod
     async def open(cls, redirect: Redirect, state: Secret, answer: Answer) -> Self:
-        """Listen on the callback's port.
+        """Listen on the callback's port, or the first of its fallbacks that is free.
 
         Raises:
-            BrokerError: `login_failed` where the port is taken, with the program that holds it where the system tells.
+            BrokerError: `login_failed` where all are taken, with the program that holds the first where the system tells.
         """
-        try:
-            port, sockets = bind_loopback(redirect.port)
-        except OSError as error:
-            raise _port_error(redirect.port, error) from None
+        port, sockets = _bind(redirect)
         gate = _Gate(port, redirect.path, state, answer)
         runner = web.ServerRunner(
             web.Server(gate.handle, access_log=None, logger=_silent),
@@ -109,10 +107,23 @@ class _Gate:
         return await self._answer(callback)
 
 
-def _port_error(port: int, error: OSError) -> BrokerError:
+def _bind(redirect: Redirect) -> tuple[int, list[socket.socket]]:
+    fault: OSError | None = None
+    for port in redirect.ports:
+        try:
+            return bind_loopback(port)
+        except OSError as error:
+            fault = fault or error
+    assert fault is not None
+    raise _port_error(redirect, fault)
+
+
+def _port_error(redirect: Redirect, error: OSError) -> BrokerError:
+    port = redirect.port
     holder = holder_of(port) if port else None
     who = f" by {holder}" if holder else ""
-    detail = f"port {port} on loopback is taken{who}" if port else "no port on loopback is free"
+    others = "".join(f", and so is {other}" for other in redirect.fallback_ports)
+    detail = f"port {port} on loopback is taken{who}{others}" if port else "no port on loopback is free"
     _log.warning("callback port not available", extra={"port": port, "errno": error.errno})
     return BrokerError(
         ErrorCode.LOGIN_FAILED,

@@ -38,6 +38,9 @@ _REFUSALS = {
     "temporarily_unavailable": "the provider is overloaded; try again in a while",
 }
 
+# What some servers say in the description alone, under an error that means something else.
+_DESCRIBED = {"missing_codex_entitlement": "this account, or its workspace, has no right to use Codex"}
+
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
@@ -149,6 +152,8 @@ def refusal(error: str, description: str = "") -> str:
     """Say an authorization error in plain words, with the provider's own where it gave some."""
     plain = _REFUSALS.get(error, f"the provider refused the login ({clean(error) or 'no reason given'})")
     said = clean(description)
+    if known := next((words for sign, words in _DESCRIBED.items() if sign in description), None):
+        return f"{known} (the provider says: {said})"
     return f"{plain} (the provider says: {said})" if said else plain
 
 

@@ -89,6 +89,20 @@ def sort_failure(answer: HttpResponse, now: Now, words: Words = STANDARD) -> Fai
     return _sort_refusal(answer, told, now, words)
 
 
+def final_by_status(
+    failure: Failure, answer: HttpResponse, statuses: frozenset[int], words: Words = STANDARD
+) -> Failure:
+    """Return the failure of an answer whose status alone ends a grant with its vendor: `Permanent` in place of `Transient`.
+
+    What says otherwise is believed: a code that means something else, and a web page, which is no answer of a token endpoint.
+    """
+    told = _listen(answer)
+    passing = any(code.lower() in _PASSING | words.passing for code in told.codes)
+    if answer.status not in statuses or not isinstance(failure, Transient) or told.html or passing:
+        return failure
+    return Permanent(clean(told.codes[0]) if told.codes else f"http_{answer.status}", failure.reason)
+
+
 def error_codes(answer: HttpResponse) -> tuple[str, ...]:
     """Return the error codes an answer tells, whatever its shape: lower-case, those to be trusted most first."""
     return tuple(code.lower() for code in _listen(answer).codes)

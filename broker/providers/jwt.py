@@ -14,6 +14,7 @@ import msgspec
 from broker.model.secret import Secret
 
 _PAYLOAD_MAX = 65_536
+_LATEST = 253_402_214_400  # 9999-12-31, as with the times of auth files
 
 
 def claims(token: Secret | None) -> Mapping[str, object]:
@@ -27,6 +28,14 @@ def claims(token: Secret | None) -> Mapping[str, object]:
     except (binascii.Error, ValueError, msgspec.DecodeError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def expiry(token: Secret | None) -> float | None:
+    """Return when a token ends by its own `exp` (RFC 7519 section 4.1.4), in seconds since the epoch; None where it does not say."""
+    found = claims(token).get("exp")
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not 0 < found <= _LATEST:
+        return None
+    return float(found)
 
 
 def text_claim(found: Mapping[str, object], name: str) -> str | None:

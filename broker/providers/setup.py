@@ -129,7 +129,9 @@ class Setup:
             endpoints=_endpoints(self.endpoints, table),
             issuer=table.issuer or self.issuer,
             scopes=self.scopes if table.scopes is None else table.scopes,
-            redirect=self.redirect if table.redirect_port is None else replace(self.redirect, port=table.redirect_port),
+            redirect=self.redirect
+            if table.redirect_port is None
+            else replace(self.redirect, port=table.redirect_port, fallback_ports=()),
             policy=self.policy if table.lead_seconds is None else replace(self.policy, lead_seconds=table.lead_seconds),
             extra_params={**self.extra_params, **table.extra_params},
             basic=self.basic if table.client_auth is None else table.client_auth == "basic",

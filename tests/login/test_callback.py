@@ -212,3 +212,21 @@ async def test_a_port_with_a_name_of_its_own_needs_no_number_in_the_host() -> No
     from broker.login.callback import _Gate
 
     assert "localhost" in _Gate(80, "/cb", STATE, Browser(None).answer)._hosts  # type: ignore[arg-type]
+
+
+async def test_a_fallback_port_is_taken_where_the_first_is_not_free() -> None:
+    first, held = bind_loopback(0)
+    second, free = bind_loopback(0)
+    for one in free:
+        one.close()
+    redirect = Redirect("localhost", first, "/cb", fallback_ports=(second,))
+    try:
+        async with browsing(redirect) as browser:
+            assert browser.listener.redirect_uri == f"http://localhost:{second}/cb"
+            with pytest.raises(BrokerError) as caught:
+                await CallbackListener.open(redirect, STATE, browser.answer)
+    finally:
+        for one in held:
+            one.close()
+    assert f"port {first} on loopback is taken" in caught.value.detail
+    assert caught.value.detail.endswith(f"and so is {second}")

@@ -121,6 +121,12 @@ def test_the_provider_s_own_words_are_added() -> None:
     )
 
 
+def test_what_only_the_description_says_is_told_in_plain_words() -> None:
+    given = read_callback(Secret("?error=access_denied&error_description=missing_codex_entitlement+for+org&state=s"))
+    assert isinstance(given, Denied)
+    assert given.reason.startswith("this account, or its workspace, has no right to use Codex (the provider says: ")
+
+
 def test_an_error_wins_over_a_code() -> None:
     assert isinstance(read_callback(Secret("?error=access_denied&code=fake-code")), Denied)
 

@@ -6,7 +6,7 @@ from broker.model.secret import Secret
 from broker.oauth.client import Client
 from broker.oauth.failures import FlowFailedError, Permanent
 from broker.oauth.messages import HttpResponse, run_canned
-from broker.oauth.refresh import refresh
+from broker.oauth.refresh import refresh, request
 
 URL = "https://idp.example.com/token"
 NOW = Now(1_750_000_000.0, 5.0)
@@ -46,6 +46,17 @@ def test_a_refusal_is_sorted() -> None:
     with pytest.raises(FlowFailedError) as caught:
         renewed(b'{"error":"invalid_grant"}', 400)
     assert isinstance(caught.value.failure, Permanent)
+
+
+def test_a_vendor_s_own_fields_stand_in_the_form() -> None:
+    made = request(URL, Client("app"), OLD, {"scope": "a b"})
+    assert made.spends
+    assert made.form == {
+        "grant_type": "refresh_token",
+        "refresh_token": OLD.refresh_token,
+        "scope": "a b",
+        "client_id": "app",
+    }
 
 
 def test_without_a_refresh_token_nothing_is_sent() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from broker.model.clock import Now
 from broker.oauth.failures import AnswerLost, Failure, Misconfigured, Permanent, RateLimited, Transient
 from broker.oauth.messages import HttpResponse
-from broker.oauth.sorting import Words, clean, error_codes, sort_failure
+from broker.oauth.sorting import Words, clean, error_codes, final_by_status, sort_failure
 
 NOW = Now(1_750_000_000.0, 5.0)
 HTML = "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>invalid_grant</body></html>"
@@ -209,6 +209,31 @@ def test_the_code_is_the_provider_s_word() -> None:
 )
 def test_the_codes_of_an_answer_in_any_shape(body: str, codes: tuple[str, ...]) -> None:
     assert error_codes(HttpResponse(400, body=body.encode())) == codes
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "final"),
+    [
+        (401, {"error": "odd"}, {}, "odd"),
+        (401, {"detail": "Unauthorized"}, {}, "http_401"),
+        (401, "", {}, "http_401"),
+        (403, {"error": "odd"}, {}, None),
+        (401, {"error": "server_error"}, {}, None),
+        (401, {"error": "try_later"}, {}, None),
+        (401, {"error": "invalid_client"}, {}, None),
+        (401, {"error": "slow_down"}, {}, None),
+        (401, "<html>", {}, None),
+        (401, "wait", {"content-type": "text/html"}, None),
+    ],
+)
+def test_a_status_may_be_final_where_nothing_says_otherwise(
+    status: int, body: object, headers: dict[str, str], final: str | None
+) -> None:
+    raw = body if isinstance(body, str) else json.dumps(body)
+    answer = HttpResponse(status, headers, raw.encode())
+    before = sort_failure(answer, NOW, WORDS)
+    after = final_by_status(before, answer, frozenset({401}), WORDS)
+    assert after == (before if final is None else Permanent(final, getattr(before, "reason", "")))
 
 
 def test_a_web_page_is_told_as_one_whatever_announces_it() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.model.secret import Secret
-from broker.providers.jwt import claims, text_claim
+from broker.providers.jwt import claims, expiry, text_claim
 
 
 def jwt(payload: object) -> Secret:
@@ -46,3 +46,11 @@ def test_what_is_no_jwt_has_no_claims(token: Secret | None) -> None:
 @given(st.text(max_size=100))
 def test_no_text_makes_it_crash(text: str) -> None:
     assert isinstance(claims(Secret(f"a.{text}.b")), dict)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(1_777_636_800, 1_777_636_800.0), (1.5, 1.5), (True, None), ("5", None), (None, None), (-1, None), (1e300, None)],
+)
+def test_the_end_of_a_token_is_a_time_or_nothing(value: object, seconds: float | None) -> None:
+    assert expiry(jwt({"exp": value})) == seconds
