@@ -114,6 +114,8 @@ CATALOGUE: Final = (
           "Do not start it beside the daemon."),
     Check("shared-login", _O, "Another program's file holds the same refresh token as an auth file: both renew one login.",
           "Log in again in one of the two."),
+    Check("linked-file", _O, "The other program's file that an account is linked to is gone, or cannot be written: renewals no longer reach that program.",
+          "Log in with that program and import it again, or leave it: the account goes on without."),
     Check("clock-skew", _M, "The clock differs from a provider's by a minute or more, as the daemon saw it at a renewal.", "Set the clock."),
     Check("clock-behind", _M, "A login was written in the future: the clock was wrong then, or is now.", "Set the clock."),
     Check("network-file-system", _M, "Locks, sockets or logins lie on a network file system, where locks may exclude nobody.",

@@ -180,6 +180,7 @@ CHECKS: dict[str, _Judge] = {
     "shared-login": lambda s: machine.shared_logins(
         look_programs.foreign_copies(s.auth_files, s.directories, s.around.env)
     ),
+    "linked-file": lambda s: machine.broken_links(s.auth_files),
     "clock-skew": lambda s: running.skew(s.daemon),
     "clock-behind": lambda s: files.from_the_future(s.auth_files),
     "network-file-system": lambda s: machine.network(s.spaces),

@@ -81,6 +81,7 @@ class AuthFile:
     """A file in an auth directory: an account, or why it gives none.
 
     `age` is seconds since it was written, negative for one from the future. `client` is the registration it carries, `rotates` its provider's way.
+    `linked` is another program's file it shares its login with on purpose, `link_works` whether that is there and ours.
     """
 
     path: Path
@@ -94,6 +95,8 @@ class AuthFile:
     client: Client | None = None
     refresh: Digest | None = None
     rotates: bool = True
+    linked: Path | None = None
+    link_works: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +198,11 @@ class Refresher:
 
 @dataclass(frozen=True, slots=True)
 class ForeignCopy:
-    """A file of another program that holds the refresh token of an auth file."""
+    """A file of another program that holds the refresh token of an auth file. `linked`: on purpose, and both are kept up to date."""
 
     path: Path
     file: AuthFile
+    linked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

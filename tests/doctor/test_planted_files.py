@@ -72,6 +72,11 @@ def test_a_folder_above_that_others_may_write_to(auth: Path) -> None:
     assert found("auth-dir-parent") == ()
 
 
+def test_a_folder_above_that_is_another_users(auth: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_away(auth.parent, monkeypatch)
+    assert found("auth-dir-parent")
+
+
 @plants("auth-file-mode")
 def test_an_open_login(auth: Path, config) -> None:
     path = put(auth / "own-a.json", login(), 0o640)

@@ -41,7 +41,9 @@ def of(pid: int) -> list[Finding]:
 
 @linux
 @plants("other-refresher")
-@pytest.mark.parametrize("name", ["cli-proxy-api", "/opt/x/CLIProxyAPI", "cliproxy", "cli-proxy-api-plus"])
+@pytest.mark.parametrize(
+    "name", ["cli-proxy-api", "/opt/x/CLIProxyAPI", "cliproxy", "cli-proxy-api-plus", "CLIProxyAPI_7.2.19_linux"]
+)
 def test_a_live_refresher_on_the_same_directory(auth: Path, name: str) -> None:
     file = put(auth.parent / "config.yaml", f'port: 8317\nauth-dir: "{auth}" # ours\n')
     with process(name, "-config", str(file), cwd=auth) as pid:
@@ -113,6 +115,17 @@ def test_another_programs_file_with_the_same_refresh_token(auth: Path, home: Pat
     assert finding.where == str(path)
     assert finding.severity is Severity.WARNING
     assert "own/a@example.com" in finding.what
+
+
+@plants("linked-file")
+def test_an_account_whose_other_half_is_gone(auth: Path, home: Path, config) -> None:
+    path = put(home / ".tool" / "login.json", json.dumps({"refreshToken": REFRESH}))
+    put(auth / "own-a.json", login(ccs_broker={"linked": {"tool": "some-tool", "path": str(path), "spent": []}}))
+    assert found("linked-file") == ()
+    assert one("shared-login").severity is Severity.INFO
+    path.unlink()
+    finding = one("linked-file")
+    assert (finding.severity, finding.where) == (Severity.WARNING, str(path))
 
 
 # --- disks ---

@@ -17,6 +17,7 @@ from broker.store import emergency
 from broker.store.codec import MAX_BYTES, Fault, FaultKind
 from broker.store.files import content_of, stale_temporary
 from broker.store.folders import Folders, is_auth_name
+from broker.store.link import link_of
 from broker.store.reading import Reading, interpret
 from broker.store.table import Place
 
@@ -144,19 +145,24 @@ def _judged(seen: AuthFile, found: Reading | Fault) -> AuthFile:
         return replace(seen, fault=found)
     source = found.source
     digest = source.record.tokens.refresh_digest()
+    link = link_of(found.inner.document)
+    linked = Path(link.path) if link is not None else None
+    works = linked is None or (linked.is_file() and os.access(linked, os.R_OK | os.W_OK))
+    seen = replace(seen, linked=linked, link_works=works)
     return replace(
         seen, record=source.record, client=source.client, refresh=digest, rotates=found.provider.policy.rotates
     )
 
 
 def _open_above(path: Path) -> Path | None:
-    """Return the nearest folder above that others may write to without a sticky bit, and so rename what is in it."""
+    """Return the nearest folder above that others may write to, and so rename what is in it."""
     for each in path.parents:
         with contextlib.suppress(OSError):
             info = each.stat()
             shared = info.st_mode & _OTHERS_WRITE and not info.st_mode & _STICKY
             # A group of one's own, as many systems give it, is no other user.
-            if shared and (info.st_mode & 0o002 or not _own_group(info)):
+            written = shared and (info.st_mode & 0o002 or not _own_group(info))
+            if written or info.st_uid not in (0, os.geteuid()):
                 return each
     return None
 

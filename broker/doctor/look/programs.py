@@ -16,7 +16,7 @@ from broker.doctor.facts import AuthFile, ForeignCopy, Refresher
 from broker.model.secret import Digest, Secret
 
 PROC = Path("/proc")
-_REFRESHER = re.compile(r"cli-?proxy(-?api)?(-?plus)?(\.exe)?", re.IGNORECASE)
+_REFRESHER = re.compile(r"cli-?proxy(-?api)?(-?plus)?([-_]?v?\d[\w.-]*)?", re.IGNORECASE)
 _AUTH_DIR = re.compile(r"""^auth-dir:\s*(?:"([^"]*)"|'([^']*)'|([^#\n]*))""", re.MULTILINE)
 _NAME = "CLIProxyAPI"
 _CONFIG_BYTES = 1 << 20
@@ -28,6 +28,7 @@ _PLACES = (
 )  # fmt: skip
 _MAX_FILES = 5000
 _MAX_FILE_BYTES = 256 << 10
+_MAX_TOTAL_BYTES = 64 << 20
 _MIN_TOKEN = 16  # shorter texts are no tokens, and need no digest
 
 
@@ -61,13 +62,20 @@ def foreign_copies(files: Iterable[AuthFile], directories: Sequence[Path], env: 
     home = paths.home(env)
     found: list[ForeignCopy] = []
     seen: set[Path] = set()
+    left = _MAX_TOTAL_BYTES
     for path in islice(_candidates(home), _MAX_FILES):
         real = path.resolve()
-        if real in seen or own & {*real.parents}:
+        if real in seen or own & {*real.parents} or left <= 0:
             continue
         seen.add(real)
-        digests = _digests(real)
-        found += [ForeignCopy(path, file) for digest, file in ours.items() if digest in digests]
+        text = _small(real)
+        left -= len(text)
+        digests = _digests(text)
+        found += [
+            ForeignCopy(path, file, linked=file.linked is not None and file.linked.resolve() == real)
+            for digest, file in ours.items()
+            if digest in digests
+        ]
     return found
 
 
@@ -124,12 +132,17 @@ def _candidates(home: Path) -> Iterator[Path]:
             yield from home.glob(pattern)
 
 
-def _digests(path: Path) -> set[Digest]:
+def _small(path: Path) -> bytes:
     try:
-        if not path.is_file() or path.stat().st_size > _MAX_FILE_BYTES:
-            return set()
-        tree = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return path.read_bytes() if path.is_file() and path.stat().st_size <= _MAX_FILE_BYTES else b""
+    except OSError:
+        return b""
+
+
+def _digests(text: bytes) -> set[Digest]:
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError):
         return set()
     return {Secret(text).digest() for text in _texts(tree)}
 

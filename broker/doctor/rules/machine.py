@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from broker.doctor.facts import ForeignCopy, Limit, Person, Refresher, Services, Space, Unit
+from broker.doctor.facts import AuthFile, ForeignCopy, Limit, Person, Refresher, Services, Space, Unit
 from broker.doctor.finding import Finding, Severity, quoted
 
 # Types of file systems that lie on another machine, as mount(8) names them. 9p, drvfs and virtiofs are a host's folders in a virtual machine.
@@ -51,11 +51,24 @@ def shared_logins(copies: Iterable[ForeignCopy]) -> Iterator[Finding]:
         record = each.file.record
         if record is None:
             continue
+        if each.linked:
+            what = f"{record.account} is linked to the program whose file this is: renewals are written to both"
+            yield Finding("shared-login", Severity.INFO, what, "Nothing is to be done.", str(each.path))
+            continue
         ends = "renewing it in one program logs the other out" if each.file.rotates else "logging out of one ends both"
         severity = Severity.WARNING if each.file.rotates else Severity.INFO
         what = f"{record.account} and the program whose file this is share one login: {ends}"
         mend = f"Log in again in one of the two, for example: ccs-broker login {record.account.provider}"
         yield Finding("shared-login", severity, what, mend, str(each.path))
+
+
+def broken_links(files: Iterable[AuthFile]) -> Iterator[Finding]:
+    """Accounts whose other half is gone."""
+    for file in files:
+        if file.linked is not None and not file.link_works and file.record is not None:
+            what = f"{file.record.account} is linked to a file that is gone, or that cannot be written"
+            mend = "Log in with that program and import it again; the account itself goes on without."
+            yield Finding("linked-file", Severity.WARNING, what, mend, str(file.linked))
 
 
 # --- machine ---

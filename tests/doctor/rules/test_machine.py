@@ -38,6 +38,14 @@ def test_shared_logins() -> None:
         ForeignCopy(Path("/x"), replace(LOGIN, record=None)),
     ]
     assert severities(rules.shared_logins(copies)) == ["warning", "info"]
+    (finding,) = rules.shared_logins([ForeignCopy(Path("/x"), LOGIN, linked=True)])
+    assert (finding.severity, finding.mend) == (Severity.INFO, "Nothing is to be done.")
+
+
+def test_links() -> None:
+    broken = replace(LOGIN, linked=Path("/x"), link_works=False)
+    assert severities(rules.broken_links([LOGIN, replace(broken, link_works=True), replace(broken, record=None)])) == []
+    assert severities(rules.broken_links([broken])) == ["warning"]
 
 
 @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p", "virtiofs", "lustre"])
