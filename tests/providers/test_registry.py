@@ -3,7 +3,7 @@ import pytest
 from broker.config import ProviderConfig
 from broker.model.errors import BrokerError, ErrorCode
 from broker.oauth.discovery import acceptable_url
-from broker.providers.base import Endpoints
+from broker.providers.base import Endpoints, LoginFlow
 from broker.providers.registry import BUILT_IN, build
 
 OWN = ProviderConfig(kind="oauth2", issuer="https://idp.example.com", client_id="me")
@@ -73,7 +73,9 @@ def test_the_table_of_built_in_providers_is_sound() -> None:
         assert provider.client_id
         assert provider.scopes
         assert provider.claims({"type": name})
-        urls = [setup.endpoints.authorize_url, setup.endpoints.token_url, setup.endpoints.api_url]
+        urls = [setup.endpoints.token_url, setup.endpoints.api_url]
+        urls += [setup.endpoints.authorize_url] if LoginFlow.CODE in provider.flows else []
+        urls += [setup.endpoints.device_url] if LoginFlow.DEVICE in provider.flows else []
         assert all(url and url.startswith("https://") and acceptable_url(url) for url in urls)
 
 
