@@ -46,8 +46,10 @@ WAKE_SECONDS = 60.0
 A suspend or a clock step is noticed at once where the system tells of it (`Clock.nap`), else within this time; leases judge the clocks anyway.
 """
 
-PACE_SECONDS = 0.2
+PACE_SECONDS = 0.22
 """At most five refreshes a second to one provider, so that many accounts with one expiry don't arrive as one burst.
+
+A little more than a fifth: the way to the endpoint is not equally long for each, and the endpoint must not see six.
 
 What callers wait for takes the next free moment; what is renewed ahead waits until nobody does.
 """
