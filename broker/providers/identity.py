@@ -23,10 +23,12 @@ class _Rule:
 
 _USUAL = _Rule()
 _ONE_EACH = _Rule(apart=())
+_NAMED = _Rule(person=(), apart=())
+"""API keys: a key does not tell whose it is, so the name people gave it decides."""
 _RULES: Mapping[str, _Rule] = {
     "gemini": _Rule(apart=("project_id",)),
     "antigravity": _Rule(apart=("project_id",)),
-    "claude": _Rule(person=("account_uuid", "subject", "email"), apart=("organization_uuid",)),
+    "claude": _Rule(person=("account_uuid", "subject", "email"), apart=("organization_uuid", "scope_kind")),
     # The account id is the workspace's, which its members share; the subject differs with the way one signs in to the same account.
     "codex": _Rule(person=("email", "subject"), apart=("account_id",)),
     # Their base URLs follow the login, not the person.
@@ -38,6 +40,11 @@ _RULES: Mapping[str, _Rule] = {
     # A profile's ARN is shared by everybody who logs in with a Builder ID.
     "kiro": _Rule(apart=("start_url", "profile_arn")),
     "vertex": _Rule(person=("client_email", "subject", "email"), apart=("project_id",)),
+    "gemini-api": _NAMED,
+    "openai-api": _NAMED,
+    "anthropic-api": _NAMED,
+    "openai-compatible": _NAMED,
+    "anthropic-compatible": _NAMED,
 }
 
 

@@ -6,7 +6,7 @@ Owns: the table of built-in vendors, applying the config to it, and looking a pr
 from collections.abc import Callable, Iterator, Mapping
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.providers import antigravity, api_key, copilot, gemini, generic
+from broker.providers import antigravity, api_key, claude, codex, copilot, gemini, generic, kimi
 from broker.providers.base import Document, Provider
 from broker.providers.google import READING as GOOGLE
 from broker.providers.setup import Settings, Setup
@@ -15,11 +15,14 @@ BUILT_IN: Mapping[str, tuple[Setup, Callable[[Setup], Provider]]] = {
     "anthropic-api": (api_key.ANTHROPIC, lambda setup: api_key.ApiKey(setup, header="x-api-key")),
     "anthropic-compatible": (api_key.ANTHROPIC_LIKE, lambda setup: api_key.ApiKey(setup, header="x-api-key")),
     "antigravity": (antigravity.DEFAULTS, lambda setup: antigravity.Antigravity(setup, GOOGLE)),
+    "claude": (claude.DEFAULTS, lambda setup: claude.Claude(setup, claude.READING)),
+    "codex": (codex.DEFAULTS, lambda setup: codex.Codex(setup, codex.READING)),
     "gemini": (gemini.DEFAULTS, lambda setup: gemini.Gemini(setup, GOOGLE)),
     "gemini-api": (api_key.GEMINI, api_key.ApiKey),
     "openai-api": (api_key.OPENAI, lambda setup: api_key.ApiKey(setup, header="authorization")),
     "openai-compatible": (api_key.OPENAI_LIKE, lambda setup: api_key.ApiKey(setup, header="authorization")),
     "github-copilot": (copilot.DEFAULTS, lambda setup: copilot.Copilot(setup, copilot.READING)),
+    "kimi": (kimi.DEFAULTS, lambda setup: kimi.Kimi(setup, kimi.READING)),
 }
 """Name to default settings and the way from settings to a provider."""
 
