@@ -25,12 +25,13 @@ from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Digest, Secret
 from broker.store import rotation
 from tests.system.rotation.homes import FIELDS, ROOT, Home, until
-from tests.system.rotation.launcher import POINTS
+from tests.system.rotation.launcher import HEARD, POINTS
 
 SERVER = "post:rotated"
 """The one point that is not in the daemon: the server has rotated and not answered yet."""
 
 RANDOM = "random"
+PLAIN_SHARE = 0.5  # of the kills at random times; the others leave a trace of how far they came
 ALL = (*POINTS, SERVER)
 BOUNDARY = ALL.index("answer:arrived")
 RECOVERY = ("lock:before", "lock:after", "reread:after", *POINTS[POINTS.index("file:write1") :])
@@ -43,6 +44,14 @@ class Left(StrEnum):
     IN_DOUBT = "in doubt"  # the newest grant is in the file; a record says that it may have been spent
     RECORDED = "recorded"  # the newest grant is in the journal only
     LOST = "lost"  # the newest grant never reached a write
+
+
+class Came(StrEnum):
+    """How far an answer came that never reached a write."""
+
+    ARRIVED = "had arrived in the process"
+    AWAY = "had not arrived"
+    UNKNOWN = "may have arrived (the plain program leaves no trace)"
 
 
 def may_leave(point: str) -> set[Left]:
@@ -63,11 +72,12 @@ class Tally:
 
     kills: Counter[str] = field(default_factory=Counter)
     left: Counter[Left] = field(default_factory=Counter)
-    lost_arrived: int = 0
+    lost: Counter[Came] = field(default_factory=Counter)
+    lost_on_purpose: int = 0
     recorded: int = 0
     forgotten: int = 0
     at_start: int = 0
-    spent_once: int = 0
+    spent_once: Counter[Came] = field(default_factory=Counter)
     torn: int = 0
     replays: int = 0
     windows: list[float] = field(default_factory=list)  # microseconds
@@ -157,6 +167,7 @@ class Worker:
     tally: Tally
     chance: random.Random
     last: Left = Left.SAFE
+    came: Came = Came.AWAY  # how far the answer came that the last kill lost
     before: Digest | None = None  # what the file held before the last rotation
     generation: int = 0
     served: Secret | None = None
@@ -174,11 +185,13 @@ class Worker:
         if self.last is not Left.SAFE and self.chance.random() < 0.5:
             await self.strike_at_start(self.chance.choice(RECOVERY))
         self.armed.unlink(missing_ok=True)
-        victim = await self.foundry.launch(self.home, point if point in POINTS else None, plain=point == RANDOM)
+        plain = point == RANDOM and self.chance.random() < PLAIN_SHARE
+        victim = await self.foundry.launch(self.home, point if point in POINTS else None, plain=plain)
         assert await victim.answers(self.home), f"the daemon died by itself\n{self.home.log()}"
         await self.check()
         self.trace.write_bytes(b"")
         await self.rotate(point, victim)
+        self.came = Came.UNKNOWN if plain else Came.ARRIVED if HEARD in self.trace.read_text().split() else Came.AWAY
         self.autopsy(point, at_start=False)
 
     async def strike_at_start(self, point: str) -> None:
@@ -219,7 +232,9 @@ class Worker:
             self.tally.left[left] += 1
             assert left in may_leave(point), f"{point} left {left}; trace {self.steps()}"
             if left is Left.LOST:
-                self.tally.lost_arrived += point == "answer:arrived"
+                self.tally.lost[self.came] += 1
+                self.tally.lost_on_purpose += point == "answer:arrived"
+                assert self.came is not Came.AWAY or point in {SERVER, RANDOM}
             if left is Left.RECORDED:
                 self.tally.recorded += 1
         else:
@@ -304,7 +319,7 @@ class Worker:
                         await client.report(report)
                     assert told.value.code is ErrorCode.LOGIN_REQUIRED
                     assert (await client.account(self.home.account)).state == "needs_login"
-                    self.tally.spent_once += 1
+                    self.tally.spent_once[self.came] += 1
                     self.home.plant()
                 else:
                     answer = await client.report(report)

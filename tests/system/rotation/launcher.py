@@ -41,6 +41,9 @@ POINTS = (
     "put:after", "clear:unlink1", "clear:fsync1", "clear:after",
 )  # fmt: skip
 
+HEARD = "answer:heard"
+"""In the trace, not a point: bytes of the answer have reached this process."""
+
 
 class Trap:
     """What the child passes, and where it dies."""
@@ -144,6 +147,8 @@ class Trap:
                 self.reached("post:connected")
 
         def hearing(handler: object, data: bytes) -> None:
+            if self.spending:
+                self.reached(HEARD)
             self.heard = time.monotonic_ns()
             heard(handler, data)  # type: ignore[arg-type]
 

@@ -4,12 +4,13 @@ import asyncio
 import os
 import random
 import time
+from collections import Counter
 
 import pytest
 
 from tests.system.rotation.figures import Figure, share
 from tests.system.rotation.homes import Home, Truth
-from tests.system.rotation.kills import ALL, RANDOM, Foundry, Left, Tally, Worker
+from tests.system.rotation.kills import ALL, RANDOM, Came, Foundry, Left, Tally, Worker
 
 WORKERS = 2
 SEED = int(os.environ.get("ROTATION_SEED", "20250601"))
@@ -54,9 +55,14 @@ def told(tally: Tally, seconds: float) -> str:
         f"rotation kills: {tally.total} SIGKILLs at {points} points and {tally.kills[RANDOM]} random times (seed {SEED}, "
         f"{tally.at_start} of them during recovery at start, {seconds:.0f} s): {tally.replays} replays of a token whose "
         f"successor had reached a write, {tally.torn} torn files, {tally.forgotten} of {tally.recorded} answers lost that the "
-        f"journal had; counted apart: {lost} answers never reached a write ({tally.lost_arrived} of them killed on purpose "
-        f"between arrival and write), {tally.spent_once} old tokens spent once at the end"
+        f"journal had; counted apart: {lost} answers never reached a write ({shares(tally.lost)}; {tally.lost_on_purpose} killed on purpose "
+        f"between arrival and write); {tally.spent_once.total()} old tokens spent once more, at the end of their access tokens ({shares(tally.spent_once)})"
     )
+
+
+def shares(lost: Counter[Came]) -> str:
+    """Say how far the answers of these had come."""
+    return ", ".join(f"{lost[came]} {came}" for came in Came)
 
 
 async def judge(count: int, figure: Figure) -> None:
@@ -67,6 +73,7 @@ async def judge(count: int, figure: Figure) -> None:
     assert set(tally.kills) == {*ALL, RANDOM}
     assert tally.replays == tally.torn == tally.forgotten == 0
     assert tally.recorded > 0
+    assert tally.lost[Came.ARRIVED] >= tally.lost_on_purpose > 0
 
 
 @pytest.mark.timeout(240)
