@@ -46,12 +46,17 @@ class CheckParameter(click.ParamType):  # type: ignore[type-arg]  # generic from
     metavar="ID",
     help="Make this check only; may be given more than once.",
 )
+@click.option(
+    "--online",
+    is_flag=True,
+    help="Also ask the token endpoints of the providers in use whether they answer, and for their time.",
+)
 @click.option("--list", "listed", is_flag=True, help="List all checks, and make none.")
 @json_option
-def doctor(*, fix: bool, only: tuple[str, ...], listed: bool) -> Diagnosis | Checks:
+def doctor(*, fix: bool, only: tuple[str, ...], online: bool, listed: bool) -> Diagnosis | Checks:
     """Look for what is wrong: files, sockets, processes, the machine. Exit code 1 where something above a note is found.
 
-    Nothing is asked of any provider, and no token is touched, with --fix neither.
+    No provider is asked anything but with --online, and no token is touched, with --fix neither.
     """  # fmt: skip
     from broker.doctor.catalogue import BY_ID, CATALOGUE, IDS
     from broker.doctor.examine import examine
@@ -61,5 +66,5 @@ def doctor(*, fix: bool, only: tuple[str, ...], listed: bool) -> Diagnosis | Che
     ids = tuple(id_ for id_ in IDS if not only or id_ in only)
     if listed:
         return Checks(tuple(BY_ID[id_] for id_ in ids) if only else CATALOGUE)
-    report = examine(Surroundings(os.environ, SystemClock()), ids, fix=fix)
+    report = examine(Surroundings(os.environ, SystemClock(), online=online), ids, fix=fix)
     return Diagnosis(report.checked, report.findings, report.repairs)

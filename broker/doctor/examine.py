@@ -172,6 +172,7 @@ CHECKS: dict[str, _Judge] = {
     "login-needed": lambda s: running.needed(s.daemon.accounts),
     "login-unsaved": lambda s: running.unsaved(s.daemon.accounts),
     "login-troubled": lambda s: running.troubled(s.daemon.accounts),
+    "provider-unreachable": lambda s: running.unreachable(s.reached),
     "callback-port": _callback_ports,
     "other-refresher": lambda s: machine.refreshers(s.refreshers, _resolved(s)),
     "other-refresher-config": lambda s: machine.configured_refreshers(
@@ -181,7 +182,7 @@ CHECKS: dict[str, _Judge] = {
         look_programs.foreign_copies(s.auth_files, s.directories, s.around.env)
     ),
     "linked-file": lambda s: machine.broken_links(s.auth_files),
-    "clock-skew": lambda s: running.skew(s.daemon),
+    "clock-skew": lambda s: running.skew(s.daemon, s.reached),
     "clock-behind": lambda s: files.from_the_future(s.auth_files),
     "network-file-system": lambda s: machine.network(s.spaces),
     "disk-space": lambda s: machine.space(s.spaces),

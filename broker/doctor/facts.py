@@ -145,6 +145,16 @@ class Daemon:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """A provider's token endpoint, asked without anything: why it does not answer, or how many seconds its clock is ahead (None: it does not say)."""
+
+    provider: str
+    host: str
+    fault: str | None = None
+    ahead: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """`XDG_RUNTIME_DIR`: what it is set to, and whether it matters. `exists` holds for a folder of ours."""
 

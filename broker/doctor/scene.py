@@ -15,6 +15,7 @@ from broker.doctor import facts
 from broker.doctor.look import config as look_config
 from broker.doctor.look import files as look_files
 from broker.doctor.look import machine as look_machine
+from broker.doctor.look import online as look_online
 from broker.doctor.look import programs as look_programs
 from broker.doctor.look import sockets as look_sockets
 from broker.model.clock import Clock
@@ -25,7 +26,7 @@ from broker.store.keys import KEYRING_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Where things are looked at: the environment and the system's own files. The defaults are this machine."""
+    """Where things are looked at: the environment and the system's own files. The defaults are this machine, and no other host is asked."""
 
     env: Mapping[str, str]
     clock: Clock
@@ -33,6 +34,7 @@ class Surroundings:
     passwd: Path = look_machine.PASSWD
     linger: Path = look_machine.LINGER
     platform: str = sys.platform
+    online: bool = False
     answer_seconds: float = look_sockets.ANSWER_SECONDS
     keyring_seconds: float = KEYRING_SECONDS
 
@@ -168,6 +170,15 @@ class Scene:
     def proxy(self) -> facts.Proxy | None:
         """The proxy."""
         return look_sockets.proxy(self.config.proxy, self.around.answer_seconds)
+
+    @cached_property
+    def reached(self) -> list[facts.Reach]:
+        """The token endpoints of the providers in use, where they may be asked."""
+        if not self.around.online:
+            return []
+        used = {file.record.account.provider for file in self.auth_files if file.record is not None and file.refresh}
+        wanted = [each for each in self.registry if each.name in used or each.name in self.config.providers]
+        return look_online.reach(wanted, self.around.clock, self.around.answer_seconds)
 
     @cached_property
     def refreshers(self) -> list[facts.Refresher]:

@@ -237,6 +237,53 @@ def test_a_callback_port_that_is_taken(config, desk: SocketDesk) -> None:
     assert not [each for each in found("callback-port") if each.where == f"port {port}"]
 
 
+@plants("provider-unreachable")
+def test_a_provider_that_does_not_answer(config) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{closed.getsockname()[1]}"
+        config(own=OWN.replace("https://id.example/token", f"http://{where}/token"))
+        assert found("provider-unreachable") == ()  # nobody is asked unless the user says so
+        finding = one("provider-unreachable", online=True)
+        assert (finding.severity, finding.where) == (Severity.ERROR, where)
+        assert "refused" in finding.what
+        closed.listen()
+        assert "no answer in time" in one("provider-unreachable", online=True, answer_seconds=0.2).what
+
+
+@pytest.mark.parametrize(("status", "date", "told"), [
+    (405, "Thu, 01 Jan 2060 00:00:00 GMT", "behind"), (302, "Thu, 01 Jan 2015 00:00:00 GMT", "ahead"), (200, "yesterday", ""), (400, "", ""),
+])  # fmt: skip
+def test_a_providers_clock(config, status: int, date: str, told: str) -> None:
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            asked.append(f"{self.path} {dict(self.headers)}")
+            self.send_response_only(status)
+            self.send_header("Date", date)
+            self.send_header("Location", "http://127.0.0.1:1/")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        config(own=OWN.replace("https://id.example/token", f"http://127.0.0.1:{server.server_address[1]}/token"))
+        findings = found("clock-skew", online=True)
+        assert found("provider-unreachable", online=True) == ()
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert [told in each.what for each in findings] == ([True] if told else [])
+    assert asked
+    assert not any("fake-client" in each for each in asked)
+
+
 # --- proxy ---
 
 

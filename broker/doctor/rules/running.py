@@ -11,6 +11,7 @@ from broker.doctor.facts import (
     Port,
     Proxy,
     ProxyState,
+    Reach,
     Runtime,
     Services,
     Socket,
@@ -21,6 +22,7 @@ from broker.ipc.schema import AccountView
 from broker.model.account import StateName
 
 _SHORT = "Set CCS_BROKER_RUNTIME_DIR to a shorter folder."
+_NOTED_SKEW_SECONDS = 60.0  # a Date header has whole seconds and is read late
 _ERROR_SKEW_SECONDS = 300.0  # signed requests and tokens are refused from here on, by Google among others
 _HELPFUL = frozenset({"foreign-writes-kept", "change-notification"})  # without them it works, less well
 _BY_CHOICE = frozenset({"sealed-files"})
@@ -152,9 +154,13 @@ def unprotected(daemon: Daemon) -> Iterator[Finding]:
         yield Finding("daemon-unprotected", severity, f"The daemon tried {name}, and it does not work here", mend)
 
 
-def skew(daemon: Daemon) -> Iterator[Finding]:
-    """Clocks that differ, as the daemon learned."""
-    for provider, seconds in sorted((daemon.health.clock_skew if daemon.health else {}).items()):
+def skew(daemon: Daemon, reached: Iterable[Reach]) -> Iterator[Finding]:
+    """Clocks that differ, as the daemon learned, or as they are now."""
+    learned = daemon.health.clock_skew if daemon.health else {}
+    now = {each.provider: each.ahead for each in reached if each.ahead is not None}
+    for provider, seconds in sorted({**learned, **now}.items()):
+        if abs(seconds) < _NOTED_SKEW_SECONDS:
+            continue
         way = "behind" if seconds > 0 else "ahead of"
         severity = Severity.ERROR if abs(seconds) >= _ERROR_SKEW_SECONDS else Severity.WARNING
         yield Finding(
@@ -239,6 +245,15 @@ def troubled(accounts: Iterable[AccountView]) -> Iterator[Finding]:
             what = "could not be renewed" if view.state == StateName.BACKOFF else "was renewed, and the answer was lost"
             mend = view.hint or f"It is tried again; to try now, run: ccs-broker refresh {quoted(view.account)}"
             yield Finding("login-troubled", Severity.WARNING, f"{view.account} {what}{_because(view)}", mend, view.account)  # fmt: skip
+
+
+def unreachable(reached: Iterable[Reach]) -> Iterator[Finding]:
+    """Providers that do not answer."""
+    for each in reached:
+        if each.fault is not None:
+            what = f"{each.provider} cannot be reached at {each.host}: {each.fault}"
+            mend = f"Try: curl --noproxy '*' -I https://{each.host}/ (the daemon connects directly, whatever https_proxy says)"
+            yield Finding("provider-unreachable", Severity.ERROR, what, mend, each.host)
 
 
 def callback_ports(ports: Iterable[Port]) -> Iterator[Finding]:

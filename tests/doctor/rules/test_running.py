@@ -12,6 +12,7 @@ from broker.doctor.facts import (
     Port,
     Proxy,
     ProxyState,
+    Reach,
     Runtime,
     Services,
     Socket,
@@ -84,7 +85,7 @@ def test_sockets() -> None:
 def test_a_daemon_that_runs_as_it_should() -> None:
     assert list(rules.down(UP, NONE)) == list(rules.silent(UP, NONE)) == []
     assert list(rules.daemon_version(UP, "1.0", NONE)) == list(rules.daemon_config(UP, CONFIG, NONE)) == []
-    assert list(rules.problems(UP)) == list(rules.unprotected(UP)) == list(rules.skew(UP)) == []
+    assert list(rules.problems(UP)) == list(rules.unprotected(UP)) == list(rules.skew(UP, [])) == []
     assert list(rules.elsewhere(UP, [(Path("/auth"), "pid 7, daemon")])) == []
 
 
@@ -92,8 +93,7 @@ def test_no_daemon() -> None:
     assert told(rules.down(DOWN, NONE)) == [("daemon-down", "error")]
     assert list(rules.down(SILENT, NONE)) == list(rules.silent(DOWN, NONE)) == []
     assert told(rules.silent(SILENT, NONE)) == [("daemon-silent", "error")]
-    for rule in (rules.problems, rules.unprotected, rules.skew):
-        assert list(rule(DOWN)) == []
+    assert list(rules.problems(DOWN)) == list(rules.unprotected(DOWN)) == list(rules.skew(DOWN, [])) == []
     assert list(rules.daemon_version(DOWN, "1.0", NONE)) == list(rules.daemon_config(DOWN, CONFIG, NONE)) == []
 
 
@@ -129,7 +129,19 @@ def test_what_the_daemon_tells() -> None:
                    clock_skew={"a": 61.0, "b": -400.0})  # fmt: skip
     assert told(rules.problems(found)) == [("daemon-problem", "warning")]
     assert told(rules.unprotected(found)) == [("daemon-unprotected", "info"), ("daemon-unprotected", "error")]
-    assert told(rules.skew(found)) == [("clock-skew", "warning"), ("clock-skew", "error")]
+    assert told(rules.skew(found, [])) == [("clock-skew", "warning"), ("clock-skew", "error")]
+
+
+def test_what_is_true_now_counts_more_than_what_was_learned() -> None:
+    learned = health(clock_skew={"a": 600.0, "b": 90.0})
+    asked = [
+        Reach("a", "id.example", ahead=1.0),
+        Reach("b", "id.example", "no route"),
+        Reach("c", "id.example", ahead=-70.0),
+    ]
+    assert [each.where for each in rules.skew(learned, asked)] == ["b", "c"]
+    (finding,) = rules.unreachable(asked)
+    assert (finding.id, finding.where) == ("provider-unreachable", "id.example")
 
 
 def test_a_proxy_that_runs_as_it_should() -> None:
