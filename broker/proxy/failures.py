@@ -4,15 +4,14 @@ Owns: the wording of every refusal that is not an upstream's, and the table of e
 """
 
 import math
-from typing import Final, assert_never
-
-import msgspec
+from typing import assert_never
 
 from broker.proxy.headers import Headers
 from broker.proxy.routes import Voice
+from broker.translate import claude_answer
 from broker.translate.codecs import ERRORS, Dialect
 from broker.translate.failures import kind_of
-from broker.translate.ir import Failure, FailureKind
+from broker.translate.ir import Failure
 from broker.translate.sse import encode_event
 
 
@@ -39,7 +38,7 @@ def error_body(told: Failure, voice: Voice, request_id: str) -> bytes:
         case Voice.GEMINI:
             return ERRORS[Dialect.GEMINI].encode_error(told)
         case Voice.ANTHROPIC:
-            return _anthropic_error(told, request_id)
+            return claude_answer.encode_error(told, request_id)
         case _:
             assert_never(voice)
 
@@ -47,33 +46,3 @@ def error_body(told: Failure, voice: Voice, request_id: str) -> bytes:
 def error_event(told: Failure, voice: Voice, request_id: str) -> bytes:
     """Word a failure as the last event of a stream that has begun."""
     return encode_event(error_body(told, voice, request_id), "error" if voice is Voice.ANTHROPIC else "")
-
-
-class _AnthropicError(msgspec.Struct, frozen=True):
-    type: str
-    message: str
-
-
-class _AnthropicBody(msgspec.Struct, frozen=True):
-    error: _AnthropicError
-    request_id: str
-    type: str = "error"
-
-
-_ANTHROPIC: Final = {
-    FailureKind.AUTHENTICATION: "authentication_error",
-    FailureKind.PERMISSION: "permission_error",
-    FailureKind.NOT_FOUND: "not_found_error",
-    FailureKind.TOO_LARGE: "request_too_large",
-    FailureKind.RATE_LIMITED: "rate_limit_error",
-    FailureKind.QUOTA_EXHAUSTED: "rate_limit_error",
-    FailureKind.OVERLOADED: "overloaded_error",
-    FailureKind.SERVER: "api_error",
-    FailureKind.TIMEOUT: "timeout_error",
-}
-
-
-def _anthropic_error(told: Failure, request_id: str) -> bytes:
-    """Word a failure as Anthropic's API does (its documentation, "Errors")."""
-    kind = _ANTHROPIC.get(told.kind, "invalid_request_error")
-    return msgspec.json.encode(_AnthropicBody(_AnthropicError(kind, told.message), request_id))

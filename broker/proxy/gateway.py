@@ -20,10 +20,12 @@ from broker.proxy.job import Job
 from broker.proxy.peers import same_user
 from broker.proxy.routes import (
     ChatCompletions,
+    CountMessages,
     CountTokens,
     Docs,
     Generate,
     Health,
+    Messages,
     Metrics,
     Models,
     Root,
@@ -36,7 +38,8 @@ from broker.proxy.shop import Shop
 from broker.proxy.upstreams.table import PROVIDERS
 from broker.proxy.verdict import Asked
 from broker.proxy.wire.exchange import Exchange
-from broker.proxy.works import ChatWork, Context, GeminiWork, Work
+from broker.proxy.works import Context, GeminiWork, TalkWork, Work
+from broker.translate.codecs import Dialect
 from broker.translate.failures import failure_of
 from broker.translate.ir import Failure, FailureKind
 from broker.translate.signatures import SignatureMemory
@@ -150,9 +153,7 @@ class ClientCall:
     def on_body(self, body: bytes) -> None:
         """Answer, or give the request to a job."""
         match self._route.target:
-            case ChatCompletions():
-                self._serve(body)
-            case Generate() | CountTokens():
+            case ChatCompletions() | Messages() | CountMessages() | Generate() | CountTokens():
                 self._serve(body)
             case Models(name):
                 self._models(name)
@@ -222,7 +223,8 @@ class ClientCall:
             raise BrokerError(
                 ErrorCode.BAD_REQUEST, "content-encoding: bodies are read as they are; send it uncompressed"
             )
-        return ChatWork(body, context)
+        client = Dialect.OPENAI_CHAT if isinstance(target, ChatCompletions) else Dialect.CLAUDE
+        return TalkWork(client, head, body, context, count=isinstance(target, CountMessages))
 
     def _models(self, name: str | None) -> None:
         served = self._gateway.served_models()

@@ -22,6 +22,7 @@ class Model(msgspec.Struct, frozen=True):
     kinds: tuple[Kind, ...] = (Kind.CODE_ASSIST, Kind.GEMINI)
     input_tokens: int = 1_048_576
     output_tokens: int = 65_536
+    owner: str = "google"
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -31,7 +32,13 @@ class Wanted(msgspec.Struct, frozen=True):
     providers: tuple[str, ...]
 
 
+_CLAUDE: Final = (Kind.ANTHROPIC,)
+
 TABLE: Final = (
+    Model("claude-haiku-4-5", "Claude Haiku 4.5", _CLAUDE, 200_000, 64_000, "anthropic"),
+    Model("claude-opus-4-1", "Claude Opus 4.1", _CLAUDE, 200_000, 32_000, "anthropic"),
+    Model("claude-opus-4-5", "Claude Opus 4.5", _CLAUDE, 200_000, 64_000, "anthropic"),
+    Model("claude-sonnet-4-5", "Claude Sonnet 4.5", _CLAUDE, 200_000, 64_000, "anthropic"),
     Model("gemini-2.5-flash", "Gemini 2.5 Flash"),
     Model("gemini-2.5-flash-image", "Gemini 2.5 Flash Image", input_tokens=32_768, output_tokens=32_768),
     Model("gemini-2.5-flash-lite", "Gemini 2.5 Flash-Lite"),
@@ -42,10 +49,15 @@ TABLE: Final = (
     Model("gemma-3-27b-it", "Gemma 3 27B", (Kind.GEMINI,), 131_072, 8_192),
 )
 
+_BY_NAME_ONLY: Final = frozenset(
+    {"anthropic-compatible"}
+)  # whose models only their owner knows: reached as `provider/model`
+
 _BY_ID: Final = {model.id: model for model in TABLE}
 _FAMILIES: Final[tuple[tuple[str, tuple[Kind, ...]], ...]] = (
     ("gemini-", (Kind.CODE_ASSIST, Kind.GEMINI)),
     ("gemma-", (Kind.GEMINI,)),
+    ("claude-", (Kind.ANTHROPIC,)),
 )
 
 
@@ -64,7 +76,10 @@ def resolve(name: str, providers: dict[str, Kind]) -> Wanted:
         raise _nobody(f"no provider {prefix[:60]!r} is served here; there are: {known}")
     kinds = _kinds(plain)
     wanted = tuple(
-        sorted((each for each in providers if providers[each] in kinds), key=lambda each: kinds.index(providers[each]))
+        sorted(
+            (each for each in providers if providers[each] in kinds and each not in _BY_NAME_ONLY),
+            key=lambda each: kinds.index(providers[each]),
+        )
     )
     if not wanted:
         raise BrokerError(
@@ -150,7 +165,7 @@ class _AnthropicList(msgspec.Struct, frozen=True):
 def _shape(model: Model, voice: Voice) -> _Shape:
     match voice:
         case Voice.OPENAI:
-            return _OpenAIModel(model.id)
+            return _OpenAIModel(model.id, owned_by=model.owner)
         case Voice.GEMINI:
             name = f"models/{model.id}"
             return _GeminiModel(name, model.id, model.title, model.input_tokens, model.output_tokens)

@@ -20,6 +20,8 @@ HEADERS: Final[Headers] = [
 
 _ENDPOINTS: Final = (
     ("POST /v1/chat/completions", "OpenAI chat completions, whole or streamed; images in and out, tools"),
+    ("POST /v1/messages", "Anthropic messages, whole or streamed; tools, images in, thinking"),
+    ("POST /v1/messages/count_tokens", "Anthropic"),
     ("POST /v1beta/models/MODEL:generateContent", "Gemini; also under /v1"),
     ("POST /v1beta/models/MODEL:streamGenerateContent", "the same as a stream; with ?alt=sse as server-sent events"),
     ("POST /v1beta/models/MODEL:countTokens", "Gemini"),
@@ -30,6 +32,7 @@ _ENDPOINTS: Final = (
 
 _CLIENTS: Final = (
     ("OpenAI SDK and programs with an OpenAI base URL", 'OPENAI_BASE_URL="{url}/v1"\nOPENAI_API_KEY="KEY"'),
+    ("Claude Code", 'ANTHROPIC_BASE_URL="{url}"\nANTHROPIC_AUTH_TOKEN="KEY"\nANTHROPIC_MODEL="gemini-2.5-pro"'),
     ("google-genai SDK", 'genai.Client(api_key="KEY", http_options=HttpOptions(base_url="{url}"))'),
     ("gemini-cli", 'GOOGLE_GEMINI_BASE_URL="{url}"\nGEMINI_API_KEY="KEY"'),
     (

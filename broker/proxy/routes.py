@@ -24,6 +24,14 @@ class ChatCompletions(msgspec.Struct, frozen=True):
     """POST /v1/chat/completions."""
 
 
+class Messages(msgspec.Struct, frozen=True):
+    """POST /v1/messages."""
+
+
+class CountMessages(msgspec.Struct, frozen=True):
+    """POST /v1/messages/count_tokens."""
+
+
 class Generate(msgspec.Struct, frozen=True):
     """POST /{version}/models/{model}:generateContent or :streamGenerateContent. `sse` is `alt=sse`."""
 
@@ -69,7 +77,19 @@ class Unknown(msgspec.Struct, frozen=True):
     allowed: str | None = None
 
 
-Target = ChatCompletions | Generate | CountTokens | Models | Health | Docs | Metrics | Root | Unknown
+Target = (
+    ChatCompletions
+    | Messages
+    | CountMessages
+    | Generate
+    | CountTokens
+    | Models
+    | Health
+    | Docs
+    | Metrics
+    | Root
+    | Unknown
+)
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -84,7 +104,9 @@ class Route(msgspec.Struct, frozen=True):
         match self.target:
             case Health() | Docs() | Root():
                 return True
-            case ChatCompletions() | Generate() | CountTokens() | Models() | Metrics() | Unknown():
+            case ChatCompletions() | Messages() | CountMessages() | Generate() | CountTokens():
+                return False
+            case Models() | Metrics() | Unknown():
                 return False
             case _:
                 assert_never(self.target)
@@ -93,15 +115,20 @@ class Route(msgspec.Struct, frozen=True):
 Header = Callable[[bytes], bytes | None]
 """Gives a header by its lower-case name."""
 
-_CHAT: Final = Route(ChatCompletions(), Voice.OPENAI)
+_POSTED: Final = {
+    "/v1/chat/completions": Route(ChatCompletions(), Voice.OPENAI),
+    "/v1/messages": Route(Messages(), Voice.ANTHROPIC),
+    "/v1/messages/count_tokens": Route(CountMessages(), Voice.ANTHROPIC),
+}
 _FIXED: Final[dict[str, Target]] = {"/health": Health(), "/docs": Docs(), "/metrics": Metrics(), "/": Root()}
 _VERSIONS: Final = ("v1", "v1beta")
 
 
 def route(method: str, path: str, query: str, header: Header) -> Route:
     """Find what is asked for. `path` and `query` are as sent."""
-    if path == "/v1/chat/completions":
-        return _CHAT if method == "POST" else _wrong_method("POST", path, Voice.OPENAI)
+    posted = _POSTED.get(path)
+    if posted is not None:
+        return posted if method == "POST" else _wrong_method("POST", path, posted.voice)
     voice = _voice(path, query, header)
     fixed = _FIXED.get(path)
     if fixed is not None:

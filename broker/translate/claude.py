@@ -12,6 +12,7 @@ from broker.translate import (
     claude_upstream_answer,
     claude_upstream_request,
 )
+from broker.translate.counting import read_count
 from broker.translate.exchange import Encoded, Reading, Reply, Route, Target
 from broker.translate.ir import Answer, Event, Failure, Request
 
@@ -19,13 +20,13 @@ _BODY_SAYS_ALL = Route()
 
 
 class Claude:
-    """See `codecs`. The whole request is in the body; a route is not looked at."""
+    """See `codecs`. Of a route only whether tokens are counted is looked at."""
 
     __slots__ = ()
 
-    def decode_request(self, body: bytes, route: Route = _BODY_SAYS_ALL) -> Request:  # noqa: ARG002 - the protocol's
+    def decode_request(self, body: bytes, route: Route = _BODY_SAYS_ALL) -> Request:
         """Understand a request."""
-        return claude_request.decode(body)
+        return claude_request.decode(body, counting=route.counting)
 
     def encode_answer(self, answer: Answer, reply: Reply) -> bytes:
         """Return the `message` object."""
@@ -55,3 +56,11 @@ class Claude:
     def decode_error(self, status: int, body: bytes) -> Failure:
         """Read an error answer."""
         return claude_errors.decode_error(status, body)
+
+    def encode_count(self, request: Request, target: Target) -> bytes:
+        """Write the body of count_tokens."""
+        return msgspec.json.encode(claude_upstream_request.counted(request, target))
+
+    def decode_count(self, body: bytes) -> int | None:
+        """Read input_tokens."""
+        return read_count(body)

@@ -11,6 +11,7 @@ import msgspec
 
 from broker.model.errors import BrokerError, ErrorCode
 from broker.translate import gemini_answer, gemini_errors, gemini_request
+from broker.translate.counting import read_count
 from broker.translate.exchange import Encoded, Reading, Target
 from broker.translate.failures import failure_of
 from broker.translate.fields import bad_field, read
@@ -63,6 +64,20 @@ class CodeAssist:
     def decode_error(self, status: int, body: bytes) -> Failure:
         """Read an error answer, in an array or not."""
         return gemini_errors.decode_error(status, body)
+
+    def encode_count(self, request: Request, target: Target) -> bytes:
+        """Write the body of countTokens. It takes contents only: instructions and tools are counted as text before them."""
+        inner, _ = gemini_request.build(request, target)
+        beside = [inner[key] for key in ("systemInstruction", "tools") if key in inner]
+        text = msgspec.json.encode(beside).decode()
+        contents = inner["contents"]
+        assert isinstance(contents, list)
+        said = [{"role": "user", "parts": [{"text": text}]}, *contents] if beside else contents
+        return wrap_count_tokens(msgspec.json.encode({"contents": said}), target)
+
+    def decode_count(self, body: bytes) -> int | None:
+        """Read totalTokens."""
+        return read_count(unwrap_answer(body))
 
 
 def wrap_request(body: bytes, target: Target) -> bytes:

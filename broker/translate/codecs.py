@@ -113,6 +113,14 @@ class UpstreamCodec(Protocol):
         """Read an error answer, JSON or not. Never raises."""
         ...
 
+    def encode_count(self, request: Request, target: Target) -> bytes:
+        """Write the request that counts tokens without making an answer; raises as `encode_request`."""
+        ...
+
+    def decode_count(self, body: bytes) -> int | None:
+        """Read the count; None where there is none in it."""
+        ...
+
 
 CLIENTS: Mapping[Dialect, ClientCodec] = MappingProxyType({Dialect.OPENAI_CHAT: OpenAIChat(), Dialect.CLAUDE: Claude()})
 """Dialects that can be translated from."""

@@ -9,10 +9,11 @@ from broker.translate.signatures import SignatureMemory
 
 
 class Route(Value, frozen=True):
-    """What a dialect says in the URL and not in the body (Gemini: model and streaming)."""
+    """What a dialect says in the URL and not in the body: model and streaming (Gemini), or that tokens are only to be counted (Anthropic)."""
 
     model: str | None = None
     stream: bool | None = None
+    counting: bool = False
 
 
 class Reply(Value, frozen=True):

@@ -6,6 +6,7 @@ Owns: the halves under one name, as `codecs.UpstreamCodec` and `codecs.ErrorCode
 import msgspec
 
 from broker.translate import gemini_answer, gemini_errors, gemini_request
+from broker.translate.counting import read_count
 from broker.translate.exchange import Encoded, Reading, Target
 from broker.translate.ir import Event, Failure, Request
 
@@ -31,6 +32,16 @@ class Gemini:
     def decode_error(self, status: int, body: bytes) -> Failure:
         """Read an error answer."""
         return gemini_errors.decode_error(status, body)
+
+    def encode_count(self, request: Request, target: Target) -> bytes:
+        """Write the body of countTokens: what a request for an answer would hold."""
+        body, _ = gemini_request.build(request, target)
+        model = "models/" + target.model.removeprefix("models/")
+        return msgspec.json.encode({"generateContentRequest": {"model": model, **body}})
+
+    def decode_count(self, body: bytes) -> int | None:
+        """Read totalTokens."""
+        return read_count(body)
 
     def encode_error(self, failure: Failure) -> bytes:
         """Write an error for a Gemini client."""

@@ -183,3 +183,47 @@ async def test_upstream_connections_are_reused_with_real_peers(proxy: MakeProxy,
         for number in range(20):
             await p.chat(f"question {number}", stream=bool(number % 2))
         assert p.worker.pool.opened == 1
+
+
+ASKED = {"model": "gemini-2.5-flash", "max_tokens": 500, "messages": [{"role": "user", "content": "Tell me something"}]}
+
+
+@BOTH
+async def test_an_anthropic_client_whole_and_streamed_and_counted(  # type: ignore[no-untyped-def]
+    proxy: MakeProxy, sandbox: Sandbox, daemon_of
+) -> None:
+    async with proxy(daemon_of(sandbox), sandbox.url) as p:
+        whole = (await p.ask("POST", "/v1/messages?beta=true", ASKED)).json()
+        assert (whole["type"], whole["stop_reason"], whole["model"]) == ("message", "end_turn", "gemini-2.5-flash")
+        assert whole["usage"]["output_tokens"] > 0
+        streamed = await p.ask("POST", "/v1/messages", {**ASKED, "stream": True})
+        told = [json.loads(data) for data in events(streamed.body)]
+        assert [told[0]["type"], told[-1]["type"]] == ["message_start", "message_stop"]
+        text = "".join(each["delta"]["text"] for each in told if each["type"] == "content_block_delta")
+        assert text == whole["content"][0]["text"]
+        counted = await p.ask("POST", "/v1/messages/count_tokens", {key: ASKED[key] for key in ("model", "messages")})
+        assert counted.json()["input_tokens"] > 0
+        refused = await p.ask("POST", "/v1/messages", {**ASKED, "max_tokens": 0})
+        assert (refused.status, refused.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+@BOTH
+async def test_an_anthropic_client_calls_a_tool_and_says_what_came_of_it(  # type: ignore[no-untyped-def]
+    proxy: MakeProxy, sandbox: Sandbox, daemon_of
+) -> None:
+    tool = {"name": "weather", "description": "the weather", "input_schema": {"type": "object", "properties": {}}}
+    async with proxy(daemon_of(sandbox), sandbox.url) as p:
+        asked = {**ASKED, "messages": [{"role": "user", "content": "call weather"}], "tools": [tool]}
+        first = (await p.ask("POST", "/v1/messages", asked)).json()
+        assert first["stop_reason"] == "tool_use"
+        call = next(block for block in first["content"] if block["type"] == "tool_use")
+        assert call["name"] == "weather"
+        result = {"type": "tool_result", "tool_use_id": call["id"], "content": "sunny"}
+        turns = [
+            *asked["messages"],
+            {"role": "assistant", "content": first["content"]},
+            {"role": "user", "content": [result]},
+        ]
+        second = await p.ask("POST", "/v1/messages", {**asked, "messages": turns})
+        assert second.status == 200, second.body
+        assert second.json()["content"]

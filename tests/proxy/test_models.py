@@ -51,11 +51,11 @@ def test_each_client_gets_its_own_list() -> None:
     openai = json.loads(listed(TABLE[:2], Voice.OPENAI))
     assert openai == {
         "object": "list",
-        "data": [{"id": model.id, "object": "model", "created": 0, "owned_by": "google"} for model in TABLE[:2]],
+        "data": [{"id": model.id, "object": "model", "created": 0, "owned_by": model.owner} for model in TABLE[:2]],
     }
     gemini = json.loads(listed(TABLE[:1], Voice.GEMINI))["models"][0]
     assert gemini["name"] == f"models/{TABLE[0].id}"
-    assert gemini["inputTokenLimit"] == 1_048_576
+    assert gemini["inputTokenLimit"] == TABLE[0].input_tokens
     assert gemini["supportedGenerationMethods"] == ["generateContent", "countTokens"]
     anthropic = json.loads(listed(TABLE[:2], Voice.ANTHROPIC))
     assert [anthropic["first_id"], anthropic["last_id"], anthropic["has_more"]] == [TABLE[0].id, TABLE[1].id, False]
@@ -69,3 +69,9 @@ def test_one_model() -> None:
     assert find("gemini-2.5-pro", TABLE) is model
     assert find("gpt", TABLE) is None
     assert json.loads(described(model, Voice.OPENAI))["id"] == "gemini-2.5-pro"
+
+
+def test_models_of_a_key_of_one_s_own_are_reached_by_its_name_only() -> None:
+    providers = {"claude": Kind.ANTHROPIC, "anthropic-compatible": Kind.ANTHROPIC}
+    assert resolve("claude-opus-4-5", providers) == Wanted("claude-opus-4-5", ("claude",))
+    assert resolve("anthropic-compatible/glm", providers) == Wanted("glm", ("anthropic-compatible",))

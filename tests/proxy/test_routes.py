@@ -2,10 +2,12 @@ import pytest
 
 from broker.proxy.routes import (
     ChatCompletions,
+    CountMessages,
     CountTokens,
     Docs,
     Generate,
     Health,
+    Messages,
     Metrics,
     Models,
     Root,
@@ -29,6 +31,8 @@ def find(line: str, **headers: str) -> Route:
     ("line", "target", "voice"),
     [
         ("POST /v1/chat/completions", ChatCompletions(), Voice.OPENAI),
+        ("POST /v1/messages?beta=true", Messages(), Voice.ANTHROPIC),
+        ("POST /v1/messages/count_tokens", CountMessages(), Voice.ANTHROPIC),
         (
             "POST /v1beta/models/gemini-2.5-pro:generateContent",
             Generate("gemini-2.5-pro", False, "v1beta"),
@@ -68,7 +72,8 @@ def test_the_list_of_models_speaks_as_the_client_does() -> None:
         ("GET /v1/models/m:generateContent", Voice.GEMINI, "POST"),
         ("POST /v1/models/m:embedContent", Voice.GEMINI, None),
         ("POST /v1/models/:generateContent", Voice.GEMINI, None),
-        ("POST /v1/messages", Voice.ANTHROPIC, None),
+        ("GET /v1/messages", Voice.ANTHROPIC, "POST"),
+        ("POST /v1/messages/batches", Voice.ANTHROPIC, None),
         ("POST /v1/nothing", Voice.OPENAI, None),
         ("GET /v1", Voice.OPENAI, None),
         ("GET /v1beta/nothing", Voice.GEMINI, None),

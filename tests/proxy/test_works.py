@@ -10,10 +10,11 @@ from broker.proxy.routes import CountTokens, Generate
 from broker.proxy.upstreams.base import Kind
 from broker.proxy.upstreams.table import PROVIDERS, UPSTREAMS
 from broker.proxy.wire.heads import RequestHead, ResponseHead
-from broker.proxy.works import ChatWork, Context, GeminiWork
+from broker.proxy.works import Context, GeminiWork, TalkWork
+from broker.translate.codecs import Dialect
 from broker.translate.signatures import SignatureMemory
 
-API, ASSIST = UPSTREAMS[Kind.GEMINI], UPSTREAMS[Kind.CODE_ASSIST]
+API, ASSIST, ANTHROPIC = UPSTREAMS[Kind.GEMINI], UPSTREAMS[Kind.CODE_ASSIST], UPSTREAMS[Kind.ANTHROPIC]
 LEASE = Lease(
     account="gemini/a",
     provider="gemini",
@@ -21,6 +22,7 @@ LEASE = Lease(
     access_token=Secret("fake-access-1"),
     facts={"project_id": "p-1"},
 )
+ASKED = RequestHead("POST", "/v1/chat/completions", "", [])
 HEAD = ResponseHead(200, [(b"content-type", b"application/json")], 2)
 BODY = b'{ "contents" : [] , "odd": 1e0 }'
 
@@ -34,9 +36,20 @@ def gemini(route: Generate | CountTokens, query: str = "", body: bytes = BODY) -
     return GeminiWork(route, RequestHead("POST", "/x", query, headers), body, context())
 
 
-def chat(*, safety_off: bool = False, **fields: object) -> ChatWork:
+def chat(*, safety_off: bool = False, **fields: object) -> TalkWork:
     body = {"model": "gemini-2.5-pro", "messages": [{"role": "user", "content": "hi"}], **fields}
-    return ChatWork(json.dumps(body).encode(), context(safety_off=safety_off))
+    return TalkWork(Dialect.OPENAI_CHAT, ASKED, json.dumps(body).encode(), context(safety_off=safety_off))
+
+
+def messages(*, count: bool = False, raw: bytes | None = None, **fields: object) -> TalkWork:
+    body = {"model": "gemini-2.5-pro", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], **fields}
+    headers = [
+        (b"anthropic-beta", b"context-management-2025-06-27"),
+        (b"x-api-key", b"ours"),
+        (b"user-agent", b"claude-cli"),
+    ]
+    head = RequestHead("POST", "/v1/messages", "beta=true&key=ours", headers)
+    return TalkWork(Dialect.CLAUDE, head, raw or json.dumps(body).encode(), context(), count=count)
 
 
 def test_the_same_dialect_keeps_its_bytes() -> None:
@@ -145,6 +158,95 @@ def test_streams_are_translated_back() -> None:
 )
 def test_bad_bodies_name_the_field(body: bytes, field: str) -> None:
     with pytest.raises(BrokerError) as caught:
-        ChatWork(body, context())
+        TalkWork(Dialect.OPENAI_CHAT, ASKED, body, context())
     assert caught.value.code is ErrorCode.BAD_REQUEST
     assert field in caught.value.detail
+
+
+CLAUDE = Lease(account="claude/a", provider="claude", generation=1, access_token=Secret("fake-oat-1"))
+
+
+def test_anthropic_messages_pass_untouched_to_anthropic() -> None:
+    raw = b'{ "stream" : true, "odd": 1e0, "model":"claude-opus-4-5", "messages": "whatever" }'
+    work = messages(raw=raw)
+    sent = work.sent(ANTHROPIC, CLAUDE)
+    assert sent.body is raw
+    assert sent.target == b"/v1/messages?beta=true"
+    named = dict(sent.headers)
+    assert named[b"authorization"] == b"Bearer fake-oat-1"
+    assert named[b"anthropic-beta"] == b"context-management-2025-06-27,oauth-2025-04-20"
+    assert named[b"user-agent"] == b"claude-cli"
+    assert b"x-api-key" not in named
+    assert work.events
+    assert isinstance(work.relay(ANTHROPIC, HEAD), Untouched)
+    assert work.own_error(ANTHROPIC, b"{}") == b"{}"
+
+
+def test_only_the_name_of_the_model_is_changed() -> None:
+    work = messages(raw=b'{"a":[1 ],"model" : "claude/claude-opus-4-5"}')
+    assert work.sent(ANTHROPIC, CLAUDE).body == b'{"a":[1 ],"model" : "claude-opus-4-5"}'
+    suffixed = messages(raw=b'{"model":"claude-opus-4-5(high)"}')
+    with pytest.raises(BrokerError) as caught:
+        suffixed.sent(ANTHROPIC, CLAUDE)
+    assert caught.value.code is ErrorCode.BAD_REQUEST
+
+
+def test_anthropic_messages_are_translated_for_others() -> None:
+    work = messages(thinking={"type": "adaptive"})
+    assert json.loads(work.sent(API, LEASE).body)["contents"] == [{"role": "user", "parts": [{"text": "hi"}]}]
+    relay = work.relay(API, HEAD)
+    thought = (
+        b'{"candidates":[{"content":{"parts":[{"text":"hm","thought":true},{"text":"yes"}]},"finishReason":"STOP"}]}'
+    )
+    relay.feed(thought)
+    answer = json.loads(relay.close())
+    assert [block["type"] for block in answer["content"]] == ["thinking", "text"]
+    hidden = messages()
+    hidden.sent(API, LEASE)
+    relay = hidden.relay(API, HEAD)
+    relay.feed(thought)
+    assert [block["type"] for block in json.loads(relay.close())["content"]] == ["text"]
+    with pytest.raises(BrokerError) as caught:
+        messages(max_tokens=None)
+    assert caught.value.detail.startswith("max_tokens")
+
+
+def test_a_chat_is_translated_for_anthropic() -> None:
+    work = chat(model="claude-opus-4-5", stream=True)
+    sent = work.sent(ANTHROPIC, CLAUDE)
+    assert json.loads(sent.body)["max_tokens"] == 32000
+    assert dict(sent.headers)[b"anthropic-version"] == b"2023-06-01"
+    relay = work.relay(ANTHROPIC, HEAD)
+    out = relay.feed(
+        b'data: {"type":"message_start","message":{"id":"m","type":"message"}}\n\ndata: {"type":"message_stop"}\n\n'
+    )
+    assert (out + relay.close()).endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize(("upstream", "target"), [(API, b":countTokens"), (ASSIST, b"/v1internal:countTokens")])
+def test_tokens_are_counted_by_whoever_would_answer(upstream: object, target: bytes) -> None:
+    work = messages(count=True, max_tokens=None, system="s" * 10)
+    chosen = API if upstream is API else ASSIST
+    sent = work.sent(chosen, LEASE)
+    assert sent.target.endswith(target)
+    assert b"ssssssssss" in sent.body
+    assert not work.events
+    relay = work.relay(chosen, HEAD)
+    relay.feed(b'{"totalTokens": 7}')
+    assert json.loads(relay.close()) == {"input_tokens": 7}
+    broken = work.relay(chosen, HEAD)
+    broken.feed(b"{}")
+    assert broken.close() == b""
+    assert broken.failure is not None
+
+
+def test_tokens_are_counted_by_anthropic() -> None:
+    raw = b'{"model":"claude-opus-4-5","messages":[]}'
+    sent = messages(count=True, raw=raw).sent(ANTHROPIC, CLAUDE)
+    assert (sent.target, sent.body) == (b"/v1/messages/count_tokens?beta=true", raw)
+
+
+def test_a_gemini_client_is_not_translated() -> None:
+    with pytest.raises(BrokerError) as caught:
+        gemini(Generate("claude-opus-4-5", False, "v1")).sent(ANTHROPIC, CLAUDE)
+    assert caught.value.code is ErrorCode.BAD_REQUEST

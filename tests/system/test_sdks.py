@@ -2,6 +2,7 @@
 
 import base64
 
+import anthropic
 import google.genai as genai
 import openai
 import pytest
@@ -71,6 +72,38 @@ async def test_openai_sdk() -> None:
         ) as stranger:
             with pytest.raises(openai.AuthenticationError):
                 await stranger.chat.completions.create(model=MODEL, messages=messages)
+
+
+async def test_anthropic_sdk() -> None:
+    async with staged() as stage:
+        tool = {"name": "weather", "input_schema": {"type": "object", "properties": {}}}
+        asked = {"model": MODEL, "max_tokens": 1000}
+        async with anthropic.AsyncAnthropic(base_url=stage.proxy_url, auth_token=INTERNAL_KEY, max_retries=0) as client:
+            messages = [{"role": "user", "content": "Say hello"}]
+            whole = await client.messages.create(messages=messages, **asked)
+            assert whole.content[0].text
+            assert whole.stop_reason == "end_turn"
+            async with client.messages.stream(messages=messages, **asked) as streamed:
+                final = await streamed.get_final_message()
+            assert final.content[0].text == whole.content[0].text
+            assert (await client.messages.count_tokens(model=MODEL, messages=messages)).input_tokens > 0
+
+            turns = [{"role": "user", "content": "please call weather"}]
+            called = await client.messages.create(messages=turns, tools=[tool], **asked)
+            assert called.stop_reason == "tool_use"
+            call = next(block for block in called.content if block.type == "tool_use")
+            result = {"type": "tool_result", "tool_use_id": call.id, "content": "sunny-42"}
+            turns += [
+                {"role": "assistant", "content": [block.model_dump(exclude_none=True) for block in called.content]},
+                {"role": "user", "content": [result]},
+            ]
+            done = await client.messages.create(messages=turns, tools=[tool], **asked)
+            assert "sunny-42" in done.content[0].text
+
+            with pytest.raises(anthropic.BadRequestError, match="max_tokens"):
+                await client.messages.create(model=MODEL, max_tokens=0, messages=messages)
+            models = [model.id async for model in client.models.list()]
+            assert MODEL in models
 
 
 # The SDK subclasses aiohttp's session, which aiohttp discourages: nothing of ours.

@@ -20,12 +20,13 @@ class Kind(StrEnum):
 
     GEMINI = "gemini"
     CODE_ASSIST = "codeassist"
+    ANTHROPIC = "anthropic"
 
 
 class Ask(msgspec.Struct, frozen=True):
     """What is wanted of an upstream: an answer or a count of tokens, from which model, whole or as a stream.
 
-    `version` and `query` are what a Gemini client wrote in its URL, its key left out; None where the client speaks another dialect.
+    `version` and `query` are what a client of the upstream's own dialect wrote in its URL, its key left out; None where it speaks another.
     """
 
     model: str

@@ -5,11 +5,21 @@ Owns: the two tables. Pure. An account of a provider that is not named here can 
 
 from typing import Final
 
+from broker.proxy.upstreams.anthropic import Anthropic
 from broker.proxy.upstreams.base import Kind, Upstream
 from broker.proxy.upstreams.codeassist import CodeAssist
 from broker.proxy.upstreams.gemini import GeminiApi
 
-UPSTREAMS: Final[dict[Kind, Upstream]] = {Kind.CODE_ASSIST: CodeAssist(), Kind.GEMINI: GeminiApi()}
+UPSTREAMS: Final[dict[Kind, Upstream]] = {
+    Kind.CODE_ASSIST: CodeAssist(),
+    Kind.GEMINI: GeminiApi(),
+    Kind.ANTHROPIC: Anthropic(),
+}
 
-PROVIDERS: Final[dict[str, Kind]] = {"gemini": Kind.CODE_ASSIST, "gemini-api": Kind.GEMINI}
-"""A provider's name to the kind of its API. `gemini` is the OAuth login of the Gemini CLI, `gemini-api` a key of AI Studio."""
+PROVIDERS: Final[dict[str, Kind]] = {
+    "gemini": Kind.CODE_ASSIST,
+    "gemini-api": Kind.GEMINI,
+    "claude": Kind.ANTHROPIC,
+    "anthropic-compatible": Kind.ANTHROPIC,
+}
+"""A provider's name to the kind of its API. `gemini` and `claude` are logins of the Gemini CLI and of Claude Code, the others keys."""

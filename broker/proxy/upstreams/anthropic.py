@@ -1,0 +1,68 @@
+"""Anthropic's API, and whatever speaks like it.
+
+Owns: its URLs and headers. Pure; payloads are `translate`'s.
+
+With the login of Claude Code the API wants the beta that OAuth needs. It may also want requests to look like Claude Code's, which this program does not
+make them: Claude Code itself passes untouched, other clients may be refused (docs/proxy.md).
+"""
+
+from typing import Final
+
+from broker import __version__
+from broker.ipc.schema import Lease
+from broker.model.errors import BrokerError, ErrorCode
+from broker.proxy.headers import Headers, api_key, bearer
+from broker.proxy.upstreams.base import Ask, Kind, Sent
+from broker.translate.codecs import Dialect
+
+_OAUTH_BETA: Final = b"oauth-2025-04-20"
+_DEFAULTS: Final[Headers] = [
+    (b"content-type", b"application/json"),
+    (b"accept", b"application/json"),
+    (b"anthropic-version", b"2023-06-01"),
+    (b"user-agent", f"ccs-broker/{__version__}".encode()),
+]
+
+
+class Anthropic:
+    """`https://api.anthropic.com`, or an account's own `base_url`."""
+
+    kind = Kind.ANTHROPIC
+    dialect = Dialect.CLAUDE
+    default_url = "https://api.anthropic.com"
+
+    def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:
+        """Write a request; what an Anthropic client says in headers and query stays as it is, its credential apart."""
+        path = "/v1/messages/count_tokens" if ask.count else "/v1/messages"
+        target = f"{path}?{ask.query}" if ask.query else path
+        named = {name for name, _ in headers}
+        sent = [*headers, *(header for header in _DEFAULTS if header[0] not in named)]
+        if lease.provider == "claude":
+            return Sent(target.encode("ascii"), [*_with_beta(sent), bearer(lease)], body)
+        return Sent(target.encode("ascii"), [*sent, credential(lease, "x-api-key")], body)
+
+
+def credential(lease: Lease, usual: str) -> tuple[bytes, bytes]:
+    """Return the header that holds an API key: `authorization` as Bearer, any other as it is. `usual` is for accounts that name none.
+
+    Raises:
+        BrokerError: `misconfigured` where the account names what can be no header, or its key cannot stand in one.
+    """
+    name = lease.facts.get("header", usual).strip().lower()
+    if name in ("authorization", "bearer"):
+        return bearer(lease)
+    if not name.isascii() or not name.replace("-", "").isalnum():
+        raise BrokerError(
+            ErrorCode.MISCONFIGURED, "the header its file names for the key can be none", account=lease.account
+        )
+    return api_key(lease, name.encode("ascii"))
+
+
+def _with_beta(headers: Headers) -> Headers:
+    """Return the headers with the OAuth beta among those the client asked for."""
+    asked = [value for name, value in headers if name == b"anthropic-beta"]
+    betas = [beta.strip() for value in asked for beta in value.split(b",") if beta.strip()]
+    if _OAUTH_BETA not in betas:
+        betas.append(_OAUTH_BETA)
+    rest = [header for header in headers if header[0] != b"anthropic-beta"]
+    return [*rest, (b"anthropic-beta", b",".join(betas))]
