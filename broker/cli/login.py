@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from broker.cli import output
-from broker.cli.options import ask, control_socket, json_option, load_config
+from broker.cli.options import ask, json_option
 from broker.cli.results import LoggedIn
 from broker.cli.token import quote
 from broker.cli.wording import clean, span
@@ -66,6 +66,7 @@ def login(
     timeout: float,
 ) -> LoggedIn:
     """Log in at PROVIDER in your browser. Works with and without a running daemon."""
+    from broker.cli.temporary import broker_socket
     from broker.ipc.schema import LoginStart
 
     flow = _DEVICE if device else None
@@ -73,7 +74,7 @@ def login(
         provider=provider, label=label, flow=flow, project=project, timeout=timeout, options=_options(options)
     )
     with ExitStack() as stack:
-        desk = _Desk(_socket(stack))
+        desk = _Desk(broker_socket(stack))
         view = desk.start(start)
         try:
             introduce = _introduce_device if view.flow == _DEVICE else _introduce
@@ -118,22 +119,6 @@ class _Desk:
         from broker.ipc.schema import LoginView
 
         return ask(LoginView, method, f"/v1/logins{rest}", message, wait=wait, socket=self._socket)
-
-
-def _socket(stack: ExitStack) -> Path:
-    """Return the running daemon's socket; where there is none, that of one started for this login."""
-    from broker.ipc.schema import Health
-
-    try:
-        ask(Health, "GET", "/v1/health")
-    except BrokerError as error:
-        if error.code is not ErrorCode.DAEMON_UNREACHABLE:
-            raise
-    else:
-        return control_socket()
-    from broker.cli.temporary import daemon
-
-    return stack.enter_context(daemon(load_config()))
 
 
 def _introduce(view: "LoginView", *, no_browser: bool) -> bool:

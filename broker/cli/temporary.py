@@ -14,7 +14,9 @@ from socket import socket
 
 from broker import paths
 from broker.cli import children
+from broker.cli.options import ask, control_socket, load_config
 from broker.config import Config
+from broker.ipc.schema import Health
 from broker.model.clock import Clock
 from broker.model.errors import BrokerError, ErrorCode
 from broker.system import SystemClock
@@ -23,6 +25,22 @@ from broker.system import SystemClock
 _READY_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
 _CLOSING_SECONDS = 15.0
+
+
+def broker_socket(stack: ExitStack) -> Path:
+    """Return the running daemon's control socket; where there is none, that of one started until `stack` ends.
+
+    Raises:
+        BrokerError: what the running daemon says, or that none started.
+    """
+    try:
+        ask(Health, "GET", "/v1/health")
+    except BrokerError as error:
+        if error.code is not ErrorCode.DAEMON_UNREACHABLE:
+            raise
+    else:
+        return control_socket()
+    return stack.enter_context(daemon(load_config()))
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from broker.daemon.dispatch import Dispatch
 from broker.daemon.health import HealthCheck
 from broker.daemon.hub import Hub
 from broker.daemon.incidents import Incidents
+from broker.daemon.keys import Keys
 from broker.daemon.leases import Leases
 from broker.daemon.notices import Notices
 from broker.daemon.outbound import Outbound
@@ -45,7 +46,7 @@ from broker.refresh.engine import Engine
 from broker.store.base import Store
 from broker.store.emergency import EmergencyCopies
 from broker.store.files import Disk
-from broker.store.keys import Keys
+from broker.store.keys import Keys as SealKeys
 from broker.store.seal import AeadSeal
 from broker.store.store import FileStore
 from broker.system import SystemChance, SystemClock
@@ -164,6 +165,7 @@ def build(
         reports=Reports(accounts, publisher, metrics, audit, config.socket.max_wait_seconds),
         changes=Changes(accounts, publisher, outbound, clients, audit, work),
         logins=logins,
+        keys=Keys(accounts, audit, work),
         health=HealthCheck(
             accounts, clock.now().boot, config.store.mode, tuple(str(each) for each in directories), socket_paths
         ),
@@ -184,7 +186,7 @@ def _seal(config: Config, state_dir: Path, chance: Chance, disk: Disk, env: Mapp
         text = chance.token(count)
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
-    return AeadSeal(Keys(state_dir, env, random, disk).load(config.store.key_source), random)
+    return AeadSeal(SealKeys(state_dir, env, random, disk).load(config.store.key_source), random)
 
 
 def open_sockets(folder: Path, env: Mapping[str, str], pid: int) -> Sockets:

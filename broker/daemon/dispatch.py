@@ -14,11 +14,12 @@ from broker.daemon.accounts import Accounts
 from broker.daemon.changes import Changes
 from broker.daemon.health import HealthCheck
 from broker.daemon.hub import Hub
+from broker.daemon.keys import Keys
 from broker.daemon.leases import Leases
 from broker.daemon.reports import Reports
 from broker.ipc.openapi import document
 from broker.ipc.operations import Call, Name
-from broker.ipc.schema import LoginCallback, LoginStart, Report, decode, encode
+from broker.ipc.schema import KeyAdd, LoginCallback, LoginStart, Report, decode, encode
 from broker.login.sessions import Logins
 from broker.model.account import AccountId
 from broker.observe.metrics import Metrics
@@ -49,6 +50,7 @@ class Dispatch:
     reports: Reports
     changes: Changes
     logins: Logins
+    keys: Keys
     health: HealthCheck
     hub: Hub
     metrics: Metrics
@@ -71,6 +73,7 @@ class Dispatch:
                 Name.RESUME: self._resume,
                 Name.CLEAR_COOLDOWN: self._clear_cooldown,
                 Name.LOGOUT: self._logout,
+                Name.ADD_KEY: self._add_key,
                 Name.LOGIN_START: self._login_start,
                 Name.LOGIN: self._login,
                 Name.LOGIN_CALLBACK: self._login_callback,
@@ -131,6 +134,9 @@ class Dispatch:
 
     async def _logout(self, call: Call, _body: bytes) -> bytes:
         return encode(await self.changes.logout(self._named(call)))
+
+    async def _add_key(self, _call: Call, body: bytes) -> bytes:
+        return encode(await self.keys.add(decode(body, KeyAdd)))
 
     async def _login_start(self, _call: Call, body: bytes) -> bytes:
         return encode(await self.logins.start(decode(body, LoginStart)))

@@ -16,6 +16,7 @@ from broker.ipc.schema import (
     AccountList,
     AccountView,
     Health,
+    KeyAdd,
     Lease,
     LoginCallback,
     LoginStart,
@@ -117,6 +118,10 @@ class BrokerClient:
     async def logout(self, account: AccountId | str) -> LogoutAnswer:
         """Revoke and remove. The revocation is a call to the provider: allow it time."""
         return await self._call(LogoutAnswer, "DELETE", _account_path(account), wait=30.0)
+
+    async def add_key(self, key: KeyAdd) -> AccountView:
+        """Put away an API key as an account; one of its name gets the new key."""
+        return await self._call(AccountView, "POST", "/v1/keys", encode(key), wait=30.0)
 
     async def start_login(self, start: LoginStart) -> LoginView:
         """Begin a login. Device flows and issuers with discovery call the provider first."""

@@ -16,6 +16,7 @@ from broker.ipc.schema import (
     AccountList,
     AccountView,
     Health,
+    KeyAdd,
     Lease,
     LoginCallback,
     LoginStart,
@@ -65,6 +66,7 @@ class Name(StrEnum):
     RESUME = "resume"
     CLEAR_COOLDOWN = "clear_cooldown"
     LOGOUT = "logout"
+    ADD_KEY = "add_key"
     LOGIN_START = "start_login"
     LOGIN = "get_login"
     LOGIN_CALLBACK = "finish_login"
@@ -183,6 +185,10 @@ OPERATIONS: Final = (
     Operation(
         Name.LOGOUT, "DELETE", _ACCOUNT, "Log out: revoke at the provider where it can be done, then remove", LogoutAnswer,
         control=True, errors=(*_UNKNOWN, _E.STORAGE_UNWRITABLE, _E.DEADLINE_EXCEEDED),
+    ),
+    Operation(
+        Name.ADD_KEY, "POST", "/v1/keys", "Add an API key as an account, or replace its key", AccountView,
+        control=True, request=KeyAdd, errors=(_E.UNKNOWN_PROVIDER, _E.UNSUPPORTED, _E.STORAGE_UNWRITABLE, _E.DEADLINE_EXCEEDED),
     ),
     Operation(
         Name.LOGIN_START, "POST", "/v1/logins", "Start a login", LoginView,

@@ -19,6 +19,7 @@ __all__ = [
     "Cooldown",
     "Health",
     "ImportAnswer",
+    "KeyAdd",
     "Lease",
     "LoginCallback",
     "LoginStart",
@@ -198,6 +199,20 @@ class LoginCallback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """POST /v1/logins/{id}/callback: the pasted callback URL, its query, or the bare code."""
 
     text: Secret
+
+
+class KeyAdd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST /v1/keys: an API key as an account. `header` is how requests carry it: `authorization`, `x-api-key`, or another header's name.
+
+    Where the account exists its key is replaced, and what is left out here stays as it is.
+    """
+
+    provider: str
+    key: Secret
+    label: str | None = None
+    base_url: str | None = None
+    header: str | None = None
+    models: tuple[str, ...] = ()
 
 
 class LogoutAnswer(msgspec.Struct, frozen=True, kw_only=True):

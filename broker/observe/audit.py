@@ -27,6 +27,7 @@ class Event(StrEnum):
     STOPPED = "daemon_stopped"
     LOGIN = "login"
     LOGOUT = "logout"
+    KEY_ADDED = "key_added"
     REFRESH = "refresh"
     REJECTED = "token_rejected"
     PAUSED = "paused"

@@ -10,6 +10,8 @@ from broker.model.secret import Secret
 from broker.providers.base import Document, FormatError
 from broker.providers.timestamps import RFC3339, Notation, Stamp, read, write
 
+_SENDABLE_MAX = 4096
+
 
 def spellings(name: str) -> tuple[str, ...]:
     """Return the ways to write a snake_case name, the one that wins first."""
@@ -83,6 +85,12 @@ def stamp(document: Document, names: Iterable[str]) -> Stamp | None:
     """Return the first of these fields that holds a time."""
     found = (read(document.get(name)) for name in names)
     return next((one for one in found if one is not None), None)
+
+
+def sendable(value: Secret) -> bool:
+    """Tell whether a secret can stand in a header: visible ASCII without spaces, at most 4096 characters."""
+    plain = value.reveal()
+    return 0 < len(plain) <= _SENDABLE_MAX and plain.isascii() and plain.isprintable() and " " not in plain
 
 
 def put_secret(target: dict[str, object], name: str, value: Secret | None, *, add: bool) -> None:

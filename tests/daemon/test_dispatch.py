@@ -19,6 +19,7 @@ async def test_every_operation_is_served(running: Running) -> None:
     bodies = {
         Name.REPORT: b'{"account":"sandbox/ann@example.com","generation":1,"outcome":"ok"}',
         Name.LOGIN_START: encode(LoginStart(provider="sandbox", callback=False)),
+        Name.ADD_KEY: b'{"provider":"openai-api","key":"fake-key"}',
         Name.LOGIN_CALLBACK: b'{"text":"x"}',
     }
     order = sorted(OPERATIONS, key=lambda each: each.name is Name.LOGOUT)  # last, for what it does

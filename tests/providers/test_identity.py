@@ -15,6 +15,15 @@ def record(provider: str = "acme", label: str = ALICE, **changes: object) -> Rec
 
 
 @pytest.mark.parametrize(
+    "provider", ["gemini-api", "openai-api", "anthropic-api", "openai-compatible", "anthropic-compatible"]
+)
+def test_keys_are_told_by_their_names_alone(provider: str) -> None:
+    moved = record(provider, "team", email=None, facts={"base_url": "https://b.example"})
+    assert same_login(record(provider, "team", email=None, facts={"base_url": "https://a.example"}), moved)
+    assert not same_login(record(provider, "other", email=None), moved)
+
+
+@pytest.mark.parametrize(
     ("one", "other", "same"),
     [
         (record(), record(), True),
