@@ -306,6 +306,11 @@ def test_a_unit_that_says_something_else(units: Units) -> None:
     assert units.found("service-program") == ()
 
 
+def test_a_shell_with_another_path_is_no_reason_to_install_again(units: Units) -> None:
+    assert units.found("service-outdated", PATH=f"{units.home}/bin:/bin:/usr/bin:/elsewhere") == ()
+    assert len(units.found("service-outdated", CCS_DIR=str(units.home))) > 0
+
+
 @plants("service-program")
 def test_a_unit_that_starts_another_program(units: Units) -> None:
     assert units.found("service-program") == ()

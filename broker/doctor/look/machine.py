@@ -9,6 +9,7 @@ import resource
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from broker import paths
@@ -128,6 +129,7 @@ def services(directories: Sequence[Path], env: Env, linger: Path = LINGER, platf
         found = manager(directories, env, platform)
         ours = executable(env)
         installed = [unit for unit in found.status() if unit.installed]
+        installed = _whatever_path(installed, directories, env, platform)
     except BrokerError:
         return Services()
     if not installed:
@@ -137,6 +139,32 @@ def services(directories: Sequence[Path], env: Env, linger: Path = LINGER, platf
     units = tuple(_unit(each, env, systemd=systemd) for each in installed)
     desktop = bool(env.get("DISPLAY") or env.get("WAYLAND_DISPLAY"))
     return Services(found.name, units, ours, (linger / user).exists() if systemd else None, desktop, user)
+
+
+def _whatever_path(
+    installed: Sequence[UnitState], directories: Sequence[Path], env: Env, platform: str
+) -> list[UnitState]:
+    """Return the states with files that differ only in the PATH of the shell they were installed from taken for current."""
+    given = {path for unit in installed if not unit.current and (path := _path_in(Path(unit.file)))}
+    same: set[str] = set()
+    for path in given - {env.get("PATH", "")}:
+        again = manager(directories, {**env, "PATH": path}, platform)
+        same |= {unit.name for unit in again.status() if unit.current}
+    return [replace(unit, current=unit.current or unit.name in same) for unit in installed]
+
+
+def _path_in(file: Path) -> str:
+    """Return the PATH a service file gives its program; empty where it gives none."""
+    with contextlib.suppress(OSError, ValueError, plistlib.InvalidFileException, AttributeError):
+        if file.suffix == ".plist":
+            given = plistlib.loads(file.read_bytes()).get("EnvironmentVariables", {}).get("PATH")
+            return given if isinstance(given, str) else ""
+        for line in file.read_text(errors="replace").splitlines():
+            name, _, value = line.partition("=")
+            words = shlex.split(value) if name == "Environment" else []
+            if words and words[0].startswith("PATH="):
+                return words[0].removeprefix("PATH=").replace("%%", "%")
+    return ""
 
 
 def _unit(state: UnitState, env: Env, *, systemd: bool) -> Unit:
