@@ -73,6 +73,17 @@ def parse(data: bytes) -> Parsed | Fault:
 
     A byte order mark is kept as part of the text. `NaN` and `Infinity` are refused: no other program reads them (RFC 8259 section 6).
     """
+    parsed = parse_object(data)
+    if isinstance(parsed, Fault):
+        return parsed
+    kind = parsed.document.get("type")
+    if not isinstance(kind, str) or not kind:
+        return Fault(FaultKind.NO_TYPE, 'has no "type", so it belongs to no provider')
+    return parsed
+
+
+def parse_object(data: bytes) -> Parsed | Fault:
+    """Read the bytes of any file that is a JSON object, as `parse` does. Never raises."""
     if len(data) > MAX_BYTES:
         return Fault(FaultKind.TOO_BIG, f"is larger than {MAX_BYTES} bytes")
     if not data.strip(b" \t\r\n\0"):
@@ -138,9 +149,6 @@ def _parse_text(text: str) -> Parsed | Fault:
         return _syntax_fault(error)
     if not isinstance(value, dict):
         return Fault(FaultKind.NOT_OBJECT, "is JSON, but not an object")
-    kind = value.get("type")
-    if not isinstance(kind, str) or not kind:
-        return Fault(FaultKind.NO_TYPE, 'has no "type", so it belongs to no provider')
     return Parsed(text, value, tuple(key for key in repeated if key.isprintable() and len(key) <= 60))
 
 

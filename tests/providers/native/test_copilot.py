@@ -1,0 +1,29 @@
+from broker.model.account import Tokens
+from broker.model.secret import Secret
+from broker.providers.base import Identity
+from broker.providers.native.base import Login, Refused
+from broker.providers.native.copilot import FORMAT
+from tests.fakes.native import golden, login, refused
+
+APP = "Iv1.b507a08c87ecfe98"
+
+
+def test_apps() -> None:
+    assert FORMAT.read(golden("copilot", "apps.json"), {}) == (
+        Login(Tokens(None, Secret("fake-token-1")), Identity(None, "octocat"), f"github.com:{APP}"),
+        Login(
+            Tokens(None, Secret("fake-token-2")), Identity(None, "ann", {"host": "ghe.example.com"}), f"ghe.example.com:{APP}"
+        ),
+    )  # fmt: skip
+
+
+def test_hosts() -> None:
+    assert login(FORMAT, golden("copilot", "hosts.json")).identity.subject == "octocat"
+
+
+def test_no_login() -> None:
+    assert refused(FORMAT, golden("copilot", "blank.json")) == Refused(
+        "has an empty token for github.com", "github.com", blank=True
+    )
+    assert refused(FORMAT, {"version": 1}).blank
+    assert refused(FORMAT, {"github.com": {"oauth_token": 7}}).reason == "oauth_token is not text"
