@@ -25,7 +25,7 @@ Env = Mapping[str, str]
 class _NoNetwork:
     """A transport that sends nothing."""
 
-    async def send(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 - the protocol's signature
+    async def send(self, request: HttpRequest, *, connected: object = None) -> HttpResponse:  # noqa: ARG002 - the protocol's signature
         raise NotSentError("the doctor asks no provider")
 
 

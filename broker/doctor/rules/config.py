@@ -7,7 +7,7 @@ import msgspec
 
 from broker.config import Config, is_loopback
 from broker.doctor.facts import ConfigFile, Person, Registration, SecretFile
-from broker.doctor.finding import Finding, SetMode, Severity, mendable
+from broker.doctor.finding import Finding, SetMode, Severity, mendable, quoted
 
 _NAMES_SHOWN = 3
 
@@ -36,7 +36,7 @@ def writable(file: ConfigFile) -> Iterator[Finding]:
     if not file.exists:
         return
     if not file.mine:
-        mend = f"Run: sudo chown $USER {file.path}"
+        mend = f"Run: sudo chown $USER {quoted(file.path)}"
         yield Finding(
             "config-writable", Severity.ERROR, "The config file belongs to another user", mend, str(file.path)
         )
@@ -81,7 +81,7 @@ def secret_mode(files: Iterable[SecretFile]) -> Iterator[Finding]:
         elif not each.mine:
             yield Finding(
                 "client-secret-mode", Severity.ERROR, f"{each.setting}: it belongs to another user, so it is refused",
-                f"Run: sudo chown $USER {each.path}", str(each.path),
+                f"Run: sudo chown $USER {quoted(each.path)}", str(each.path),
             )  # fmt: skip
 
 
