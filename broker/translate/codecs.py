@@ -126,7 +126,12 @@ CLIENTS: Mapping[Dialect, ClientCodec] = MappingProxyType({Dialect.OPENAI_CHAT: 
 """Dialects that can be translated from."""
 
 UPSTREAMS: Mapping[Dialect, UpstreamCodec] = MappingProxyType(
-    {Dialect.GEMINI: Gemini(), Dialect.CODE_ASSIST: CodeAssist(), Dialect.CLAUDE: Claude()}
+    {
+        Dialect.GEMINI: Gemini(),
+        Dialect.CODE_ASSIST: CodeAssist(),
+        Dialect.CLAUDE: Claude(),
+        Dialect.OPENAI_CHAT: OpenAIChat(),
+    }
 )
 """Dialects that can be translated to."""
 

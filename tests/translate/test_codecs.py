@@ -5,7 +5,7 @@ import json
 import pytest
 
 from broker.translate.codecs import CLIENTS, ERRORS, UPSTREAMS, Dialect
-from broker.translate.exchange import Reading, Reply, Target
+from broker.translate.exchange import Reading, Reply, Route, Target
 from broker.translate.fold import fold
 from broker.translate.ir import Failure, FailureKind, Ids
 from broker.translate.signatures import SignatureMemory
@@ -14,7 +14,9 @@ GEMINI = b'{"candidates":[{"content":{"parts":[{"text":"pong"}]},"finishReason":
 GEMINI_STREAM = b"data: " + GEMINI + b"\n\n"
 CLAUDE = b'{"type":"message","content":[{"type":"text","text":"pong"}],"stop_reason":"end_turn"}'
 CLAUDE_STREAM = b'data: {"type":"message_start","message":' + CLAUDE + b'}\n\ndata: {"type":"message_stop"}\n\n'
+CHAT = b'{"choices":[{"index":0,"message":{"content":"pong"},"finish_reason":"stop"}]}'
 ANSWERS = {
+    Dialect.OPENAI_CHAT: (CHAT, b"data: " + CHAT + b"\n\n"),
     Dialect.GEMINI: (GEMINI, GEMINI_STREAM),
     Dialect.CODE_ASSIST: (GEMINI, GEMINI_STREAM),
     Dialect.CLAUDE: (CLAUDE, CLAUDE_STREAM),
@@ -37,6 +39,21 @@ def test_every_client_meets_every_upstream(client, upstream):
     reader, writer = theirs.stream_decoder(reading), ours.stream_encoder(reply)
     out = writer.encode(reader.feed(stream)) + writer.encode(reader.close()) + writer.close()
     assert b"pong" in out
+
+
+@pytest.mark.parametrize("upstream", [each for each in UPSTREAMS if each is not Dialect.OPENAI_CHAT])
+def test_upstreams_count_what_they_would_be_asked(upstream):
+    codec = UPSTREAMS[upstream]
+    body = b'{"model":"m","messages":[{"role":"user","content":"ping"}],"system":"be kind","tools":[{"name":"f"}]}'
+    request = CLIENTS[Dialect.CLAUDE].decode_request(body, Route(counting=True))
+    sent = codec.encode_count(request, Target("m", SignatureMemory(), project="p"))
+    assert all(word in sent for word in (b"ping", b"be kind", b"f"))
+    assert codec.decode_count(b'{"totalTokens":7}') == 7
+    assert codec.decode_count(b"[]") is None
+    bare = CLIENTS[Dialect.CLAUDE].decode_request(
+        b'{"model":"m","messages":[{"role":"user","content":"x"}]}', Route(counting=True)
+    )
+    assert b"be kind" not in codec.encode_count(bare, Target("m", SignatureMemory()))
 
 
 def test_every_dialect_spoken_by_clients_can_tell_an_error():

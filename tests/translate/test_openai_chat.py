@@ -2,11 +2,15 @@
 
 import json
 
+import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from broker.translate.exchange import Reply, Route
+from broker.model.errors import BrokerError, ErrorCode
+from broker.translate.exchange import Reply, Route, Target
 from broker.translate.fold import fold
+from broker.translate.ir import Request
 from broker.translate.openai_chat import OpenAIChat
+from broker.translate.signatures import SignatureMemory
 from broker.translate.sse import SseParser
 from tests.contract.codec_contract import IDS, ClientCodecContract, events_of
 
@@ -77,3 +81,10 @@ def test_the_official_sdk_understands_every_chunk():
     parsed = [ChatCompletionChunk.model_validate_json(chunk.data) for chunk in chunks]
     assert [chunk.choices[0].finish_reason for chunk in parsed if chunk.choices][-1] == "tool_calls"
     assert (parsed[-1].choices, parsed[-1].usage.total_tokens) == ([], 7)
+
+
+def test_nothing_is_counted():
+    with pytest.raises(BrokerError) as caught:
+        OpenAIChat().encode_count(Request("m", (), "m"), Target("m", SignatureMemory()))
+    assert caught.value.code is ErrorCode.BAD_REQUEST
+    assert OpenAIChat().decode_count(b'{"totalTokens":1}') is None

@@ -1,0 +1,243 @@
+"""OpenAI chat completions as an upstream, request side: `ir.Request` -> body.
+
+Owns: what each neutral field becomes, for any server that speaks this dialect. It must never know a URL, a header or a login.
+
+Left out because the dialect has no such thing: `top_k`, signatures and reasoning of other vendors, a budget of thinking (it becomes the nearest effort).
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, assert_never
+
+import msgspec
+
+from broker.translate.data_url import join_data_url
+from broker.translate.effort import level_of
+from broker.translate.exchange import Target
+from broker.translate.fields import bad_field
+from broker.translate.ir import (
+    Audio,
+    Effort,
+    File,
+    FunctionTool,
+    Image,
+    ImageLink,
+    JsonOutput,
+    Media,
+    Message,
+    NativeTool,
+    Part,
+    Reasoning,
+    Request,
+    Role,
+    Sampling,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolMode,
+    ToolResult,
+)
+from broker.translate.names import ToolNames
+from broker.translate.turns import Answered, Turn, laid_out
+
+_Object = dict[str, object]
+
+_SOUNDS: Final = {"audio/mpeg": "mp3", "audio/mp4": "m4a", "audio/pcm": "pcm16"}
+_EFFORTS: Final = {Effort.XHIGH: "xhigh", Effort.MAX: "xhigh"}
+
+
+def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
+    """Return the body's object and the names its functions go by.
+
+    Raises:
+        BrokerError: `bad_request` where nobody says anything, or for a tool that runs at another vendor.
+    """
+    names = ToolNames(_all_names(request))
+    body: _Object = {"model": target.model, "messages": _messages(request, names)}
+    body |= _tools(request, names)
+    body |= _sampling(request.sampling)
+    body |= _output(request.output)
+    body |= _reasoning(request.reasoning)
+    if request.stream:
+        # Usage is asked for always: the client is told what it asked to be told, our counters count.
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return body, names
+
+
+def _all_names(request: Request) -> Iterator[str]:
+    for tool in request.tools:
+        if isinstance(tool, FunctionTool):
+            yield tool.name
+    for message in request.messages:
+        yield from (part.name for part in message.parts if isinstance(part, ToolCall))
+
+
+# --------------------------------------------------------------------------------------------------------- messages
+
+
+def _messages(request: Request, names: ToolNames) -> list[_Object]:
+    turns = laid_out(request.messages or (Message(Role.USER, request.system),))
+    said = [message for turn in turns for message in _turn(turn, names)]
+    if not said:
+        bad_field("messages", "nothing is left that a user says")
+    system = [{"type": "text", "text": part.text} for part in request.system if part.text]
+    if not system or not request.messages:
+        return said
+    content: object = system[0]["text"] if len(system) == 1 else system
+    return [{"role": "system", "content": content}, *said]
+
+
+def _turn(turn: Turn, names: ToolNames) -> list[_Object]:
+    if turn.answers:
+        return _answers(turn.answers)
+    if turn.role is Role.ASSISTANT:
+        return _assistant(turn.parts, names)
+    parts = [piece for part in turn.parts for piece in _part(part)]
+    return [{"role": "user", "content": _plain(parts)}] if parts else []
+
+
+def _answers(answers: Sequence[Answered]) -> list[_Object]:
+    """Return a message for each answer, and the media they hold in one of the user's after them: a tool's message takes text only."""
+    messages: list[_Object] = []
+    media: list[_Object] = []
+    for call, result in ((answer.call, answer.result) for answer in answers):
+        messages.append({"role": "tool", "tool_call_id": call.id, "content": "" if result is None else _told(result)})
+        content = result.content if result else ()
+        media.extend(piece for part in content if not isinstance(part, Text) for piece in _media(part))
+    if media:
+        messages.append({"role": "user", "content": media})
+    return messages
+
+
+def _told(result: ToolResult) -> str:
+    if result.structured is not None:
+        return msgspec.json.encode(result.structured).decode()
+    return "".join(part.text for part in result.content if isinstance(part, Text))
+
+
+def _assistant(parts: Sequence[Part], names: ToolNames) -> list[_Object]:
+    text = "".join(part.text for part in parts if isinstance(part, Text))
+    calls = [_call(part, names) for part in parts if isinstance(part, ToolCall)]
+    images = [piece for part in parts if isinstance(part, Image) for piece in _media(part)]
+    if not (text or calls or images):
+        return []
+    message: _Object = {"role": "assistant", "content": text or None}
+    # The dialect has no images in what an assistant said: they are shown again as the user's.
+    shown: list[_Object] = [{"role": "user", "content": images}] if images else []
+    return [message | ({"tool_calls": calls} if calls else {}), *shown] if text or calls else shown
+
+
+def _call(call: ToolCall, names: ToolNames) -> _Object:
+    arguments = msgspec.json.encode(call.arguments).decode()
+    return {"id": call.id, "type": "function", "function": {"name": names.outward(call.name), "arguments": arguments}}
+
+
+def _part(part: Part) -> list[_Object]:
+    match part:
+        case ToolResult():
+            # It answers a call this conversation does not hold (any more): what it says is kept, as text.
+            text = _told(part)
+            media = [piece for each in part.content if not isinstance(each, Text) for piece in _media(each)]
+            return _media(Text(text)) + media
+        case Thinking() | ToolCall():
+            return []  # never said by a user
+        case _:
+            return _media(part)
+
+
+def _media(part: Media) -> list[_Object]:
+    match part:
+        case Text(text):
+            return [{"type": "text", "text": text}] if text else []
+        case Image(mime, data):
+            return [{"type": "image_url", "image_url": {"url": join_data_url(mime, data)}}]
+        case ImageLink(url):
+            return [{"type": "image_url", "image_url": {"url": url}}]
+        case Audio(mime, data):
+            sound = _SOUNDS.get(mime, mime.partition("/")[2])
+            return [{"type": "input_audio", "input_audio": {"data": data, "format": sound}}]
+        case File(mime, data, name):
+            return [{"type": "file", "file": {"file_data": join_data_url(mime, data), "filename": name or "file"}}]
+        case _:
+            assert_never(part)
+
+
+def _plain(parts: list[_Object]) -> object:
+    """Return text alone as text: not every server reads parts."""
+    return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
+
+
+# ------------------------------------------------------------------------------------------------------------ tools
+
+
+def _tools(request: Request, names: ToolNames) -> _Object:
+    tools = [_tool(tool, names, f"tools[{i}]") for i, tool in enumerate(request.tools)]
+    if not tools:
+        return {}
+    out: _Object = {"tools": tools}
+    choice = _choice(request.tool_choice, names)
+    if choice is not None:
+        out["tool_choice"] = choice
+    if request.parallel_tool_calls is not None:
+        out["parallel_tool_calls"] = request.parallel_tool_calls
+    return out
+
+
+def _tool(tool: Tool, names: ToolNames, path: str) -> _Object:
+    if isinstance(tool, NativeTool):
+        bad_field(path, f"the model asked for has no {tool.kind.value} of its provider's")
+    function: _Object = {"name": names.outward(tool.name)}
+    if tool.description:
+        function["description"] = tool.description
+    function["parameters"] = tool.parameters if tool.parameters is not None else {"type": "object", "properties": {}}
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def _choice(choice: ToolChoice | None, names: ToolNames) -> object:
+    if choice is None:
+        return None
+    if len(choice.names) == 1 and choice.mode is ToolMode.REQUIRED:
+        return {"type": "function", "function": {"name": names.outward(choice.names[0])}}
+    if choice.names:
+        allowed = [{"type": "function", "function": {"name": names.outward(name)}} for name in choice.names]
+        return {"type": "allowed_tools", "allowed_tools": {"mode": choice.mode.value, "tools": allowed}}
+    return choice.mode.value
+
+
+# --------------------------------------------------------------------------------------------------------- settings
+
+
+def _sampling(sampling: Sampling) -> _Object:
+    values: _Object = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "stop": list(sampling.stop) or None,
+        "seed": sampling.seed,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "logprobs": sampling.logprobs,
+        "top_logprobs": sampling.top_logprobs,
+        "n": sampling.n if sampling.n > 1 else None,
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _output(output: JsonOutput | None) -> _Object:
+    if output is None:
+        return {}
+    if output.schema is None:
+        return {"response_format": {"type": "json_object"}}
+    strict: _Object = {} if output.strict is None else {"strict": output.strict}
+    shape = {"name": output.name or "answer", "schema": output.schema, **strict}
+    return {"response_format": {"type": "json_schema", "json_schema": shape}}
+
+
+def _reasoning(wish: Reasoning | None) -> _Object:
+    if wish is None or wish.effort is Effort.AUTO:
+        return {}
+    level = wish.effort if wish.effort is not None else level_of(wish.budget or 0)
+    return {"reasoning_effort": _EFFORTS.get(level, level.value)}
