@@ -208,11 +208,15 @@ class Refresher:
 
 @dataclass(frozen=True, slots=True)
 class ForeignCopy:
-    """A file of another program that holds the refresh token of an auth file. `linked`: on purpose, and both are kept up to date."""
+    """A file of another program that holds the refresh token of an auth file. `program` is its name where it is known.
+
+    `linked`: on purpose, and both are kept up to date.
+    """
 
     path: Path
     file: AuthFile
     linked: bool = False
+    program: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from broker.doctor.finding import Finding, Severity
+from broker.providers.native.table import FORMATS
 from tests.doctor.planting import REFRESH, found, given_away, login, one, plants, put
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -115,6 +116,23 @@ def test_another_programs_file_with_the_same_refresh_token(auth: Path, home: Pat
     assert finding.where == str(path)
     assert finding.severity is Severity.WARNING
     assert "own/a@example.com" in finding.what
+
+
+def test_a_known_program_is_named_wherever_its_folder_was_moved(auth: Path, home: Path, config) -> None:
+    put(auth / "own-a.json", login())
+    moved = [
+        (name, variable, spot)
+        for name, native in FORMATS.items()
+        for spot in native.spots
+        for variable in spot.variables
+    ]
+    assert moved
+    for number, (name, (variable, below), spot) in enumerate(moved):
+        folder = home / "moved" / str(number)
+        put(folder / below / spot.pattern.replace("*", "x"), json.dumps({"t": REFRESH}))
+        told = [each.what for each in found("shared-login", {variable: str(folder)})]
+        assert f"own/a@example.com and {name} share one login: renewing it in one program logs the other out" in told
+        (folder / below / spot.pattern.replace("*", "x")).unlink()
 
 
 @plants("linked-file")

@@ -31,9 +31,9 @@ def folder(path: Path, role: str) -> Folder:
     try:
         info = path.stat()
     except OSError:
-        nearest = next((each for each in path.parents if each.exists()), Path("/"))
+        nearest = next((each for each in path.parents if os.access(each, os.F_OK)), Path("/"))
         kind = Kind.OTHER if path.is_symlink() else Kind.MISSING
-        return Folder(path, role, kind, writable=nearest.is_dir() and _writable(nearest), open_above=above)
+        return Folder(path, role, kind, writable=_writable(nearest), open_above=above)
     kind = Kind.FOLDER if stat.S_ISDIR(info.st_mode) else Kind.OTHER
     mine = info.st_uid == os.geteuid()
     return Folder(
@@ -147,7 +147,7 @@ def _judged(seen: AuthFile, found: Reading | Fault) -> AuthFile:
     digest = source.record.tokens.refresh_digest()
     link = link_of(found.inner.document)
     linked = Path(link.path) if link is not None else None
-    works = linked is None or (linked.is_file() and os.access(linked, os.R_OK | os.W_OK))
+    works = linked is None or os.access(linked, os.R_OK | os.W_OK)
     seen = replace(seen, linked=linked, link_works=works)
     return replace(
         seen, record=source.record, client=source.client, refresh=digest, rotates=found.provider.policy.rotates
@@ -172,7 +172,8 @@ def _own_group(info: os.stat_result) -> bool:
 
 
 def _writable(path: Path) -> bool:
-    return os.access(path, os.W_OK | os.X_OK) and not _read_only(path)
+    # The slash at the end makes a file fail.
+    return os.access(f"{path}/", os.W_OK | os.X_OK) and not _read_only(path)
 
 
 def _read_only(path: Path) -> bool:

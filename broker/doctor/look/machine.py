@@ -41,7 +41,7 @@ def spaces(folders: Iterable[tuple[Path, str]], proc: Path = PROC) -> Iterator[S
     """Look at the file system each folder (with its role) lies on, or will."""
     mounts = list(_mounts(proc))
     for path, role in folders:
-        nearest = next((each for each in (path, *path.parents) if each.exists()), Path("/"))
+        nearest = next((each for each in (path, *path.parents) if os.access(each, os.F_OK)), Path("/"))
         with contextlib.suppress(OSError):
             info = os.statvfs(nearest)
             inodes = info.f_favail if info.f_files else None
@@ -138,7 +138,7 @@ def services(directories: Sequence[Path], env: Env, linger: Path = LINGER, platf
     user = _user()
     units = tuple(_unit(each, env, systemd=systemd) for each in installed)
     desktop = bool(env.get("DISPLAY") or env.get("WAYLAND_DISPLAY"))
-    return Services(found.name, units, ours, (linger / user).exists() if systemd else None, desktop, user)
+    return Services(found.name, units, ours, os.access(linger / user, os.F_OK) if systemd else None, desktop, user)
 
 
 def _whatever_path(
@@ -172,7 +172,7 @@ def _unit(state: UnitState, env: Env, *, systemd: bool) -> Unit:
     program = (_exec_start if systemd else _program_arguments)(file)
     if program is not None:
         program = program.replace("%h", str(paths.home(env))).replace("%%", "%") if systemd else program
-    runs = program is None or (Path(program).is_file() and os.access(program, os.X_OK))
+    runs = program is None or os.access(program, os.X_OK)
     enabled = _enabled(file) if systemd else None
     return Unit(state.name, file, state.current, state.state, program, runs, enabled)
 

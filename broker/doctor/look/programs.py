@@ -14,6 +14,7 @@ from pathlib import Path
 from broker import paths
 from broker.doctor.facts import AuthFile, ForeignCopy, Refresher
 from broker.model.secret import Digest, Secret
+from broker.providers.native.table import FORMATS
 
 PROC = Path("/proc")
 _REFRESHER = re.compile(r"cli-?proxy(-?api)?(-?plus)?([-_]?v?\d[\w.-]*)?", re.IGNORECASE)
@@ -21,7 +22,7 @@ _AUTH_DIR = re.compile(r"""^auth-dir:\s*(?:"([^"]*)"|'([^']*)'|([^#\n]*))""", re
 _NAME = "CLIProxyAPI"
 _CONFIG_BYTES = 1 << 20
 
-# Where command-line tools and editors keep their logins: JSON in a hidden folder of the home, or in the folders of the XDG specification and of macOS.
+# Where programs we do not know keep their logins: JSON in a hidden folder of the home, or in the folders of the XDG specification and of macOS.
 _PLACES = (
     ".*/*.json", ".*/.*.json", ".*/*/*.json", ".config/*/*/*.json", ".local/share/*/*.json", ".local/share/*/*/*.json", ".aws/sso/cache/*.json",
     "Library/Application Support/*/*.json",
@@ -63,7 +64,7 @@ def foreign_copies(files: Iterable[AuthFile], directories: Sequence[Path], env: 
     found: list[ForeignCopy] = []
     seen: set[Path] = set()
     left = _MAX_TOTAL_BYTES
-    for path in islice(_candidates(home), _MAX_FILES):
+    for program, path in islice(_candidates(home, env), _MAX_FILES):
         real = path.resolve()
         if real in seen or own & {*real.parents} or left <= 0:
             continue
@@ -72,7 +73,7 @@ def foreign_copies(files: Iterable[AuthFile], directories: Sequence[Path], env: 
         left -= len(text)
         digests = _digests(text)
         found += [
-            ForeignCopy(path, file, linked=file.linked is not None and file.linked.resolve() == real)
+            ForeignCopy(path, file, file.linked is not None and file.linked.resolve() == real, program)
             for digest, file in ours.items()
             if digest in digests
         ]
@@ -109,7 +110,7 @@ def _config_of(arguments: Sequence[str], folder: Path) -> Path | None:
     except OSError:
         here = Path("/")
     path = here / (named or "config.yaml")
-    return path if path.is_file() else None
+    return path if os.access(path, os.R_OK) else None
 
 
 def _auth_dir(config: Path, env: Mapping[str, str]) -> Path | None:
@@ -126,10 +127,17 @@ def _auth_dir(config: Path, env: Mapping[str, str]) -> Path | None:
     return path.resolve()
 
 
-def _candidates(home: Path) -> Iterator[Path]:
+def _candidates(home: Path, env: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+    """Yield files that may hold a login, those of programs we know first, with their names."""
+    for name, native in FORMATS.items():
+        for spot in native.spots:
+            moved = (Path(env[var]) / below for var, below in spot.variables if env.get(var, "").startswith("/"))
+            folder = next(moved, None) or paths.expand(spot.folder, env)
+            with contextlib.suppress(OSError):
+                yield from ((name, path) for path in sorted(folder.glob(spot.pattern)))
     for pattern in _PLACES:
         with contextlib.suppress(OSError):
-            yield from home.glob(pattern)
+            yield from (("", path) for path in home.glob(pattern))
 
 
 def _small(path: Path) -> bytes:

@@ -51,13 +51,14 @@ def shared_logins(copies: Iterable[ForeignCopy]) -> Iterator[Finding]:
         record = each.file.record
         if record is None:
             continue
+        who = each.program or "the program whose file this is"
         if each.linked:
-            what = f"{record.account} is linked to the program whose file this is: renewals are written to both"
+            what = f"{record.account} is linked to {who}: renewals are written to both"
             yield Finding("shared-login", Severity.INFO, what, "Nothing is to be done.", str(each.path))
             continue
         ends = "renewing it in one program logs the other out" if each.file.rotates else "logging out of one ends both"
         severity = Severity.WARNING if each.file.rotates else Severity.INFO
-        what = f"{record.account} and the program whose file this is share one login: {ends}"
+        what = f"{record.account} and {who} share one login: {ends}"
         mend = f"Log in again in one of the two, for example: ccs-broker login {record.account.provider}"
         yield Finding("shared-login", severity, what, mend, str(each.path))
 
