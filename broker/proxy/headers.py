@@ -61,6 +61,21 @@ def api_key(lease: Lease, name: bytes) -> tuple[bytes, bytes]:
     return name, _token(lease)
 
 
+def key_header(lease: Lease, usual: str) -> tuple[bytes, bytes]:
+    """Return the header in which an account's API key stands: `authorization` as Bearer, any other as it is. `usual` is for accounts that name none.
+
+    Raises:
+        BrokerError: `misconfigured` where the account names what can be no header, or its key cannot stand in one.
+    """
+    name = lease.facts.get("header", usual).strip().lower()
+    if name == "authorization":
+        return bearer(lease)
+    if not name.isascii() or not name.replace("-", "").isalnum():
+        text = "the header its file names for the key can be none"
+        raise BrokerError(ErrorCode.MISCONFIGURED, text, account=lease.account)
+    return api_key(lease, name.encode("ascii"))
+
+
 def _token(lease: Lease) -> bytes:
     text = lease.access_token.reveal()
     if not text.isascii() or not text.isprintable() or " " in text or not text:

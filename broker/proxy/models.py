@@ -49,15 +49,15 @@ TABLE: Final = (
     Model("gemma-3-27b-it", "Gemma 3 27B", (Kind.GEMINI,), 131_072, 8_192),
 )
 
-_BY_NAME_ONLY: Final = frozenset(
-    {"anthropic-compatible"}
-)  # whose models only their owner knows: reached as `provider/model`
+# Whose models only their owner knows: reached as `provider/model`.
+_BY_NAME_ONLY: Final = frozenset({"anthropic-compatible", "openai-compatible"})
 
 _BY_ID: Final = {model.id: model for model in TABLE}
 _FAMILIES: Final[tuple[tuple[str, tuple[Kind, ...]], ...]] = (
     ("gemini-", (Kind.CODE_ASSIST, Kind.GEMINI)),
     ("gemma-", (Kind.GEMINI,)),
     ("claude-", (Kind.ANTHROPIC,)),
+    *((prefix, (Kind.OPENAI,)) for prefix in ("gpt-", "chatgpt-", "o1", "o3", "o4")),
 )
 
 

@@ -139,7 +139,7 @@ async def test_models_in_each_client_s_shape(proxy: MakeProxy) -> None:
         assert claude["first_id"] == names[0]
         assert (await p.ask("GET", "/v1/models/gemini-2.5-pro")).json()["id"] == "gemini-2.5-pro"
         assert (await p.ask("GET", "/v1beta/models/gemini-2.5-pro")).json()["name"] == "models/gemini-2.5-pro"
-        missing = await p.ask("GET", "/v1/models/gpt-4o")
+        missing = await p.ask("GET", "/v1/models/mystery-4o")
         assert (missing.status, missing.json()["error"]["param"]) == (404, "model")
         p.daemon.put(account("gemini-api/k", lease("gemini-api/k")))
         await asyncio.sleep(0.02)
@@ -153,13 +153,13 @@ async def test_unknown_paths_methods_and_models(proxy: MakeProxy) -> None:
         assert (await p.ask("POST", "/v1/messages", {})).json()["type"] == "error"
         wrong = await p.ask("GET", "/v1/chat/completions")
         assert (wrong.status, wrong.headers["allow"]) == (405, "POST")
-        model = await p.chat(model="gpt-4o")
+        model = await p.chat(model="mystery-4o")
         assert (model.status, model.json()["error"]["code"], model.json()["error"]["param"]) == (
             404,
             "model_not_found",
             "model",
         )
-        gemini = await p.ask("POST", "/v1/models/gpt-4o:generateContent", {})
+        gemini = await p.ask("POST", "/v1/models/mystery-4o:generateContent", {})
         assert (gemini.status, gemini.json()["error"]["status"]) == (404, "NOT_FOUND")
         other = await p.chat(model="nobody/opus")
         assert "claude, gemini, gemini-api" in other.json()["error"]["message"]

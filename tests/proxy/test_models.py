@@ -28,8 +28,8 @@ def test_names(name: str, wanted: Wanted) -> None:
 @pytest.mark.parametrize(
     ("name", "word"),
     [
-        ("gpt-4o", "nothing here serves 'gpt-4o'"),
-        ("openai/gpt-4o", "gemini, gemini-api"),
+        ("mystery-4o", "nothing here serves 'mystery-4o'"),
+        ("openai/mystery-4o", "gemini, gemini-api"),
         ("gemini/", "no provider"),
         ("", "nothing here"),
     ],

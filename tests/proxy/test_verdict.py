@@ -82,3 +82,16 @@ def test_a_daemon_that_was_never_there() -> None:
 def test_long_lists_are_cut() -> None:
     told = verdict(ASKED, [], [cooling(f"gemini/{number}", 60) for number in range(25)], NOW)
     assert told.message.endswith("; and 5 more")
+
+
+@pytest.mark.parametrize(
+    ("provider", "way"),
+    [
+        ("claude", "login claude"),
+        ("openai-api", "add-key openai-api"),
+        ("openai-compatible", "add-key openai-compatible"),
+    ],
+)
+def test_a_key_is_added_and_a_login_is_made(provider: str, way: str) -> None:
+    told = verdict(Asked("m", (provider,)), [], [], 0.0)
+    assert told.message.endswith(f"run: ccs-broker {way}")

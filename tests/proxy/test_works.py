@@ -1,5 +1,6 @@
 import json
 
+import msgspec
 import pytest
 
 from broker.ipc.schema import Lease
@@ -94,7 +95,7 @@ def test_what_cannot_be_wrapped() -> None:
         gemini(Generate("gemini-2.5-pro", False, "v1"), body=b"[]").sent(ASSIST, LEASE)
     assert caught.value.code is ErrorCode.BAD_REQUEST
     with pytest.raises(BrokerError) as caught:
-        gemini(Generate("gpt-4o", False, "v1"))
+        gemini(Generate("mystery-4o", False, "v1"))
     assert caught.value.code is ErrorCode.NOT_FOUND
 
 
@@ -249,4 +250,30 @@ def test_tokens_are_counted_by_anthropic() -> None:
 def test_a_gemini_client_is_not_translated() -> None:
     with pytest.raises(BrokerError) as caught:
         gemini(Generate("claude-opus-4-5", False, "v1")).sent(ANTHROPIC, CLAUDE)
+    assert caught.value.code is ErrorCode.BAD_REQUEST
+
+
+def test_a_chat_passes_untouched_to_what_speaks_like_openai() -> None:
+    raw = b'{ "model" : "openai-compatible/local-1", "messages": 7, "odd": 1e0 }'
+    work = TalkWork(Dialect.OPENAI_CHAT, ASKED, raw, context())
+    own = msgspec.structs.replace(CLAUDE, account="openai-compatible/a", provider="openai-compatible")
+    sent = work.sent(UPSTREAMS[Kind.OPENAI], own)
+    assert sent.body == raw.replace(b"openai-compatible/local-1", b"local-1")
+    assert isinstance(work.relay(UPSTREAMS[Kind.OPENAI], HEAD), Untouched)
+
+
+def test_anthropic_messages_are_translated_for_what_speaks_like_openai() -> None:
+    work = messages(model="gpt-5", stream=True)
+    own = msgspec.structs.replace(CLAUDE, account="openai-api/a", provider="openai-api")
+    sent = work.sent(UPSTREAMS[Kind.OPENAI], own)
+    assert json.loads(sent.body)["messages"] == [{"role": "user", "content": "hi"}]
+    relay = work.relay(UPSTREAMS[Kind.OPENAI], HEAD)
+    out = (
+        relay.feed(b'data: {"choices":[{"delta":{"content":"yes"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n')
+        + relay.close()
+    )
+    assert b'"text":"yes"' in out
+    assert out.endswith(b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
+    with pytest.raises(BrokerError) as caught:
+        messages(count=True, model="gpt-5", max_tokens=None).sent(UPSTREAMS[Kind.OPENAI], own)
     assert caught.value.code is ErrorCode.BAD_REQUEST

@@ -10,8 +10,7 @@ from typing import Final
 
 from broker import __version__
 from broker.ipc.schema import Lease
-from broker.model.errors import BrokerError, ErrorCode
-from broker.proxy.headers import Headers, api_key, bearer
+from broker.proxy.headers import Headers, bearer, key_header
 from broker.proxy.upstreams.base import Ask, Kind, Sent
 from broker.translate.codecs import Dialect
 
@@ -39,23 +38,7 @@ class Anthropic:
         sent = [*headers, *(header for header in _DEFAULTS if header[0] not in named)]
         if lease.provider == "claude":
             return Sent(target.encode("ascii"), [*_with_beta(sent), bearer(lease)], body)
-        return Sent(target.encode("ascii"), [*sent, credential(lease, "x-api-key")], body)
-
-
-def credential(lease: Lease, usual: str) -> tuple[bytes, bytes]:
-    """Return the header that holds an API key: `authorization` as Bearer, any other as it is. `usual` is for accounts that name none.
-
-    Raises:
-        BrokerError: `misconfigured` where the account names what can be no header, or its key cannot stand in one.
-    """
-    name = lease.facts.get("header", usual).strip().lower()
-    if name in ("authorization", "bearer"):
-        return bearer(lease)
-    if not name.isascii() or not name.replace("-", "").isalnum():
-        raise BrokerError(
-            ErrorCode.MISCONFIGURED, "the header its file names for the key can be none", account=lease.account
-        )
-    return api_key(lease, name.encode("ascii"))
+        return Sent(target.encode("ascii"), [*sent, key_header(lease, "x-api-key")], body)
 
 
 def _with_beta(headers: Headers) -> Headers:

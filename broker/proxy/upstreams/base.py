@@ -21,6 +21,7 @@ class Kind(StrEnum):
     GEMINI = "gemini"
     CODE_ASSIST = "codeassist"
     ANTHROPIC = "anthropic"
+    OPENAI = "openai"
 
 
 class Ask(msgspec.Struct, frozen=True):

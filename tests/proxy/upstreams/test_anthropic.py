@@ -47,7 +47,6 @@ def test_a_login_is_a_bearer_token_with_its_beta() -> None:
     [
         ({}, b"x-api-key", b"fake-1"),
         ({"header": "Authorization"}, b"authorization", b"Bearer fake-1"),
-        ({"header": "bearer"}, b"authorization", b"Bearer fake-1"),
         ({"header": "X-My-Key"}, b"x-my-key", b"fake-1"),
     ],
 )

@@ -11,4 +11,5 @@ def test_every_kind_has_an_upstream_and_every_provider_a_kind() -> None:
         assert upstream.kind is kind
         url = urlsplit(upstream.default_url)
         assert url.scheme == "https"
-        assert not url.path
+        assert not upstream.default_url.endswith("/")
+        assert not url.query

@@ -1,0 +1,32 @@
+import pytest
+
+from broker.ipc.schema import Lease
+from broker.model.secret import Secret
+from broker.proxy.headers import Headers
+from broker.proxy.upstreams.base import Ask
+from broker.proxy.upstreams.openai import OpenAI
+
+
+def lease(**facts: str) -> Lease:
+    account = "openai-compatible/a"
+    return Lease(
+        account=account, provider="openai-compatible", generation=1, access_token=Secret("fake-1"), facts=facts
+    )
+
+
+@pytest.mark.parametrize(
+    ("ask", "target"), [(Ask("m"), b"/chat/completions"), (Ask("m", query="a=b"), b"/chat/completions?a=b")]
+)
+def test_targets(ask: Ask, target: bytes) -> None:
+    assert OpenAI().request(lease(), ask, [], b"{}").target == target
+
+
+def test_headers() -> None:
+    named = dict(OpenAI().request(lease(), Ask("m"), [], b"{}").headers)
+    assert named[b"authorization"] == b"Bearer fake-1"
+    assert named[b"user-agent"].startswith(b"ccs-broker/")
+    own: Headers = [(b"user-agent", b"opencode"), (b"content-type", b"application/json; charset=utf-8")]
+    named = dict(OpenAI().request(lease(header="api-key"), Ask("m"), own, b"{}").headers)
+    assert (named[b"user-agent"], named[b"api-key"]) == (b"opencode", b"fake-1")
+    assert named[b"content-type"] == b"application/json; charset=utf-8"
+    assert b"authorization" not in named
