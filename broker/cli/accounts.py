@@ -1,4 +1,4 @@
-"""Commands about accounts: list, status, token, refresh, pause, resume, logout.
+"""Commands about accounts: list, status, token, refresh, pause, resume, default, rename, logout.
 
 Owns: their options and the calls they make. Every one asks the daemon; none opens an auth file.
 """
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # A renewal asked for by hand: a token endpoint may take refresh.request_timeout_seconds (30) and once more.
 _REFRESH_SECONDS = 60.0
 _LOGOUT_SECONDS = 60.0
+_RENAME_SECONDS = 20.0  # it waits for a renewal under way
 _PROXY_SECONDS = 2.0
 
 
@@ -111,22 +112,46 @@ def resume(account: str) -> Changed:
     return _change(account, "resume", "resumed")
 
 
-@click.command(short_help="Log ACCOUNT out and remove its login.")
+@click.command(short_help="Choose what a provider's name alone means.")
 @click.argument("account", type=ACCOUNT)
 @json_option
-def logout(account: str) -> LoggedOut:
+def default(account: str) -> Changed:
+    """Make ACCOUNT what its provider's name alone means."""
+    return _change(account, "default", "chosen as default")
+
+
+@click.command(short_help="Give ACCOUNT another label.")
+@click.argument("account", type=ACCOUNT)
+@click.argument("new_label")
+@json_option
+def rename(account: str, new_label: str) -> Changed:
+    """Give ACCOUNT another label. Its login, state and place as default stay."""
+    from broker.ipc.schema import Relabel
+
+    # PROVIDER/LABEL is what every other command takes.
+    label = new_label.removeprefix(f"{account.partition('/')[0]}/")
+    return _change(account, "rename", "renamed", message=Relabel(label), wait=_RENAME_SECONDS, only_one=True)
+
+
+@click.command(short_help="Log ACCOUNT out and remove its login.")
+@click.argument("account", type=ACCOUNT)
+@click.option("--keep-remote", is_flag=True, help="Do not revoke at the provider: remove the login here only.")
+@json_option
+def logout(account: str, *, keep_remote: bool) -> LoggedOut:
     """Log ACCOUNT out: revoke its login at the provider where that is possible, and remove it here."""
     from broker.ipc.schema import LogoutAnswer
 
-    path = account_path(account, only_one=True)
+    path = account_path(account, only_one=True) + ("?keep_remote=true" if keep_remote else "")
     return LoggedOut(ask(LogoutAnswer, "DELETE", path, wait=_LOGOUT_SECONDS))
 
 
-def _change(account: str, action: str, done: str, *, wait: float = 0.0) -> Changed:
+def _change(
+    account: str, action: str, done: str, *, message: object = None, wait: float = 0.0, only_one: bool = False
+) -> Changed:
     from broker.ipc.schema import AccountView
 
-    view = ask(AccountView, "POST", f"{account_path(account)}/{action}", wait=wait)
-    return Changed(done, view, wall_now())
+    path = account_path(account, only_one=only_one)
+    return Changed(done, ask(AccountView, "POST", f"{path}/{action}", message, wait=wait), wall_now())
 
 
 def _proxy_state(config: "ProxyConfig") -> ProxyState:

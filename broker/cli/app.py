@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from broker import __version__
-from broker.cli import accounts, add_key, completion, doctor, image, login, running, services, settings
+from broker.cli import accounts, add_key, completion, doctor, image, login, quota, running, services, settings
 from broker.cli.demo import command as demo
 from broker.cli.exits import EXIT_OF, Exit
 from broker.cli.options import Shared
@@ -49,7 +49,10 @@ for _command in (
     accounts.refresh,
     accounts.pause,
     accounts.resume,
+    accounts.default,
+    accounts.rename,
     accounts.logout,
+    quota.quota,
     running.serve,
     running.proxy,
     demo.demo,

@@ -55,6 +55,7 @@ EXIT_OF: Final = {
     ErrorCode.RATE_LIMITED: Exit.FAILURE,
     ErrorCode.MISCONFIGURED: Exit.FAILURE,
     ErrorCode.STORAGE_UNWRITABLE: Exit.FAILURE,
+    ErrorCode.QUOTA_UNAVAILABLE: Exit.FAILURE,
     ErrorCode.LOGIN_DENIED: Exit.FAILURE,
     ErrorCode.LOGIN_EXPIRED: Exit.TIMED_OUT,
     ErrorCode.LOGIN_FAILED: Exit.FAILURE,

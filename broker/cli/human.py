@@ -14,22 +14,13 @@ from rich.table import Table
 from rich.text import Text as RichText
 
 from broker.cli import results
+from broker.cli.listing import Listing, QuotaListing
 from broker.cli.wording import clean, count, moment, span
 
 if TYPE_CHECKING:
     from broker.doctor.finding import Finding as Fault
     from broker.doctor.mend import Repair
-    from broker.ipc.schema import AccountView, Health
-
-_STATE_STYLES = {
-    "active": "green",
-    "refreshing": "cyan",
-    "backoff": "yellow",
-    "ambiguous": "yellow",
-    "unsaved": "bold red",
-    "needs_login": "bold red",
-    "paused": "dim",
-}
+    from broker.ipc.schema import Health
 
 
 @singledispatch
@@ -59,26 +50,14 @@ def _text(result: results.Text) -> list[RenderableType]:
 def _accounts(result: results.Accounts) -> list[RenderableType]:
     if not result.accounts:
         return [RichText("No accounts yet. Run: ccs-broker login gemini")]
-    table = _table("ACCOUNT", "STATE", "EXPIRES", "NOTE")
-    for view in result.accounts:
-        name = _plain(view.account)
-        if view.default:
-            name.append(" *", style="cyan")
-        state = _plain(view.state, _STATE_STYLES.get(view.state, ""))
-        table.add_row(name, state, moment(view.expires_at, result.now, never="never"), _plain(_note(view, result.now)))
-    return [table, RichText("* is what the provider's name alone means", style="dim")]
+    return [Listing(result.accounts, result.now)]
 
 
-def _note(view: "AccountView", now: float) -> str:
-    notes = [view.reason] if view.reason else []
-    notes += [
-        f"{each.model or 'all models'} set aside, free {moment(each.until, now)}: {each.reason}"
-        for each in view.cooldowns
-        if each.until > now
-    ]
-    notes += ["disabled in its file"] if view.disabled else []
-    notes += [view.hint] if view.hint else []
-    return ". ".join(note.rstrip(".") for note in notes)
+@layout.register
+def _quotas(result: results.Quotas) -> list[RenderableType]:
+    if not result.accounts:
+        return [RichText("No accounts yet. Run: ccs-broker login gemini")]
+    return [QuotaListing(result.accounts, result.now)]
 
 
 @layout.register

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from broker.cli import output
-from broker.cli.options import ask, json_option
+from broker.cli.options import PROVIDER, ask, json_option
 from broker.cli.results import LoggedIn
 from broker.cli.token import quote
 from broker.cli.wording import clean, span
@@ -29,14 +29,19 @@ _START_SECONDS = 30.0
 _FINISH_SECONDS = 60.0
 _OPEN_STATES = frozenset({"waiting", "finishing"})
 _DEVICE = "device"
+_BY_ITSELF = "client-credentials"
 
 
 @click.command()
-@click.argument("provider")
+@click.argument("provider", type=PROVIDER)
 @click.option(
     "--no-browser", is_flag=True, help="Open no browser: print the URL and take the pasted callback URL or code."
 )
-@click.option("--device", is_flag=True, help="Approve on another screen, with a code shown here.")
+@click.option(
+    "--device", is_flag=True, help="Approve on another screen, with a code shown here: the same as --flow device."
+)
+@click.option("--flow", metavar="NAME", help="The way to log in, where the provider has several: code, device or client-credentials.")
+@click.option("--no-qr", is_flag=True, help="Draw no QR code of the address to open.")
 @click.option("--label", help="Name of the account; by default its e-mail address.")
 @click.option("--project", help="Google Cloud project to use; by default the one the provider finds.")
 @click.option(
@@ -60,6 +65,8 @@ def login(
     *,
     no_browser: bool,
     device: bool,
+    flow: str | None,
+    no_qr: bool,
     label: str | None,
     project: str | None,
     options: tuple[str, ...],
@@ -69,16 +76,23 @@ def login(
     from broker.cli.temporary import broker_socket
     from broker.ipc.schema import LoginStart
 
-    flow = _DEVICE if device else None
+    if device and flow not in (None, _DEVICE):
+        raise click.BadOptionUsage("flow", "--device and --flow contradict each other")
+    flow = _DEVICE if device else flow
     start = LoginStart(
         provider=provider, label=label, flow=flow, project=project, timeout=timeout, options=_options(options)
     )
     with ExitStack() as stack:
         desk = _Desk(broker_socket(stack))
         view = desk.start(start)
+        for note in view.notes:
+            output.notice(clean(note))
         try:
-            introduce = _introduce_device if view.flow == _DEVICE else _introduce
-            paste = introduce(view, no_browser=no_browser)
+            paste = view.flow != _BY_ITSELF and (
+                _introduce_device(view, no_browser=no_browser, qr=not no_qr)
+                if view.flow == _DEVICE
+                else _introduce(view, no_browser=no_browser)
+            )
             view = _follow(desk, view, timeout, read_lines=paste)
         except BaseException:
             desk.cancel(view)
@@ -134,7 +148,7 @@ def _introduce(view: "LoginView", *, no_browser: bool) -> bool:
         "Your browser should open now. If it does not, open this page:" if opened else "Open this page in a browser:"
     )
     output.notice(f"\n  {clean(url)}\n")
-    if opened:
+    if opened and (view.redirect_uri or "").startswith("http"):
         return sys.stdin.isatty()
     if obstacle is not None:
         output.notice(f"No browser can open here: {obstacle.reason}. {obstacle.hint}")
@@ -142,7 +156,7 @@ def _introduce(view: "LoginView", *, no_browser: bool) -> bool:
     return True
 
 
-def _introduce_device(view: "LoginView", *, no_browser: bool) -> bool:
+def _introduce_device(view: "LoginView", *, no_browser: bool, qr: bool) -> bool:
     """Show where to go and the code to enter there. Returns that nothing is pasted."""
     import asyncio
 
@@ -155,10 +169,40 @@ def _introduce_device(view: "LoginView", *, no_browser: bool) -> bool:
         if opened
         else "Open this page in a browser, on this or any other device:"
     )
-    edge = f"    +{'-' * (len(code) + 6)}+"
-    output.notice(f"\n  {clean(url)}\n\nand enter this code there, or see that it shows the same:\n")
-    output.notice(f"{edge}\n    |   {code}   |\n{edge}\n")
+    output.notice(f"\n  {clean(url)}\n")
+    if qr:
+        _draw(url)
+    output.notice("and enter this code there, or see that it shows the same:\n")
+    output.notice("\n".join((*_letters(code), *_boxed(code), "")))
     return False
+
+
+def _draw(url: str) -> None:
+    """Draw the address for a phone, where a terminal is there to show it whole."""
+    columns = output.columns()
+    if columns is None or not output.can_show("▀▄█"):
+        return
+    from broker.cli.qr import drawing
+
+    lines = drawing(url, columns)
+    if lines is not None:
+        output.notice("\n".join(lines) + "\n")
+
+
+def _letters(code: str) -> list[str]:
+    from broker.cli.lettering import large
+
+    margin = "    "
+    columns = output.columns()
+    ink = "█" if output.can_show("█") else "#"
+    lines = None if columns is None else large(code, columns - len(margin), ink)
+    return [*(margin + line for line in lines), ""] if lines else []
+
+
+def _boxed(code: str) -> list[str]:
+    """The code once more, to be copied; and where the letters are too large, to be read."""
+    edge = f"    +{'-' * (len(code) + 6)}+"
+    return [edge, f"    |   {code}   |", edge]
 
 
 def _follow(desk: _Desk, view: "LoginView", timeout: float, *, read_lines: bool) -> "LoginView":

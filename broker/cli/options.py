@@ -16,6 +16,10 @@ from broker.cli.token import quote
 from broker.model.errors import BrokerError, ErrorCode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from click.shell_completion import CompletionItem
+
     from broker.config import Config
     from broker.ipc.schema import AccountView
 
@@ -26,6 +30,7 @@ SECONDS = click.FloatRange(min=0, max=1e9)
 
 # For the daemon to answer when nothing is waited for.
 _ANSWER_SECONDS = 10.0
+_COMPLETION_SECONDS = 0.5  # a person waits for the list with a finger on the key
 
 
 @dataclass(slots=True)
@@ -59,8 +64,59 @@ class AccountParameter(click.ParamType):  # type: ignore[type-arg]  # generic fr
             self.fail("write PROVIDER or PROVIDER/LABEL, as `ccs-broker list` shows them", param, ctx)
         return value
 
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> "list[CompletionItem]":
+        """Offer the accounts the daemon knows, and the providers whose default is meant by their name; nothing where none answers at once."""
+        names = known_accounts()
+        providers = {name.partition("/")[0] for name in names}
+        return _items(sorted((*names, *providers)), incomplete)
+
+
+class ProviderParameter(click.ParamType):  # type: ignore[type-arg]  # as above
+    """A provider's name."""
+
+    name = "provider"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> "list[CompletionItem]":
+        """Offer the providers the daemon knows; nothing where none answers at once."""
+        return _items(_names_in("/v1/health", "providers", "name"), incomplete)
+
 
 ACCOUNT = AccountParameter()
+PROVIDER = ProviderParameter()
+
+
+def known_accounts() -> list[str]:
+    """Return the names of all accounts, without waiting: none where the daemon does not answer at once."""
+    return _names_in("/v1/accounts", "accounts", "account")
+
+
+def _names_in(target: str, member: str, name: str) -> list[str]:
+    # On the standard library alone: this runs whenever somebody presses a key.
+    from broker.ipc.sync_client import request
+
+    try:
+        _, answer = request(control_socket(), "GET", target, timeout=_COMPLETION_SECONDS)
+    except BrokerError:
+        return []
+    listed = answer.get(member)
+    found = [each.get(name) for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    return [each for each in found if isinstance(each, str) and each.isprintable()]
+
+
+def _items(names: "Iterable[str]", incomplete: str) -> "list[CompletionItem]":
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 def load_config() -> "Config":

@@ -79,6 +79,24 @@ def failure(error: BrokerError, *, as_json: bool) -> None:
         notice(f"  {clean(error.hint)}")
 
 
+def columns() -> int | None:
+    """Return how wide the terminal is that a person reads; None where stdout or stderr is none: a script is at work."""
+    import shutil
+
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def can_show(characters: str) -> bool:
+    """Tell whether notices can hold these characters."""
+    try:
+        characters.encode(sys.stderr.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def give_up() -> None:
     """Forget stdout, whose reader has seen enough: Python's own flush at exit must not complain about it."""
     import contextlib

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from broker.doctor.catalogue import Check
     from broker.doctor.finding import Finding as Fault
     from broker.doctor.mend import Repair
-    from broker.ipc.schema import AccountView, Health, LoginView, LogoutAnswer
+    from broker.ipc.schema import AccountQuota, AccountView, Health, LoginView, LogoutAnswer, Problem
     from broker.service.steps import Step, UnitState
 
 VERSION: Final = 1
@@ -36,10 +36,27 @@ class Accounts:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """`pause`, `resume`, `refresh`: the account afterwards; `done` is what was done to it, as a verb in the past."""
+    """`pause`, `resume`, `refresh`, `default`, `rename`: the account afterwards; `done` is what was done to it, as a verb in the past."""
 
     done: str
     account: "AccountView"
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaOf:
+    """What a provider told of one account; or, with `quota` None, why it did not."""
+
+    account: str
+    quota: "AccountQuota | None"
+    problem: "Problem | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """`quota`. `now` is when the answers were there, in wall-clock seconds."""
+
+    accounts: tuple[QuotaOf, ...]
     now: float
 
 
@@ -173,6 +190,7 @@ Result = (
     Text
     | Accounts
     | Changed
+    | Quotas
     | Status
     | LoggedIn
     | LoggedOut
@@ -192,16 +210,17 @@ def exit_of(result: Result) -> Exit:
     match result:
         case Status(health=None):
             return Exit.UNREACHABLE
-        case Checked(findings=findings) if any(each.problem for each in findings):
-            return Exit.FAILURE
-        case Diagnosis(findings=faults) if any(each.severity != "info" for each in faults):
-            return Exit.FAILURE
-        case ServiceStatus(units=units) if not all(unit.installed for unit in units):
-            return Exit.FAILURE
-        case ImageFailed():
-            return Exit.FAILURE
+        case Checked(findings=findings):
+            bad = any(each.problem for each in findings)
+        case Diagnosis(findings=faults):
+            bad = any(each.severity != "info" for each in faults)
+        case ServiceStatus(units=units):
+            bad = not all(unit.installed for unit in units)
+        case Quotas(accounts=accounts):
+            bad = bool(accounts) and all(each.quota is None for each in accounts)
         case _:
-            return Exit.OK
+            bad = isinstance(result, ImageFailed)
+    return Exit.FAILURE if bad else Exit.OK
 
 
 def document(result: Result) -> dict[str, object]:
@@ -221,7 +240,7 @@ def _members(result: Result) -> dict[str, object]:
     if isinstance(result, Diagnosis):
         return _diagnosis(result)
     if isinstance(
-        result, Checks | ServiceStatus | Status | Accounts | Changed | ServiceChange | Checked | Images | Text
+        result, Checks | ServiceStatus | Status | Accounts | Changed | Quotas | ServiceChange | Checked | Images | Text
     ):
         built: dict[str, object] = msgspec.to_builtins(result)
         return built

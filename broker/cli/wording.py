@@ -26,6 +26,13 @@ def moment(at: float | None, now: float, *, never: str = "-") -> str:
     return f"in {span(at - now)}" if at > now else f"{span(now - at)} ago"
 
 
+def percent(share: float) -> str:
+    """Return a share of 1 in percent; what is nearly nothing or nearly all is not rounded to it."""
+    if 0 < share < 0.01:
+        return "<1 %"
+    return f"{int(share * 100 + 1e-9)} %"
+
+
 def size(count: int) -> str:
     """Return a number of bytes: `512 B`, `1.5 KiB`, `20.0 MiB`."""
     if count < 1024:

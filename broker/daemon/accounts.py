@@ -4,18 +4,24 @@ Owns: looking names up, and gathering what store, engine and cool-downs know int
 """
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from broker.daemon.cooldowns import Cooldowns
+from broker.daemon.known_quotas import KnownQuotas
 from broker.daemon.views import account_view, lease_of
-from broker.ipc.schema import AccountList, AccountView, WatchAccount
+from broker.ipc.schema import AccountList, AccountQuota, AccountView, WatchAccount
 from broker.model.account import AccountId, State, state_name
 from broker.model.clock import Clock
 from broker.model.errors import BrokerError, ErrorCode
 from broker.providers.registry import Registry
 from broker.refresh.engine import Engine
 from broker.store.base import Entry, Store
+
+
+def _none(_entry: Entry) -> tuple[str, ...]:
+    """Have nothing to warn of."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,8 @@ class Accounts:
     registry: Registry
     cooldowns: Cooldowns
     clock: Clock
+    quotas: KnownQuotas = field(default_factory=KnownQuotas)
+    warnings: Callable[[Entry], tuple[str, ...]] = _none
 
     def list(self) -> AccountList:
         """Return all views, sorted by account."""
@@ -34,13 +42,17 @@ class Accounts:
         defaults = {name: self.store.default_of(name) for name in {each.provider for each in self.store.entries()}}
         found = [self.find(each) for each in sorted(self.store.entries())]
         return AccountList(
-            tuple(self._view(*each, defaults[each[0].account.provider]) for each in found if each is not None)
+            tuple(
+                self._view(*each, defaults[each[0].account.provider], self._quota(each[0].account))
+                for each in found
+                if each is not None
+            )
         )
 
     def view(self, account: AccountId) -> AccountView:
         """Return one view; raises `unknown_account`."""
         default = self.store.default_of(account.provider)
-        return self._view(self.entry(account), self.engine.state(account), default)
+        return self._view(self.entry(account), self.engine.state(account), default, self._quota(account))
 
     def watched(self, account: AccountId, default: AccountId | None) -> WatchAccount | None:
         """Return what the push stream says of an account, `default` being its provider's; None where it is gone."""
@@ -103,7 +115,12 @@ class Accounts:
         found = [(each, self.find(each)) for each in self.store.entries()]
         return Counter((account.provider, state_name(known[1]).value) for account, known in found if known)
 
-    def _view(self, entry: Entry, state: State, default: AccountId | None) -> AccountView:
+    def _quota(self, account: AccountId) -> AccountQuota | None:
+        return self.quotas.of(account, self.clock.now().wall)
+
+    def _view(
+        self, entry: Entry, state: State, default: AccountId | None, quota: AccountQuota | None = None
+    ) -> AccountView:
         account = entry.account
         grant = self.engine.peek(account)
         upcoming = self.engine.next_refresh(account)
@@ -115,4 +132,6 @@ class Accounts:
             next_refresh=None if upcoming is None else round(upcoming, 3),
             cooldowns=self.cooldowns.of(account, self.clock.now().wall),
             default=default == account,
+            quota=quota,
+            warnings=self.warnings(entry),
         )

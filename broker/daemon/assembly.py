@@ -18,20 +18,25 @@ from broker.config import Config
 from broker.daemon.accounts import Accounts
 from broker.daemon.changes import Changes
 from broker.daemon.cooldowns import Cooldowns
+from broker.daemon.copies import Copies
 from broker.daemon.dispatch import Dispatch
 from broker.daemon.health import HealthCheck
 from broker.daemon.hub import Hub
+from broker.daemon.imports import Imports
 from broker.daemon.incidents import Incidents
 from broker.daemon.keys import Keys
 from broker.daemon.leases import Leases
 from broker.daemon.notices import Notices
 from broker.daemon.outbound import Outbound
 from broker.daemon.publisher import Publisher
+from broker.daemon.quotas import Quotas
 from broker.daemon.reports import Reports
 from broker.daemon.server import Server
 from broker.daemon.stream import chunk
+from broker.daemon.views import kept_notes
 from broker.daemon.work import Work
 from broker.ipc.unix import adopt, bind_socket, private_folder, remove_socket
+from broker.login.adopt import Adopter, discover, read_login
 from broker.login.clients import Clients
 from broker.login.sessions import Keep, Kept, Logins
 from broker.model.account import AccountId, Record
@@ -42,11 +47,15 @@ from broker.observe.logs import log_id
 from broker.observe.metrics import Metrics
 from broker.providers import registry
 from broker.providers.base import Client
+from broker.providers.native.table import FORMATS
 from broker.refresh.engine import Engine
 from broker.store.base import Store
 from broker.store.emergency import EmergencyCopies
 from broker.store.files import Disk
+from broker.store.groups import Groups
 from broker.store.keys import Keys as SealKeys
+from broker.store.link_watch import LinkWatch
+from broker.store.linked import LinkedStore
 from broker.store.seal import AeadSeal
 from broker.store.store import FileStore
 from broker.system import SystemChance, SystemClock
@@ -84,6 +93,9 @@ class Daemon:
 
     config: Config
     store: Store
+    links: LinkWatch
+    copies: Copies
+    groups: Groups
     engine: Engine
     outbound: Outbound
     logins: Logins
@@ -98,6 +110,7 @@ class Daemon:
         """Read the auth directories, bring interrupted renewals to their end, begin to look ahead. Raises BrokerError."""
         await self.store.open()
         await self.engine.start()
+        await self.links.start()
         self.publisher.start()
         self.incidents.start()
         self.audit.record(Event.STARTED, version=__version__)
@@ -108,9 +121,13 @@ class Daemon:
         # Together: who waits for a renewal is answered when it lands, and no later than the limit of both.
         limit = self.config.refresh.stop_timeout_seconds
         await asyncio.gather(self.server.stop(limit), self.work.drain(limit), self.engine.stop())
+        await self.dispatch.quotas.close()
         self.publisher.stop()
         await self.incidents.stop(_NOTICE_SECONDS)
+        await self.links.stop()
+        await self.copies.close()
         await self.store.close()
+        self.groups.close()
         await self.outbound.close()
         self.audit.record(Event.STOPPED)
 
@@ -136,34 +153,46 @@ def build(
     providers = registry.build(config.providers)
     disk = Disk(lambda: chance.token(6))
     seal = _seal(config, state_dir, chance, disk, env)
-    store = FileStore(
+    files = FileStore(
         directories, providers, state_dir, clock, chance,
         rescan_seconds=config.store.rescan_seconds, seal=seal,
     )  # fmt: skip
+    store = LinkedStore(files, FORMATS, read_login, clock, chance)
+    links = LinkWatch(store, clock)
+    files.on_rescan = links.rescan
     outbound = Outbound(timeout=config.refresh.request_timeout_seconds)
     clients = Clients(config.providers, directories, outbound, clock, env)
+    groups = Groups(directories[0], disk, clock)
     engine = Engine(
-        store, providers, outbound, clients, clock, chance, config.refresh, EmergencyCopies(state_dir, disk, seal)
-    )
+        store, providers, outbound, clients, clock, chance, config.refresh,
+        EmergencyCopies(state_dir, disk, seal), groups,
+    )  # fmt: skip
     cooldowns, work = Cooldowns(), Work()
     audit = Audit(state_dir, lambda: clock.now().wall)
     logins = Logins(providers, clients, outbound, clock, chance, _keeper(store, clock, audit, work))
-    accounts = Accounts(store, engine, providers, cooldowns, clock)
+    copies = Copies(lambda: discover("all", None, env), store, providers, clock)
+    accounts = Accounts(store, engine, providers, cooldowns, clock, warnings=copies.warnings)
+    imports = Imports(accounts, store, Adopter(providers, clients, outbound, clock), audit, work, env)
     incidents = Incidents(accounts, Notices(config.notify, env), disk, state_dir)
     metrics = Metrics(accounts.states)
+    quotas = Quotas(accounts, clients, outbound, config.socket.max_wait_seconds)
     hub = Hub(chance.token(9), __version__, chunk)
     leases = Leases(accounts, metrics, config.socket.max_wait_seconds)
 
     def gone(account: AccountId) -> None:
         leases.forget(account)
         cooldowns.clear(account)
+        quotas.forget(account)
 
     publisher = Publisher(accounts, hub, metrics, audit, gone)
+    store.on_problem = publisher.touch
     dispatch = Dispatch(
         accounts=accounts,
         leases=leases,
         reports=Reports(accounts, publisher, metrics, audit, config.socket.max_wait_seconds),
         changes=Changes(accounts, publisher, outbound, clients, audit, work),
+        quotas=quotas,
+        imports=imports,
         logins=logins,
         keys=Keys(accounts, audit, work),
         health=HealthCheck(
@@ -174,7 +203,9 @@ def build(
         max_wait=config.socket.max_wait_seconds,
     )
     server = Server(dispatch, metrics, config.socket, keepalive_seconds=keepalive_seconds)
-    return Daemon(config, store, engine, outbound, logins, publisher, incidents, dispatch, server, work, audit)
+    return Daemon(
+        config, store, links, copies, groups, engine, outbound, logins, publisher, incidents, dispatch, server, work, audit,
+    )  # fmt: skip
 
 
 def _seal(config: Config, state_dir: Path, chance: Chance, disk: Disk, env: Mapping[str, str]) -> AeadSeal | None:
@@ -248,9 +279,11 @@ def _keeper(store: Store, clock: Clock, audit: Audit, work: Work) -> Keep:
     """Return what puts a finished login away."""
 
     async def keep(record: Record, client: Client, notes: tuple[str, ...]) -> Kept:
+        there = frozenset(store.entries())
         entry = await work.finish(store.add(record, client, clock.now()), name="keep-login")
-        audit.record(Event.LOGIN, entry.account, notes=len(notes))
+        said = kept_notes(record.account, entry, there)
+        audit.record(Event.LOGIN, entry.account, notes=len(notes) + len(said))
         _log.info("login stored", extra={"account": log_id(entry.account)})
-        return Kept(entry.account, entry.file)
+        return Kept(entry.account, entry.file, said)
 
     return keep

@@ -47,6 +47,11 @@ class Cooldowns:
         ended = [models.pop(each, None) for each in {model, None}]
         return any(ended)
 
+    def move(self, kept: tuple[Cooldown, ...], account: AccountId) -> None:
+        """Give an account what `of` said of it under its former name."""
+        if kept:
+            self._table[account] = {each.model: each for each in kept}
+
     def clear(self, account: AccountId) -> bool:
         """Forget all of an account's cool-downs; tells whether there were any."""
         return bool(self._table.pop(account, None))

@@ -14,12 +14,14 @@ from broker.daemon.accounts import Accounts
 from broker.daemon.changes import Changes
 from broker.daemon.health import HealthCheck
 from broker.daemon.hub import Hub
+from broker.daemon.imports import Imports
 from broker.daemon.keys import Keys
 from broker.daemon.leases import Leases
+from broker.daemon.quotas import Quotas
 from broker.daemon.reports import Reports
 from broker.ipc.openapi import document
 from broker.ipc.operations import Call, Name
-from broker.ipc.schema import KeyAdd, LoginCallback, LoginStart, Report, decode, encode
+from broker.ipc.schema import ImportRequest, KeyAdd, LoginCallback, LoginStart, Relabel, Report, decode, encode
 from broker.login.sessions import Logins
 from broker.model.account import AccountId
 from broker.observe.metrics import Metrics
@@ -49,6 +51,8 @@ class Dispatch:
     leases: Leases
     reports: Reports
     changes: Changes
+    quotas: Quotas
+    imports: Imports
     logins: Logins
     keys: Keys
     health: HealthCheck
@@ -73,11 +77,15 @@ class Dispatch:
                 Name.RESUME: self._resume,
                 Name.CLEAR_COOLDOWN: self._clear_cooldown,
                 Name.LOGOUT: self._logout,
+                Name.QUOTA: self._quota,
+                Name.SET_DEFAULT: self._set_default,
+                Name.RENAME: self._rename,
                 Name.ADD_KEY: self._add_key,
                 Name.LOGIN_START: self._login_start,
                 Name.LOGIN: self._login,
                 Name.LOGIN_CALLBACK: self._login_callback,
                 Name.LOGIN_CANCEL: self._login_cancel,
+                Name.IMPORT: self._import,
                 Name.METRICS: self._metrics,
                 Name.OPENAPI: self._openapi,
             }
@@ -133,7 +141,16 @@ class Dispatch:
         return encode(self.changes.clear_cooldown(self._named(call)))
 
     async def _logout(self, call: Call, _body: bytes) -> bytes:
-        return encode(await self.changes.logout(self._named(call)))
+        return encode(await self.changes.logout(self._named(call), keep_remote="keep_remote" in call.flags))
+
+    async def _quota(self, call: Call, _body: bytes) -> bytes:
+        return encode(await self.quotas.read(self._named(call), call.query["max_wait"]))
+
+    async def _set_default(self, call: Call, _body: bytes) -> bytes:
+        return encode(await self.changes.set_default(self._named(call)))
+
+    async def _rename(self, call: Call, body: bytes) -> bytes:
+        return encode(await self.changes.rename(self._named(call), decode(body, Relabel).label))
 
     async def _add_key(self, _call: Call, body: bytes) -> bytes:
         return encode(await self.keys.add(decode(body, KeyAdd)))
@@ -149,6 +166,9 @@ class Dispatch:
 
     async def _login_cancel(self, call: Call, _body: bytes) -> bytes:
         return encode(await self.logins.cancel(call.path["id"]))
+
+    async def _import(self, _call: Call, body: bytes) -> bytes:
+        return encode(await self.imports.run(decode(body, ImportRequest)))
 
     async def _metrics(self, _call: Call, _body: bytes) -> bytes:
         return self.metrics.render()

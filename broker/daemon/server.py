@@ -159,7 +159,7 @@ class Server:
             if known.operation.name is Name.WATCH and request.method == "GET":
                 await self._watch(connection, request)
                 return None
-            call = Call(known.operation, known.path, known.query, self._now() - request.heard)
+            call = Call(known.operation, known.path, known.query, self._now() - request.heard, known.flags)
             answer = await self._dispatch.perform(call, request.body)
         except BrokerError as error:
             return self._refusal(door, request, error)

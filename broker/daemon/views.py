@@ -3,11 +3,13 @@
 Owns: the sentences about states, and the making of views and leases from what the store and the engine know. Pure. It must never put a token into a view.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import assert_never
 
-from broker.ipc.schema import AccountView, Cooldown, Lease
+from broker.ipc.schema import AccountQuota, AccountView, Cooldown, Lease
 from broker.model.account import (
+    AccountId,
     Active,
     Ambiguous,
     Backoff,
@@ -43,6 +45,8 @@ def account_view(
     next_refresh: float | None,
     cooldowns: tuple[Cooldown, ...],
     default: bool,
+    quota: AccountQuota | None = None,
+    warnings: tuple[str, ...] = (),
 ) -> AccountView:
     """Return the view of an account; `tokens` are those served, which a refused write may keep out of the entry."""
     record, told = entry.record, explain(entry, state)
@@ -66,6 +70,10 @@ def account_view(
         file=entry.file,
         cooldowns=cooldowns,
         facts=dict(record.facts),
+        quota=quota,
+        linked=entry.link.tool if entry.link else None,
+        linked_file=entry.link.path if entry.link else None,
+        warnings=warnings,
     )
 
 
@@ -94,6 +102,24 @@ def explain(entry: Entry, state: State) -> Told:
             return Told("paused", f"Run: ccs-broker resume {entry.account}")
         case _:
             return _of_trouble(entry.account.provider, state)
+
+
+def kept_notes(wanted: AccountId, entry: Entry, before: Collection[AccountId]) -> tuple[str, ...]:
+    """Say what a person may not expect of the account a login became: `wanted` is what it would have been called, `before` were the accounts then."""
+    account = entry.account
+    notes: list[str] = []
+    if account in before and account != wanted:
+        told = f"This login was known already, as {account}, and was renewed there."
+        notes.append(f"{told} To give it another name: ccs-broker rename {account} LABEL")
+    elif account in before:
+        notes.append("It replaces this account's former login.")
+    elif account != wanted:
+        notes.append(f"There is another login called {wanted}, so this one is {account}.")
+    if entry.paused:
+        notes.append(f"The account is paused, and not served. Run: ccs-broker resume {account}")
+    if entry.record.disabled:
+        notes.append("The account is disabled in its file, and not served.")
+    return tuple(notes)
 
 
 def _of_trouble(provider: str, state: Backoff | Ambiguous | NeedsLogin | Unsaved) -> Told:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from broker.ipc.schema import (
     PROBLEM_JSON,
     AccountList,
+    AccountQuota,
     AccountView,
     Health,
     KeyAdd,
@@ -23,6 +24,7 @@ from broker.ipc.schema import (
     LoginView,
     LogoutAnswer,
     Problem,
+    Relabel,
     Report,
     ReportAnswer,
     WatchEvent,
@@ -115,9 +117,26 @@ class BrokerClient:
         """Forget an account's cool-downs."""
         return await self._call(AccountView, "POST", f"{_account_path(account)}/clear-cooldown")
 
-    async def logout(self, account: AccountId | str) -> LogoutAnswer:
-        """Revoke and remove. The revocation is a call to the provider: allow it time."""
-        return await self._call(LogoutAnswer, "DELETE", _account_path(account), wait=30.0)
+    async def quota(self, account: AccountId | str, *, max_wait: float = 20.0) -> AccountQuota:
+        """Ask for plan and limits; the provider is asked once a minute at most."""
+        return await self._call(
+            AccountQuota, "GET", f"{_account_path(account)}/quota?max_wait={max_wait!r}", wait=max_wait
+        )
+
+    async def set_default(self, account: AccountId | str) -> AccountView:
+        """Make an account what its provider's name alone means."""
+        return await self._call(AccountView, "POST", f"{_account_path(account)}/default")
+
+    async def rename(self, account: AccountId | str, label: str) -> AccountView:
+        """Give an account another label."""
+        return await self._call(
+            AccountView, "POST", f"{_account_path(account)}/rename", encode(Relabel(label)), wait=20.0
+        )
+
+    async def logout(self, account: AccountId | str, *, keep_remote: bool = False) -> LogoutAnswer:
+        """Revoke (unless `keep_remote`) and remove. The revocation is a call to the provider: allow it time."""
+        query = "?keep_remote=true" if keep_remote else ""
+        return await self._call(LogoutAnswer, "DELETE", f"{_account_path(account)}{query}", wait=30.0)
 
     async def add_key(self, key: KeyAdd) -> AccountView:
         """Put away an API key as an account; one of its name gets the new key."""
@@ -170,8 +189,8 @@ class BrokerClient:
         self, shape: type[T], method: str, target: str, body: bytes | None = None, *, wait: float = 0.0
     ) -> T:
         request = request_head(method, target, body=body)
-        # A repeated report or pause does no harm; a login or logout is never sent twice.
-        repeatable = not target.startswith("/v1/logins") and method != "DELETE"
+        # A repeated report or pause does no harm; a login, logout or rename is never sent twice.
+        repeatable = not target.startswith("/v1/logins") and not target.endswith("/rename") and method != "DELETE"
         try:
             async with asyncio.timeout(self._timeout + wait), self._free:
                 answer = await self._exchange(request, repeatable=repeatable)

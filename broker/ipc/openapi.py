@@ -107,7 +107,17 @@ def _parameters(operation: Operation) -> list[Json]:
         }
         for each in operation.query
     ]
-    return [*path, *query, *([_LAST_EVENT_ID] if operation.media_type == EVENT_STREAM else [])]
+    flags: list[Json] = [
+        {
+            "name": each.name,
+            "in": "query",
+            "required": False,
+            "description": each.meaning,
+            "schema": {"type": "boolean", "default": False},
+        }
+        for each in operation.flags
+    ]
+    return [*path, *query, *flags, *([_LAST_EVENT_ID] if operation.media_type == EVENT_STREAM else [])]
 
 
 def _success(operation: Operation, schemas: _Schemas) -> Json:

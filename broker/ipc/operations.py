@@ -14,14 +14,18 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from broker.ipc.schema import (
     AccountList,
+    AccountQuota,
     AccountView,
     Health,
+    ImportAnswer,
+    ImportRequest,
     KeyAdd,
     Lease,
     LoginCallback,
     LoginStart,
     LoginView,
     LogoutAnswer,
+    Relabel,
     Report,
     ReportAnswer,
 )
@@ -33,6 +37,7 @@ __all__ = [
     "JSON",
     "OPERATIONS",
     "Call",
+    "Flag",
     "Name",
     "Operation",
     "Seconds",
@@ -66,11 +71,15 @@ class Name(StrEnum):
     RESUME = "resume"
     CLEAR_COOLDOWN = "clear_cooldown"
     LOGOUT = "logout"
+    QUOTA = "get_quota"
+    SET_DEFAULT = "set_default"
+    RENAME = "rename"
     ADD_KEY = "add_key"
     LOGIN_START = "start_login"
     LOGIN = "get_login"
     LOGIN_CALLBACK = "finish_login"
     LOGIN_CANCEL = "cancel_login"
+    IMPORT = "import_logins"
     METRICS = "metrics"
     OPENAPI = "openapi"
 
@@ -81,6 +90,14 @@ class Seconds:
 
     name: str
     default: float
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A query parameter that is `true` or `false`; false where it is left out."""
+
+    name: str
     meaning: str
 
 
@@ -99,6 +116,7 @@ class Operation:
     control: bool = False
     request: type | None = None
     query: tuple[Seconds, ...] = ()
+    flags: tuple[Flag, ...] = ()
     errors: tuple[ErrorCode, ...] = ()
     status: int = 200
     media_type: str = JSON
@@ -116,7 +134,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An operation as asked for: `path` and `query` hold its parameters, defaults filled in.
+    """An operation as asked for: `path` and `query` hold its parameters, defaults filled in; `flags` are those set.
 
     `waited` seconds went by since the request was here, which count towards what it lets us wait.
     """
@@ -125,6 +143,7 @@ class Call:
     path: Mapping[str, str]
     query: Mapping[str, float]
     waited: float = 0.0
+    flags: frozenset[str] = frozenset()
 
 
 _ACCOUNT = "/v1/accounts/{provider}/{label}"
@@ -146,6 +165,13 @@ _WAIT = Seconds(
     0.0,
     "How long to wait for the login to move on, in seconds; at most `socket.max_wait_seconds`, a longer wait is shortened to that.",
 )
+
+_QUOTA_WAIT = Seconds(
+    "max_wait",
+    20.0,
+    "How long to wait for the provider, in seconds; at most `socket.max_wait_seconds`, a longer wait is shortened to that.",
+)
+_KEEP_REMOTE = Flag("keep_remote", "Do not revoke at the provider: remove the login here only.")
 
 OPERATIONS: Final = (
     Operation(Name.HEALTH, "GET", "/v1/health", "Version, uptime, counts by state, protections found active by probing", Health),
@@ -184,7 +210,19 @@ OPERATIONS: Final = (
     ),
     Operation(
         Name.LOGOUT, "DELETE", _ACCOUNT, "Log out: revoke at the provider where it can be done, then remove", LogoutAnswer,
-        control=True, errors=(*_UNKNOWN, _E.STORAGE_UNWRITABLE, _E.DEADLINE_EXCEEDED),
+        control=True, flags=(_KEEP_REMOTE,), errors=(*_UNKNOWN, _E.STORAGE_UNWRITABLE, _E.DEADLINE_EXCEEDED),
+    ),
+    Operation(
+        Name.QUOTA, "GET", f"{_ACCOUNT}/quota", "Plan and limits, as the provider tells them; kept for a minute", AccountQuota,
+        control=True, query=(_QUOTA_WAIT,), errors=(*_UNKNOWN, *_RENEWAL, _E.QUOTA_UNAVAILABLE),
+    ),
+    Operation(
+        Name.SET_DEFAULT, "POST", f"{_ACCOUNT}/default", "Make it what the provider's name alone means", AccountView,
+        control=True, errors=(*_UNKNOWN, _E.STORAGE_UNWRITABLE),
+    ),
+    Operation(
+        Name.RENAME, "POST", f"{_ACCOUNT}/rename", "Give it another label", AccountView,
+        control=True, request=Relabel, errors=(*_UNKNOWN, _E.STORAGE_UNWRITABLE, _E.DEADLINE_EXCEEDED, _E.SUPERSEDED, _E.UNSUPPORTED),
     ),
     Operation(
         Name.ADD_KEY, "POST", "/v1/keys", "Add an API key as an account, or replace its key", AccountView,
@@ -203,6 +241,9 @@ OPERATIONS: Final = (
         control=True, request=LoginCallback, errors=(_E.UNKNOWN_LOGIN, _E.STORAGE_UNWRITABLE, *_LOGIN_ENDS),
     ),
     Operation(Name.LOGIN_CANCEL, "DELETE", _LOGIN, "Give a login up", LoginView, control=True, errors=(_E.UNKNOWN_LOGIN,)),
+    Operation(
+        Name.IMPORT, "POST", "/v1/import", "Take over logins that other programs left on disk", ImportAnswer, control=True, request=ImportRequest,
+    ),
     Operation(
         Name.METRICS, "GET", "/metrics", "Prometheus text", None, control=True, media_type="text/plain; version=0.0.4; charset=utf-8",
     ),
@@ -232,7 +273,8 @@ def resolve(method: str, target: str, *, control: bool) -> Call:
     if operation is None:
         raise BrokerError(ErrorCode.METHOD_NOT_ALLOWED, f"{method[:20]} is not a method of {split.path[:200]!r}")
     path = {name[1:-1]: part for name, part in zip(operation.parts, parts, strict=True) if name.startswith("{")}
-    return Call(operation, path, _query(operation, split.query))
+    query, flags = _query(operation, split.query)
+    return Call(operation, path, query, flags=flags)
 
 
 def allowed_methods(target: str, *, control: bool) -> tuple[str, ...]:
@@ -254,18 +296,28 @@ def _fits(operation: Operation, parts: tuple[str, ...]) -> bool:
     )
 
 
-def _query(operation: Operation, text: str) -> dict[str, float]:
+def _query(operation: Operation, text: str) -> tuple[dict[str, float], frozenset[str]]:
     values = {each.name: each.default for each in operation.query}
+    flags = {each.name: False for each in operation.flags}
     given: set[str] = set()
     for name, value in parse_qsl(text, keep_blank_values=True):
         # A misspelt min_validity must not silently mean the default.
-        if name not in values:
+        if name not in values and name not in flags:
             raise BrokerError(ErrorCode.BAD_REQUEST, f"unknown query parameter {name[:60]!r}")
         if name in given:
             raise BrokerError(ErrorCode.BAD_REQUEST, f"query parameter {name!r} is given twice")
         given.add(name)
-        values[name] = _seconds(name, value)
-    return values
+        if name in flags:
+            flags[name] = _flag(name, value)
+        else:
+            values[name] = _seconds(name, value)
+    return values, frozenset(name for name, on in flags.items() if on)
+
+
+def _flag(name: str, text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise BrokerError(ErrorCode.BAD_REQUEST, f"query parameter {name!r} must be true or false, not {text[:60]!r}")
+    return text == "true"
 
 
 def _seconds(name: str, text: str) -> float:

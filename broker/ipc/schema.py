@@ -14,11 +14,14 @@ from broker.model.secret import Secret
 __all__ = [
     "PROBLEM_JSON",
     "AccountList",
+    "AccountQuota",
     "AccountView",
     "Changed",
     "Cooldown",
     "Health",
     "ImportAnswer",
+    "ImportRequest",
+    "ImportedLogin",
     "KeyAdd",
     "Lease",
     "LoginCallback",
@@ -27,6 +30,8 @@ __all__ = [
     "LogoutAnswer",
     "Problem",
     "ProviderView",
+    "QuotaWindow",
+    "Relabel",
     "Removed",
     "Report",
     "ReportAnswer",
@@ -53,11 +58,32 @@ class Cooldown(msgspec.Struct, frozen=True):
     reason: str
 
 
+class QuotaWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """One limit: `name` as people call it, `used` a share (1.0 is all of it), `resets_at` when it begins anew; null where the provider does not say."""
+
+    name: str
+    used: float | None = None
+    resets_at: float | None = None
+    note: str | None = None
+
+
+class AccountQuota(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /v1/accounts/{provider}/{label}/quota: what the provider told of plan and limits at `read_at`. `notes` say what could not be read."""
+
+    account: str
+    read_at: float
+    plan: str | None = None
+    windows: tuple[QuotaWindow, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class AccountView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """An account as anyone on the socket may see it: no secrets.
 
     `state` is one of the StateName values; `reason` says why in one sentence; `hint` what to do. `default` marks the account a bare provider
-    name means. `file` is the file's name in its directory.
+    name means. `file` is the file's name in its directory. `quota` is what was last read of it; null on the push stream, and where nobody asked.
+    `linked` names the program whose login file, `linked_file`, the account shares its login with. `warnings` are sentences about that, and about a
+    login that another program renews too.
     """
 
     account: str
@@ -79,6 +105,10 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     file: str = ""
     cooldowns: tuple[Cooldown, ...] = ()
     facts: dict[str, str] = {}
+    quota: AccountQuota | None = None
+    linked: str | None = None
+    linked_file: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class AccountList(msgspec.Struct, frozen=True):
@@ -201,6 +231,12 @@ class LoginCallback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: Secret
 
 
+class Relabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/accounts/{provider}/{label}/rename."""
+
+    label: str
+
+
 class KeyAdd(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """POST /v1/keys: an API key as an account. `header` is how requests carry it: `authorization`, `x-api-key`, or another header's name.
 
@@ -223,11 +259,47 @@ class LogoutAnswer(msgspec.Struct, frozen=True, kw_only=True):
     detail: str | None = None
 
 
+class ImportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """POST /v1/import. `tool` is a program by its name, or `all`; `path` names its file where that lies elsewhere than usual.
+
+    `mode`: `copy`, or `linked`, which shares the login with the program; left out, it is a copy. `dry_run` changes nothing. `variables` are those of
+    the caller's environment that say where programs keep their files.
+    """
+
+    tool: str = "all"
+    mode: str | None = None
+    path: str | None = None
+    dry_run: bool = False
+    variables: dict[str, str] = {}
+
+
+class ImportedLogin(msgspec.Struct, frozen=True, kw_only=True):
+    """A login that was found, and what was (or would be) done with it.
+
+    `action`: `added`, `updated`, `linked`, `unlinked`, `present` (nothing to do), `skipped` or `refused`, with a `reason`. `linkable` tells that it
+    can be linked, `rotates` that each of its refresh tokens is good once. `notes` are sentences for the person.
+    """
+
+    tool: str
+    title: str
+    path: str
+    provider: str
+    action: str
+    account: str | None = None
+    email: str | None = None
+    reason: str | None = None
+    linkable: bool = False
+    rotates: bool = False
+    notes: tuple[str, ...] = ()
+
+
 class ImportAnswer(msgspec.Struct, frozen=True):
-    """POST /v1/import: what was adopted, and what was not and why."""
+    """The answer to an import: the accounts that were added or changed, what was refused and why, and all that was found."""
 
     adopted: tuple[str, ...] = ()
     refused: dict[str, str] = {}
+    logins: tuple[ImportedLogin, ...] = ()
+    dry_run: bool = False
 
 
 class ProviderView(msgspec.Struct, frozen=True, kw_only=True):

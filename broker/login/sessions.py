@@ -47,10 +47,14 @@ _PORT_FROM, _PORT_TO = 49_152, 65_535  # RFC 6335: nobody's, for redirects that 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Where a login was put: the account it became (the store may tell two of one name apart) and the file's name."""
+    """Where a login was put: the account it became (the store may tell two of one name apart) and the file's name.
+
+    `notes` are sentences for the person about what became of it there.
+    """
 
     account: AccountId
     file: str
+    notes: tuple[str, ...] = ()
 
 
 Keep = Callable[[Record, Client, tuple[str, ...]], Awaitable[Kept]]
@@ -319,7 +323,7 @@ class Logins:
         notes = (*identity.notes, *_missing_refresh(tokens))
         session.keeping = True  # from here on it is not cut off: half a write helps nobody
         kept = await self._keep(record, session.client, notes)
-        return Done(kept.account, kept.file, notes)
+        return Done(kept.account, kept.file, (*notes, *kept.notes))
 
     async def _answer_browser(self, login: str, callback: Returned) -> Page:
         session = self._sessions.get(login)

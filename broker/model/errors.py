@@ -37,6 +37,7 @@ class ErrorCode(StrEnum):
     RATE_LIMITED = "rate_limited"
     MISCONFIGURED = "misconfigured"
     STORAGE_UNWRITABLE = "storage_unwritable"
+    QUOTA_UNAVAILABLE = "quota_unavailable"
     LOGIN_DENIED = "login_denied"
     LOGIN_EXPIRED = "login_expired"
     LOGIN_FAILED = "login_failed"
@@ -107,6 +108,12 @@ TRAITS: dict[ErrorCode, Traits] = {
         True,
         "The auth directory cannot be written",
         "Free space or mend permissions; no token is spent until then.",
+    ),
+    ErrorCode.QUOTA_UNAVAILABLE: Traits(
+        502,
+        True,
+        "The provider did not tell plan and limits",
+        "Ask again in a minute; the login itself is not affected.",
     ),
     ErrorCode.LOGIN_DENIED: Traits(
         403, False, "The login was refused", "Approve it on the provider's page, or use another account."

@@ -20,6 +20,7 @@ def revoke(url: str, client: Client, tokens: Tokens) -> HttpRequest | None:
 def revoked(answer: HttpResponse) -> bool:
     """Tell whether the grant is gone.
 
-    200 says so, for unknown tokens too (section 2.2). Google answers 400 `invalid_token` for a token that is already dead.
+    200 says so, for unknown tokens too (section 2.2); vendors whose call is not the standard's answer 204. Google answers 400 `invalid_token` for a token
+    that is already dead.
     """
-    return answer.status == 200 or (answer.status == 400 and b'"invalid_token"' in answer.body)
+    return answer.status in {200, 204} or (answer.status == 400 and b'"invalid_token"' in answer.body)

@@ -28,11 +28,14 @@ class Event(StrEnum):
     LOGIN = "login"
     LOGOUT = "logout"
     KEY_ADDED = "key_added"
+    IMPORTED = "login_imported"
     REFRESH = "refresh"
     REJECTED = "token_rejected"
     PAUSED = "paused"
     RESUMED = "resumed"
     COOLDOWN_CLEARED = "cooldown_cleared"
+    RENAMED = "renamed"
+    DEFAULT_CHOSEN = "default_chosen"
 
 
 class Audit:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from broker.cli.app import main
-from broker.ipc.schema import AccountView, Cooldown
+from broker.ipc.schema import AccountQuota, AccountView, Cooldown, QuotaWindow
 from tests.fakes.socket_desk import SocketDesk, socket_desk
 
 NOW = 1_750_000_000.0
@@ -53,12 +53,24 @@ def run(capfd: pytest.CaptureFixture[str]):
     return call
 
 
+QUOTA = AccountQuota(
+    account="gemini/alice@example.com", read_at=NOW - 130, plan="Standard",
+    windows=(
+        QuotaWindow(name="gemini-2.5-pro", used=0.25, resets_at=NOW + 11_000),
+        QuotaWindow(name="requests", used=0.97, resets_at=NOW + 86_400, note="970 of 1000"),
+        QuotaWindow(name="credits", note="12 left"),
+    ),
+    notes=("The overage is not told.",),
+)  # fmt: skip
+
+
 def views() -> tuple[AccountView, ...]:
     """Accounts of all sorts."""
     return (
         AccountView(
             account="gemini/alice@example.com", provider="gemini", label="alice@example.com", state="active", generation=3,
-            expires_at=NOW + 2520, default=True, facts={"project_id": "fake-project"},
+            expires_at=NOW + 2520, last_refresh=NOW - 1080, next_refresh=NOW + 2220, default=True, facts={"project_id": "fake-project"},
+            email="alice@example.com", quota=QUOTA,
         ),
         AccountView(
             account="gemini/bob@example.com", provider="gemini", label="bob@example.com", state="needs_login", generation=7,
@@ -67,5 +79,6 @@ def views() -> tuple[AccountView, ...]:
         AccountView(
             account="own/key", provider="own", label="key", state="active", generation=1,
             cooldowns=(Cooldown("big-model", NOW + 90, "quota"), Cooldown(None, NOW - 5, "over")), disabled=True,
+            email="carol@example.com", linked="claude-code",
         ),
     )  # fmt: skip

@@ -69,6 +69,33 @@ def test_changes(run, served: SocketDesk, command: str, done: str) -> None:
     assert json.loads(run(command, ALICE.account, "--json").out)["account"]["account"] == ALICE.account
 
 
+def test_choosing_a_default(run, served: SocketDesk) -> None:
+    bob = "/v1/accounts/gemini/bob%40example.com"
+    served.replies[f"POST {bob}/default"] = BOB
+    assert "gemini/bob@example.com chosen as default" in run("default", BOB.account).out
+    assert served.targets == [f"POST {bob}/default"]
+
+
+@pytest.mark.parametrize("label", ["work", "gemini/work"])
+def test_renaming(run, served: SocketDesk, label: str) -> None:
+    served.replies[f"POST {ALICE_PATH}/rename"] = ALICE
+    assert " renamed: " in run("rename", ALICE.account, label).out
+    assert served.asked[-1].body == {"label": "work"}
+
+
+def test_renaming_one_of_several_wants_to_know_which(run, served: SocketDesk) -> None:
+    assert run("rename", "gemini", "work").code == 2
+    assert served.targets == ["GET /v1/accounts"]
+
+
+def test_logout_here_only(run, served: SocketDesk) -> None:
+    answer = LogoutAnswer(account=ALICE.account, revoked=False, detail="left as it is at the provider, as you asked")
+    served.replies[f"DELETE {ALICE_PATH}"] = answer
+    ended = run("logout", ALICE.account, "--keep-remote")
+    assert "not revoked at the provider: left as it is" in ended.out
+    assert served.targets == [f"DELETE {ALICE_PATH}?keep_remote=true"]
+
+
 def test_refresh_says_how_long_it_waits(run, served: SocketDesk) -> None:
     served.replies[f"POST {ALICE_PATH}/refresh"] = ALICE
     run("refresh", ALICE.account, "--max-wait", "3")

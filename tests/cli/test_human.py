@@ -9,9 +9,10 @@ from broker.doctor.catalogue import CATALOGUE
 from broker.doctor.finding import Finding as Fault
 from broker.doctor.finding import SetMode, Severity, mendable
 from broker.doctor.mend import Repair
-from broker.ipc.schema import AccountView, Health, LoginView, LogoutAnswer
+from broker.ipc.schema import AccountQuota, AccountView, Health, LoginView, LogoutAnswer, QuotaWindow, problem_of
+from broker.model.errors import BrokerError, ErrorCode
 from broker.service.steps import Action, Step, UnitState
-from tests.cli.conftest import NOW, views
+from tests.cli.conftest import NOW, QUOTA, views
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "cli"
 
@@ -29,6 +30,22 @@ LOGIN = LoginView(
 CASES: dict[str, results.Result] = {
     "accounts": results.Accounts(views(), NOW),
     "accounts-none": results.Accounts((), NOW),
+    "quota": results.Quotas(
+        (
+            results.QuotaOf("gemini/alice@example.com", QUOTA),
+            results.QuotaOf("acme/bob", AccountQuota(account="acme/bob", read_at=NOW)),
+            results.QuotaOf(
+                "own/key",
+                None,
+                problem_of(BrokerError(ErrorCode.UNSUPPORTED, "Own has no way to ask for plan and limits")),
+            ),
+            results.QuotaOf(
+                "own/late", None, problem_of(BrokerError(ErrorCode.QUOTA_UNAVAILABLE, "the provider did not tell"))
+            ),
+        ),
+        NOW,
+    ),
+    "quota-none": results.Quotas((), NOW),
     "changed": results.Changed("renewed", views()[0], NOW),
     "status": results.Status(HEALTH, None, "/run/user/1000/ccs-broker/broker.sock", views(), DOWN, NOW),
     "status-no-daemon": results.Status(None, "no daemon answers", "/run/broker.sock", (), DOWN, NOW),
@@ -124,11 +141,44 @@ def test_foreign_text_is_shown_as_text() -> None:
     assert "?[2J:smile: next" in shown
 
 
-def test_a_narrow_terminal_folds_and_cuts_nothing() -> None:
-    shown = rendered(results.Accounts(views()[:1], NOW), width=30)
-    assert all(len(line) <= 30 for line in shown.splitlines()[:-1])
-    first = "".join(line.split("  ")[0] for line in shown.splitlines()[1:-1])
-    assert first.replace(" ", "").startswith("gemini/alice@example.com")
+@pytest.mark.parametrize("width", [20, 30, 60, 80, 99, 100, 120, 200])
+def test_nothing_is_cut_at_any_width(width: int) -> None:
+    shown = rendered(results.Accounts(views(), NOW), width=width)
+    assert all(len(line) <= width for line in shown.splitlines())
+    flat = "".join(shown.split())
+    for said in (
+        "gemini/alice@example.com",
+        "needs_login",
+        "active,disabled",
+        "in42min",
+        "18minago",
+        "sharedwithclaude-code",
+    ):
+        if width < 100:  # in a table, words of several columns stand in one line
+            assert said in flat
+    assert "carol" in flat
+
+
+def test_a_narrow_terminal_gets_a_block_an_account() -> None:
+    assert rendered(results.Accounts(views(), NOW), width=80).splitlines()[:4] == [
+        "gemini/alice@example.com *",
+        "  active, expires in 42 min, renewed 18 min ago, next in 37 min",
+        "  project fake-project",
+        "  quota 2 min ago: Standard, gemini-2.5-pro 25 % used, requests 97 % used",
+    ]
+
+
+def test_a_narrow_quota_has_no_bars() -> None:
+    shown = rendered(CASES["quota"], width=59)
+    assert "█" not in shown
+    assert "25 %" in shown
+    assert all(len(line) <= 59 for line in shown.splitlines())
+
+
+def test_a_limit_that_began_anew_says_so_and_one_overdrawn_is_full() -> None:
+    told = AccountQuota(account="a/b", read_at=NOW, windows=(QuotaWindow(name="w", used=1.3, resets_at=NOW - 5),))
+    shown = rendered(results.Quotas((results.QuotaOf("a/b", told),), NOW))
+    assert "██████████  130 %  has begun anew" in shown
 
 
 def test_what_is_no_result_has_no_layout() -> None:

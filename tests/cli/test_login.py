@@ -13,6 +13,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from broker.cli.app import main
+from broker.cli.lettering import large
+from broker.cli.qr import drawing
 from broker.ipc.schema import Health, LoginView, problem_of
 from broker.model.errors import BrokerError, ErrorCode
 from broker.sandbox.config_text import config_toml
@@ -173,6 +176,79 @@ def test_a_provider_with_device_codes_only_needs_no_option(
     assert "ABCD-EFGH" in ended.err
     assert browser.read_text() == DEVICE_URL
     assert not any("callback" in target for target in device.targets)
+
+
+def test_the_flow_can_be_named(run, device: SocketDesk, browser: Path, keyboard: int) -> None:
+    assert run("login", "acme", "--flow", "device").code == 0
+    assert started(device)["flow"] == "device"
+
+
+@pytest.mark.parametrize("options", [["--flow", "code"], ["--flow", "code", "--no-qr"]])
+def test_two_flows_are_a_mistake(run, device: SocketDesk, options: list[str]) -> None:
+    ended = run("login", "acme", "--device", *options)
+    assert ended.code == 2
+    assert "contradict" in ended.err
+    assert device.asked == []
+
+
+class Terminal:
+    """A terminal as wide as it is told, in the place of stdout and stderr."""
+
+    def __init__(self, columns: int, encoding: str = "utf-8") -> None:
+        self.columns, self.encoding, self.text = columns, encoding, ""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> None:
+        text.encode(self.encoding)
+        self.text += text
+
+    def flush(self) -> None:
+        pass
+
+
+def shown_on(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, *options: str, stdout: bool = True) -> str:
+    monkeypatch.setenv("COLUMNS", str(terminal.columns))
+    monkeypatch.setattr("sys.stderr", terminal)
+    if stdout:
+        monkeypatch.setattr("sys.stdout", terminal)
+    assert main(["login", "acme", *options]) == 0
+    return terminal.text
+
+
+def test_on_a_terminal_the_code_is_large_and_the_address_a_qr_code(
+    device: SocketDesk, browser: Path, keyboard: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = shown_on(Terminal(80), monkeypatch)
+    assert "\n".join(drawing(DEVICE_URL, 80) or ()) in text
+    letters = large("ABCD-EFGH", 76, "█")
+    assert letters
+    assert all(f"    {line}\n" in text for line in letters)
+    assert "|   ABCD-EFGH   |" in text
+
+
+def test_no_qr_code_where_none_is_wanted_or_can_be(
+    device: SocketDesk, browser: Path, keyboard: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = shown_on(Terminal(80), monkeypatch, "--no-qr")
+    assert "48;5;231" not in without
+    assert "█████" in without
+
+
+@pytest.mark.parametrize(
+    ("terminal", "stdout"),
+    [(Terminal(30), True), (Terminal(80, "ascii"), True), (Terminal(80), False)],
+    ids=["narrow", "ascii", "stdout is a pipe"],
+)
+def test_a_terminal_that_cannot_show_it_shows_the_plain_code(
+    device: SocketDesk, browser: Path, keyboard: int, monkeypatch: pytest.MonkeyPatch, terminal: Terminal, stdout: bool
+) -> None:
+    text = shown_on(terminal, monkeypatch, stdout=stdout)
+    assert "48;5;231" not in text
+    assert "█" not in text
+    assert "|   ABCD-EFGH   |" in text
+    assert ("##### " in text) is (terminal.encoding == "ascii")
 
 
 def test_a_device_login_needs_no_desktop(

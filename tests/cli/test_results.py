@@ -13,7 +13,7 @@ from broker.doctor.finding import SetMode, Severity, mendable
 from broker.doctor.mend import Repair
 from broker.ipc.schema import Health, LoginView, LogoutAnswer
 from broker.service.steps import Action, Step, UnitState
-from tests.cli.conftest import NOW, views
+from tests.cli.conftest import NOW, QUOTA, views
 
 HEALTH = Health(status="ok", version="0.1.0", pid=7, uptime=61.0, accounts={"active": 2})
 PROXY = results.ProxyState("http://127.0.0.1:8317", reachable=True, detail="ok")
@@ -27,6 +27,7 @@ EVERY: dict[type, tuple[results.Result, set[str]]] = {
     results.Text: (results.Text("a"), {"text"}),
     results.Accounts: (results.Accounts(views(), NOW), {"accounts", "now"}),
     results.Changed: (results.Changed("renewed", views()[0], NOW), {"done", "account", "now"}),
+    results.Quotas: (results.Quotas((results.QuotaOf(QUOTA.account, QUOTA),), NOW), {"accounts", "now"}),
     results.Status: (
         results.Status(HEALTH, None, "/run/broker.sock", views(), PROXY, NOW),
         {"health", "reason", "socket", "accounts", "proxy", "now"},
@@ -90,6 +91,12 @@ def test_a_result_without_a_fault_ends_with_0(kind: type) -> None:
     assert exit_of(EVERY[kind][0]) is Exit.OK
 
 
+def test_some_quota_is_better_than_none() -> None:
+    told, silent = results.QuotaOf(QUOTA.account, QUOTA), results.QuotaOf("a/b", None)
+    assert exit_of(results.Quotas((silent, told), NOW)) is Exit.OK
+    assert exit_of(results.Quotas((), NOW)) is Exit.OK
+
+
 @pytest.mark.parametrize(
     ("result", "code"),
     [
@@ -98,6 +105,7 @@ def test_a_result_without_a_fault_ends_with_0(kind: type) -> None:
         (results.Diagnosis(("auth-dir-mode",), (NOTE, OPEN)), Exit.FAILURE),
         (results.ServiceStatus("systemd", (UNIT, UnitState("x", "/x", False, False, "inactive"))), Exit.FAILURE),
         (results.ImageFailed("blocked", "m"), Exit.FAILURE),
+        (results.Quotas((results.QuotaOf("a/b", None), results.QuotaOf("a/c", None)), NOW), Exit.FAILURE),
     ],
 )
 def test_a_result_with_a_fault_says_so_to_scripts(result: results.Result, code: Exit) -> None:

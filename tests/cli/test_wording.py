@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.cli.wording import clean, count, moment, progress_line, size, span
+from broker.cli.wording import clean, count, moment, percent, progress_line, size, span
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,11 @@ def test_count() -> None:
 def test_progress_line() -> None:
     assert progress_line("Working", 3.2) == "Working (3 s)"
     assert progress_line("Working", 61, 2048) == "Working (1 min, 2.0 KiB)"
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(0.0, "0 %"), (0.001, "<1 %"), (0.01, "1 %"), (0.29, "29 %"), (0.999, "99 %"), (1.0, "100 %"), (1.3, "130 %")],
+)
+def test_percent(share: float, said: str) -> None:
+    assert percent(share) == said

@@ -1,10 +1,13 @@
+import asyncio
 import json
+from functools import partial
 
 import pytest
 
+from broker.ipc.schema import Changed
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
-from broker.sandbox.faults import Drop, ErrorStatus, Target
+from broker.sandbox.faults import Delay, Drop, ErrorStatus, Target
 from tests.fakes.broker import ANN, BOB, Running, running_daemon
 
 
@@ -53,6 +56,96 @@ async def test_logging_out_revokes_then_removes(running: Running) -> None:
     assert "logout" in audit(running)
 
 
+async def test_logging_out_here_only(running: Running) -> None:
+    path = running.auth / "sandbox-ann@example.com.json"
+    token = Secret(json.loads(path.read_text())["refresh_token"])
+    answer = await running.client.logout(ANN, keep_remote=True)
+    assert not answer.revoked
+    assert answer.detail == "left as it is at the provider, as you asked"
+    assert running.sandbox.grants.accepts(token)
+    assert not path.exists()
+
+
+async def test_choosing_a_default(running: Running) -> None:
+    assert (await running.client.account(ANN)).default
+    assert (await running.client.set_default(BOB)).default
+    assert [each.account for each in await running.client.accounts() if each.default] == [str(BOB)]
+    assert (await running.token_client.lease("sandbox")).account == str(BOB)
+    assert "default_chosen" in audit(running)
+    await running.stop()
+    await running.start()
+    assert (await running.token_client.lease("sandbox")).account == str(BOB)
+
+
+async def test_watchers_are_told_of_both_accounts_when_the_default_moves(running: Running) -> None:
+    news = running.token_client.watch()
+    await anext(news)
+    await running.client.set_default(BOB)
+    seen = {}
+    async with asyncio.timeout(10):
+        while len(seen) < 2:
+            _, event = await anext(news)
+            assert isinstance(event, Changed)
+            seen[event.account.view.account] = event.account.view.default
+    assert seen == {str(ANN): False, str(BOB): True}
+    await news.aclose()
+
+
+async def test_renaming(running: Running) -> None:
+    """The login, its cool-downs and its place as default stay; only the name is another."""
+    from tests.daemon.test_reports import report
+
+    before = await running.client.account(ANN)
+    await running.client.report(report("limited", model="m"))
+    cooled = (await running.client.account(ANN)).cooldowns
+    renamed = await running.client.rename(ANN, "work")
+    assert (renamed.account, renamed.file, renamed.email) == ("sandbox/work", before.file, "ann@example.com")
+    assert (renamed.default, renamed.cooldowns) == (True, cooled)
+    assert renamed.generation > before.generation
+    lease = await running.token_client.lease("sandbox/work")
+    assert running.owns(lease.access_token) == "ann@example.com"
+    refreshed = await running.client.refresh("sandbox/work")
+    assert refreshed.generation > renamed.generation
+    assert {each.account for each in await running.client.accounts()} == {"sandbox/work", str(BOB)}
+    assert json.loads((running.state / "audit.jsonl").read_text().splitlines()[-2])["before"] == str(ANN)
+    assert json.loads((running.auth / before.file).read_text())["label"] == "work"
+    for taken in (BOB.label, "a/b"):
+        with pytest.raises(BrokerError) as caught:
+            await running.client.rename("sandbox/work", taken)
+        assert caught.value.code is ErrorCode.BAD_REQUEST
+
+
+async def test_renaming_in_the_middle_of_a_renewal_waits_for_it(running: Running) -> None:
+    running.sandbox.faults.add(Target.TOKEN, Delay(seconds=0.3))
+    refreshing = asyncio.ensure_future(running.client.refresh(ANN))
+    while running.sandbox.stats.refresh_posts < 1:
+        await asyncio.sleep(0.01)
+    renamed = await running.client.rename(ANN, "work")
+    assert (await refreshing).account == str(ANN)
+    assert renamed.state == "active"
+    lease = await running.token_client.lease("sandbox/work")
+    assert running.owns(lease.access_token) == "ann@example.com"
+    assert running.sandbox.stats.refresh_posts == 1
+
+
+async def test_an_unsaved_grant_keeps_its_account_s_name(running: Running) -> None:
+    path = running.auth / "sandbox-ann@example.com.json"
+    running.sandbox.faults.add(Target.TOKEN, Delay(seconds=0.3))
+    refreshing = asyncio.ensure_future(running.client.refresh(ANN))
+    while running.sandbox.stats.refresh_posts < 1:
+        await asyncio.sleep(0.01)
+    text = path.read_text()
+    path.write_text('{"type": "nobody-s"}')  # became something else: it is not written over
+    with pytest.raises(BrokerError):
+        await refreshing
+        await running.client.refresh(ANN)
+    assert (await running.client.account(ANN)).state == "unsaved"
+    with pytest.raises(BrokerError) as caught:
+        await running.client.rename(ANN, "work")
+    assert caught.value.code is ErrorCode.STORAGE_UNWRITABLE
+    path.write_text(text)
+
+
 @pytest.mark.parametrize("fault", [ErrorStatus(status=503), Drop()])
 async def test_a_provider_that_cannot_be_reached_keeps_nobody_logged_in(
     running: Running, fault: ErrorStatus | Drop
@@ -71,6 +164,9 @@ async def test_changes_to_nobody(running: Running) -> None:
         running.client.logout,
         running.client.clear_cooldown,
         running.client.refresh,
+        running.client.set_default,
+        running.client.quota,
+        partial(running.client.rename, label="x"),
     ):
         with pytest.raises(BrokerError) as caught:
             await call("sandbox/nobody")
@@ -79,7 +175,16 @@ async def test_changes_to_nobody(running: Running) -> None:
 
 async def test_the_token_socket_changes_nothing(running: Running) -> None:
     client = running.token_client
-    for call in (client.pause, client.resume, client.clear_cooldown, client.refresh):
+    renamed = partial(client.rename, label="x")
+    for call in (
+        client.pause,
+        client.resume,
+        client.clear_cooldown,
+        client.refresh,
+        client.set_default,
+        client.quota,
+        renamed,
+    ):
         with pytest.raises(BrokerError, match=r"broker\.sock only"):
             await call(ANN)
     with pytest.raises(BrokerError) as caught:

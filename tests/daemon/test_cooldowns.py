@@ -64,3 +64,13 @@ def test_made_up_models_do_not_fill_the_memory(table: Cooldowns) -> None:
     left = table.of(ANN, NOW)
     assert len(left) == 100
     assert {each.model for each in left} == {f"m{number}" for number in range(200, 300)}
+
+
+def test_cooldowns_follow_an_account_to_its_new_name(table: Cooldowns) -> None:
+    made = table.limit(ANN, "a", 10, "", NOW)
+    kept = table.of(ANN, NOW)
+    table.clear(ANN)
+    table.move(kept, BOB)
+    assert table.of(BOB, NOW) == (made,)
+    table.move((), ANN)
+    assert table.of(ANN, NOW) == ()

@@ -21,6 +21,7 @@ async def test_every_operation_is_served(running: Running) -> None:
         Name.LOGIN_START: encode(LoginStart(provider="sandbox", callback=False)),
         Name.ADD_KEY: b'{"provider":"openai-api","key":"fake-key"}',
         Name.LOGIN_CALLBACK: b'{"text":"x"}',
+        Name.RENAME: b'{"label":"ann@example.com"}',
     }
     order = sorted(OPERATIONS, key=lambda each: each.name is Name.LOGOUT)  # last, for what it does
     for operation in order:
@@ -29,7 +30,7 @@ async def test_every_operation_is_served(running: Running) -> None:
         answer = await outcome(running, call, bodies.get(operation.name, b""))
         if isinstance(answer, ErrorCode):
             assert answer in operation.errors, operation.name
-            assert operation.name in {Name.LOGIN, Name.LOGIN_CALLBACK, Name.LOGIN_CANCEL}
+            assert operation.name in {Name.LOGIN, Name.LOGIN_CALLBACK, Name.LOGIN_CANCEL, Name.QUOTA}
             continue
         assert answer.status == operation.status
         assert answer.media_type == operation.media_type

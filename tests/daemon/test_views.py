@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from broker.daemon.views import account_view, explain, lease_of
+from broker.daemon.views import account_view, explain, kept_notes, lease_of
 from broker.ipc.schema import Cooldown, encode
 from broker.model.account import (
     AccountId,
@@ -105,3 +107,26 @@ def test_a_lease_is_the_access_token_and_what_goes_with_it() -> None:
     assert lease.facts == {"project_id": "p"}
     assert b"fake-refresh" not in encode(lease)
     assert b"fake-id" not in encode(lease)
+
+
+WORK = AccountId("acme", "work")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "changes", "before", "said"),
+    [
+        (ANN, {}, (), ()),
+        (ANN, {}, (ANN,), ("replaces this account's former login",)),
+        (WORK, {}, (ANN,), (f"known already, as {ANN}",)),
+        (WORK, {}, (), (f"another login called {WORK}",)),
+        (ANN, {"paused": True}, (), (f"ccs-broker resume {ANN}",)),
+        (ANN, {"disabled": True}, (), ("disabled in its file",)),
+    ],
+)
+def test_what_became_of_a_login_is_told(
+    wanted: AccountId, changes: dict[str, bool], before: tuple[AccountId, ...], said: tuple[str, ...]
+) -> None:
+    made = entry(disabled=changes.get("disabled", False))
+    notes = kept_notes(wanted, replace(made, paused=changes.get("paused", False)), before)
+    assert len(notes) == len(said)
+    assert all(part in note for part, note in zip(said, notes, strict=True))

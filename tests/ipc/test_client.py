@@ -9,6 +9,7 @@ from broker.ipc.client import BrokerClient
 from broker.ipc.schema import (
     PROBLEM_JSON,
     AccountList,
+    AccountQuota,
     AccountView,
     Changed,
     Lease,
@@ -35,6 +36,7 @@ VIEW = AccountView(
 LEASE = Lease(
     account="acme/ann@example.com", provider="acme", generation=3, access_token=Secret("fake-access-1"), expires_at=9.5
 )
+QUOTA = AccountQuota(account="acme/ann@example.com", read_at=1.0, plan="pro")
 LOGIN = LoginView(id="L1", provider="acme", state="waiting", flow="code", url="https://idp.example/authorize")
 
 
@@ -72,6 +74,14 @@ REPORT = Report(account=str(ANN), generation=3, outcome="rejected")
             "DELETE /v1/accounts/acme/ann%40example.com",
             LogoutAnswer(account=str(ANN), revoked=True),
         ),
+        (
+            lambda c: c.logout(ANN, keep_remote=True),
+            "DELETE /v1/accounts/acme/ann%40example.com?keep_remote=true",
+            LogoutAnswer(account=str(ANN), revoked=False),
+        ),
+        (lambda c: c.set_default(ANN), "POST /v1/accounts/acme/ann%40example.com/default", VIEW),
+        (lambda c: c.rename(ANN, "work"), "POST /v1/accounts/acme/ann%40example.com/rename", VIEW),
+        (lambda c: c.quota(ANN, max_wait=2), "GET /v1/accounts/acme/ann%40example.com/quota?max_wait=2", QUOTA),
         (lambda c: c.report(REPORT), "POST /v1/report", ReportAnswer(lease=LEASE)),
         (lambda c: c.start_login(LoginStart(provider="acme")), "POST /v1/logins", LOGIN),
         (lambda c: c.login("L/1", wait=5), "GET /v1/logins/L%2F1?wait=5", LOGIN),

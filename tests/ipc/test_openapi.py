@@ -65,6 +65,12 @@ def test_tokens_are_marked_as_passwords() -> None:
     assert schemas["Lease"]["properties"]["access_token"] == {"type": "string", "format": "password"}
 
 
+def test_a_flag_is_a_truth_value() -> None:
+    parameters = DOCUMENT["paths"]["/v1/accounts/{provider}/{label}"]["delete"]["parameters"]
+    (flag,) = [each for each in parameters if each["in"] == "query"]
+    assert (flag["name"], flag["schema"]) == ("keep_remote", {"type": "boolean", "default": False})
+
+
 def test_the_push_stream_documents_its_events_and_its_resumption() -> None:
     watch = DOCUMENT["paths"]["/v1/watch"]["get"]
     assert [each["name"] for each in watch["parameters"]] == ["Last-Event-ID"]

@@ -79,6 +79,15 @@ def test_a_bad_query_names_the_parameter(query: str) -> None:
     assert query.split("=", 1)[0] in caught.value.detail
 
 
+def test_a_flag_is_true_or_false() -> None:
+    target = "/v1/accounts/acme/x"
+    assert resolve("DELETE", target, control=True).flags == frozenset()
+    assert resolve("DELETE", f"{target}?keep_remote=false", control=True).flags == frozenset()
+    assert resolve("DELETE", f"{target}?keep_remote=true", control=True).flags == {"keep_remote"}
+    for bad in ("keep_remote=1", "keep_remote", "keep_remote=true&keep_remote=true"):
+        assert code_of("DELETE", f"{target}?{bad}") is ErrorCode.BAD_REQUEST
+
+
 def test_the_table_is_sound() -> None:
     assert {each.name for each in OPERATIONS} == set(Name)
     assert len({(each.method, each.path) for each in OPERATIONS}) == len(OPERATIONS)

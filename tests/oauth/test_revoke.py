@@ -26,6 +26,7 @@ def test_with_no_token_there_is_nothing_to_revoke() -> None:
 
 def test_what_the_answer_means() -> None:
     assert revoked(HttpResponse(200))
+    assert revoked(HttpResponse(204))
     assert revoked(HttpResponse(400, body=b'{"error":"invalid_token"}'))
     assert not revoked(HttpResponse(400, body=b'{"error":"unsupported_token_type"}'))
     assert not revoked(HttpResponse(503))

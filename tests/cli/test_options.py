@@ -1,0 +1,56 @@
+"""Completion as a shell asks for it: the real program, told by its environment what has been typed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from broker.ipc.schema import AccountList, Health, ProviderView
+from tests.cli.conftest import views
+from tests.fakes.socket_desk import SocketDesk
+
+HEALTH = Health(
+    status="ok", version="0.1.0", pid=7, uptime=1.0, accounts={},
+    providers=tuple(ProviderView(name=name, title=name, flows=()) for name in ("claude", "codex", "gemini")),
+)  # fmt: skip
+
+
+def completed(*words: str, incomplete: str = "") -> list[str]:
+    """What the shell offers after `ccs-broker WORDS... INCOMPLETE<tab>`."""
+    typed = " ".join(("ccs-broker", *words, incomplete))
+    environ = {
+        **os.environ,
+        "_CCS_BROKER_COMPLETE": "bash_complete",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(words) + 1),
+    }
+    ended = subprocess.run(
+        [sys.executable, "-m", "broker"], env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.stderr == ""
+    return [line.removeprefix("plain,") for line in ended.stdout.split()]
+
+
+@pytest.mark.parametrize("command", ["token", "refresh", "pause", "resume", "default", "rename", "logout", "quota"])
+def test_accounts_are_offered(desk: SocketDesk, command: str) -> None:
+    desk.replies["GET /v1/accounts"] = AccountList(views())
+    assert completed(command, incomplete="gemini/b") == ["gemini/bob@example.com"]
+    assert completed(command) == ["gemini", "gemini/alice@example.com", "gemini/bob@example.com", "own", "own/key"]
+
+
+def test_providers_are_offered_for_a_login(desk: SocketDesk) -> None:
+    desk.replies["GET /v1/health"] = HEALTH
+    assert completed("login", incomplete="c") == ["claude", "codex"]
+
+
+def test_without_a_daemon_nothing_is_offered_and_nothing_said(home: Path) -> None:
+    assert completed("pause") == []
+    assert completed("login") == []
+
+
+def test_an_answer_that_makes_no_sense_offers_nothing(desk: SocketDesk) -> None:
+    for answer in ({"accounts": 3}, {"accounts": [3, {}, {"account": 4}, {"account": "a/\n"}]}):
+        desk.replies["GET /v1/accounts"] = answer
+        assert completed("pause") == []
