@@ -136,3 +136,24 @@ def test_the_clock_is_read_once() -> None:
     clock = FakeClock()
     scene = Scene(Surroundings({}, clock))
     assert scene.now == clock.now().wall
+
+
+FILES = sorted((HERE.parent / "golden" / "auth").glob("*/*.json"))
+
+
+def test_files_of_every_provider_and_age_are_understood(auth: Path, home: Path) -> None:
+    assert FILES
+    for number, path in enumerate(FILES):
+        put(auth / f"{path.parent.name}-{number}.json", path.read_text())
+    report = examine(around())
+    assert "could not be made" not in str(report)
+    faults = {"auth-file-unknown-type", "auth-file-unusable", "auth-file-broken"}
+    assert [each for each in report.findings if each.id in faults] == []
+
+
+def test_every_registered_provider_is_asked_for_its_registration(auth: Path) -> None:
+    scene = Scene(around())
+    assert {each.provider for each in scene.registrations} <= set(scene.registry.names)
+    named = {each.where for each in examine(around(), ("client-secret-missing",)).findings}
+    secretive = {f"providers.{each.name}" for each in scene.registry if each.needs_secret and each.flows}
+    assert named <= secretive

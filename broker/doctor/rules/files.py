@@ -1,12 +1,11 @@
 """The auth directory, the state directory and the files in them."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import combinations
 from pathlib import Path
 
 from broker.doctor.facts import AuthFile, Folder, Key, Kind, Leftover, Registry
 from broker.doctor.finding import Finding, MakeFolder, RemoveTemporary, SetMode, Severity, mendable, quoted
-from broker.model.account import Record
+from broker.model.account import Record, Tokens
 from broker.store.codec import FaultKind
 from broker.store.table import same_login
 
@@ -160,26 +159,28 @@ def from_the_future(files: Iterable[AuthFile]) -> Iterator[Finding]:
 
 
 def duplicates(files: Sequence[AuthFile]) -> Iterator[Finding]:
-    """Two files for one login."""
-    for one, other in combinations(_accounts(files), 2):
-        if not _same_person(one, other) or _same_token(one, other):
-            continue
-        newer, older = sorted((one, other), key=_grant_age, reverse=True)
-        assert newer.record is not None
-        what = f"{newer.record.account} stands in two files; {newer.path.name} has the newer grant and is used"
-        yield Finding("auth-file-duplicate", Severity.WARNING, what, f"Run: {_aside(older.path)}", str(older.path))
+    """Several files for one login: all but the newest."""
+    accounts = _accounts(files)
+    for file, record in accounts:
+        same = [other for other, theirs in accounts if _same_person(record, theirs) and not _same_token(file, other)]
+        newest = max((file, *same), key=_newness)
+        if newest is not file:
+            what = f"{record.account} stands in two files; {newest.path.name} has the newer grant and is used"
+            yield Finding("auth-file-duplicate", Severity.WARNING, what, f"Run: {_aside(file.path)}", str(file.path))
 
 
 def same_tokens(files: Sequence[AuthFile]) -> Iterator[Finding]:
-    """One refresh token in two files."""
-    for one, other in combinations(_accounts(files), 2):
-        if _same_token(one, other):
-            newer, older = sorted((one, other), key=_grant_age, reverse=True)
-            assert older.record is not None
-            what = f"It holds the same refresh token as {newer.path}: renewing one of the two ends the other"
-            mend = f"Run: {_aside(older.path)}; for an account of its own, then: {_login(older.record)}"
-            severity = Severity.ERROR if older.rotates else Severity.WARNING
-            yield Finding("auth-file-same-token", severity, what, mend, str(older.path))
+    """One refresh token in several files: all but the newest."""
+    accounts = _accounts(files)
+    for file, record in accounts:
+        newest = max((file, *(other for other, _ in accounts if _same_token(file, other))), key=_newness)
+        if newest is file:
+            continue
+        ends = "renewing one of the two ends the other" if file.rotates else "logging out of one ends both"
+        what = f"It holds the same refresh token as {newest.path}: {ends}"
+        mend = f"Run: {_aside(file.path)}; for an account of its own, then: {_login(record)}"
+        severity = Severity.ERROR if file.rotates else Severity.WARNING
+        yield Finding("auth-file-same-token", severity, what, mend, str(file.path))
 
 
 # --- leftovers ---
@@ -266,16 +267,13 @@ def _login(record: Record) -> str:
     return f"ccs-broker login {record.account.provider}"
 
 
-def _accounts(files: Iterable[AuthFile]) -> list[AuthFile]:
-    return [file for file in files if file.record is not None]
+def _accounts(files: Iterable[AuthFile]) -> list[tuple[AuthFile, Record]]:
+    return [(file, file.record) for file in files if file.record is not None]
 
 
-def _same_person(one: AuthFile, other: AuthFile) -> bool:
-    assert one.record is not None
-    assert other.record is not None
-    mine, theirs = one.record, other.record
-    known = (mine.subject and mine.subject == theirs.subject) or (_folded(mine) and _folded(mine) == _folded(theirs))
-    return bool(known) and same_login(mine, theirs)
+def _same_person(one: Record, other: Record) -> bool:
+    known = (one.subject and one.subject == other.subject) or (_folded(one) and _folded(one) == _folded(other))
+    return bool(known) and same_login(one, other)
 
 
 def _folded(record: Record) -> str:
@@ -286,7 +284,6 @@ def _same_token(one: AuthFile, other: AuthFile) -> bool:
     return one.refresh is not None and one.refresh == other.refresh
 
 
-def _grant_age(file: AuthFile) -> tuple[float, float, float]:
-    assert file.record is not None
-    tokens = file.record.tokens
-    return (tokens.expires_at or 0.0, tokens.last_refresh or 0.0, -file.age)
+def _newness(file: AuthFile) -> tuple[float, float, float, str]:
+    tokens = file.record.tokens if file.record else Tokens(None)
+    return (tokens.expires_at or 0.0, tokens.last_refresh or 0.0, -file.age, str(file.path))

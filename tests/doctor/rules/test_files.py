@@ -130,6 +130,14 @@ def test_the_same_person_twice() -> None:
     assert len(list(rules.duplicates(by_subject))) == 1
 
 
+def test_each_file_is_told_once_however_many_there_are() -> None:
+    many = [login(f"own-{n}.json", f"fake-refresh-{n}") for n in range(5)]
+    assert [each.where for each in rules.duplicates(many)] == [f"/auth/own-{n}.json" for n in range(4)]
+    same = [login(f"own-{n}.json") for n in range(5)]
+    assert [each.where for each in rules.same_tokens(same)] == [f"/auth/own-{n}.json" for n in range(4)]
+    assert list(rules.duplicates(same)) == []
+
+
 def test_people_who_only_look_alike() -> None:
     nobody = login("own-b.json", "fake-refresh-2", record=record(email=None))
     stranger = login("own-b.json", "fake-refresh-2", record=record(email="b@example.com"))
@@ -142,6 +150,7 @@ def test_people_who_only_look_alike() -> None:
 def test_the_same_token_twice(rotates: bool, severity: Severity) -> None:
     (finding,) = rules.same_tokens([login(), login("own-b.json", age=90.0, rotates=rotates, record=record("b"))])
     assert (finding.severity, finding.where) == (severity, "/auth/own-b.json")
+    assert ("renewing" in finding.what) is rotates
     assert list(rules.same_tokens([login(refresh=None), login("own-b.json", None)])) == []
 
 
