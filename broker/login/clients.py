@@ -10,7 +10,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from broker.login import places, scan
@@ -90,7 +90,7 @@ class Clients:
             secret = await self._searched(provider)
         if secret is None and provider.needs_secret:
             raise _missing(provider, "the auth file names a client id of its own and no secret for it", ())
-        return Client(identifier, secret, carried.basic if carried else False)
+        return replace(carried, id=identifier, secret=secret) if carried else Client(identifier, secret)
 
     async def resolve(self, provider: Provider) -> Provider:
         """Return the provider with its endpoints known; discovery is done once a day at most, and an old result outlives a failing issuer.

@@ -12,11 +12,15 @@ from broker.oauth.messages import HttpRequest
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """An OAuth client registration. `secret` is None for a public client; `basic` sends it as HTTP Basic (RFC 6749 2.3.1)."""
+    """An OAuth client registration. `secret` is None for a public client; `basic` sends it as HTTP Basic (RFC 6749 2.3.1).
+
+    `expires_at` is when the registration itself ends (RFC 7591 section 3.2.1), in wall-clock seconds; None where it does not or is not known to.
+    """
 
     id: str
     secret: Secret | None = None
     basic: bool = False
+    expires_at: float | None = None
 
 
 def token_request(url: str, client: Client, fields: Mapping[str, str | Secret], *, spends: bool = False) -> HttpRequest:

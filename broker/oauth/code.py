@@ -90,20 +90,27 @@ def authorization_url(
 ) -> str:
     """Return the URL the person opens; a query the endpoint already has is kept (RFC 6749 section 3.1).
 
-    It holds the state, which the person's browser must see, and the challenge, which anyone may.
+    It holds the state, which the person's browser must see, and the challenge, which anyone may. A parameter that `extra` sets to nothing is left out, for
+    vendors whose page knows no such one.
     """
-    fields = {
+    fields: dict[str, str | Secret] = {
         "response_type": "code",
         "client_id": client_id,
         "redirect_uri": redirect_uri,
         **({"scope": " ".join(scopes)} if scopes else {}),
-        "state": state.reveal(),
+        "state": state,
         "code_challenge": challenge(verifier),
         "code_challenge_method": METHOD,
         **extra,
     }
+    return address(endpoint, fields)
+
+
+def address(endpoint: str, fields: Mapping[str, str | Secret]) -> str:
+    """Return an address a person opens: with these parameters behind those it has, but for empty ones. The one secret among them may be the state."""
+    sent = {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items() if value}
     parts = urlsplit(endpoint)
-    return urlunsplit(parts._replace(query="&".join(q for q in (parts.query, urlencode(fields)) if q), fragment=""))
+    return urlunsplit(parts._replace(query="&".join(q for q in (parts.query, urlencode(sent)) if q), fragment=""))
 
 
 def exchange(

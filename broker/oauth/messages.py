@@ -3,7 +3,7 @@
 Owns: the request, response and pause values, and the types of a flow. It must never perform a request or wait.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 from urllib.parse import urlencode
@@ -23,8 +23,9 @@ JSON = "application/json"
 class HttpRequest:
     """One request to a provider.
 
-    `url` holds no secret. `headers` hold no secret either; `bearer` becomes `Authorization: Bearer` (or another `scheme`) when it is sent, `basic`
-    (client id, client secret) becomes HTTP Basic as RFC 6749 section 2.3.1 encodes it. `form` and `json` are the two bodies, at
+    `url` holds no secret; `query` is added to it when it is sent, for vendors that want a token there. `headers` hold no secret either;
+    `bearer` becomes `Authorization: Bearer` (or another `scheme`) when it is sent, `basic` (client id, client secret) becomes HTTP
+    Basic as RFC 6749 section 2.3.1 encodes it. `form` and `json` are the two bodies, at
     most one of them set; their `Secret` values are revealed by `encode_body`, at the moment of sending.
 
     `spends` marks the one request that may consume a refresh token for good: its runner writes the rotation journal around it,
@@ -40,6 +41,14 @@ class HttpRequest:
     basic: tuple[str, Secret] | None = None
     scheme: str = "Bearer"
     spends: bool = False
+    query: Mapping[str, str | Secret] | None = None
+
+    def encode_url(self) -> str:
+        """Return the address to ask, secrets of the query in clear."""
+        if not self.query:
+            return self.url
+        plain = {k: v.reveal() if isinstance(v, Secret) else v for k, v in self.query.items()}
+        return f"{self.url}{'&' if '?' in self.url else '?'}{urlencode(plain)}"
 
     def encode_body(self) -> tuple[bytes, str] | None:
         """Return the body and its content type, secrets in clear; None where there is no body."""
@@ -98,11 +107,23 @@ def with_headers(
     flow: Generator[Step, HttpResponse, T], headers: Mapping[str, str]
 ) -> Generator[Step, HttpResponse, T]:
     """Run a flow with these headers on each of its requests, beneath those a request has itself."""
+    return adapted(flow, lambda step: replace(step, headers={**headers, **step.headers}), lambda answer: answer)
+
+
+def adapted(
+    flow: Generator[Step, HttpResponse, T],
+    ask: Callable[[HttpRequest], HttpRequest],
+    hear: Callable[[HttpResponse], HttpResponse],
+) -> Generator[Step, HttpResponse, T]:
+    """Run a flow with each of its requests changed by `ask`, and each answer by `hear` before the flow sees it."""
     try:
         step = next(flow)
         while True:
             try:
-                answer = yield step if isinstance(step, Pause) else replace(step, headers={**headers, **step.headers})
+                if isinstance(step, Pause):
+                    answer = yield step
+                else:
+                    answer = hear((yield ask(step)))  # type: ignore[misc]  # whatever takes a Step of a flow takes requests
             except Exception as error:  # noqa: BLE001 - what its runner throws is the flow's to judge
                 step = flow.throw(error)
             else:

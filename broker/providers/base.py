@@ -29,6 +29,7 @@ class LoginFlow(StrEnum):
 
     CODE = "code"
     DEVICE = "device"
+    CLIENT_CREDENTIALS = "client-credentials"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class Endpoints:
 class Redirect:
     """The loopback callback (RFC 8252 section 7.3). `port` 0 means any free one; `host` is what stands in the redirect URI.
 
-    `fallback_ports` are tried in order where `port` is taken: others the vendor has registered.
+    `fallback_ports` are tried in order where `port` is taken: others the vendor has registered. `loopback` is false where the vendor sends the browser to an
+    address of its own only, `manual_uri`, which the person then pastes.
     """
 
     host: str = "localhost"
@@ -55,6 +57,7 @@ class Redirect:
     path: str = "/callback"
     fallback_ports: tuple[int, ...] = ()
     manual_uri: str | None = None  # a page of the vendor's that shows the code, where it has one
+    loopback: bool = True
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -222,6 +225,15 @@ class Provider(Protocol):
         """
         ...
 
+    @property
+    def notice(self) -> str:
+        """What a person should know before a login is tried, in a sentence; empty where there is nothing."""
+        ...
+
+    def authorization_url(self, client: Client, redirect_uri: str, state: Secret, verifier: Secret) -> str:
+        """Return the URL a person opens to log in by code, where `google` does not say otherwise (RFC 6749 section 4.1.1)."""
+        ...
+
     def find_secret(self, source: SecretSource, text: str) -> Secret | None:
         """Find the client secret in the text of a source; None unless it stands beside our client id where both are expected."""
         ...
@@ -274,6 +286,14 @@ class Provider(Protocol):
 
         Raises:
             FlowFailedError: `Permanent` with the codes of `broker.oauth.device` for the person's decision; else the provider refused.
+        """
+        ...
+
+    def grant_to_client(self, client: Client, now: Now) -> Flow[tuple[Tokens, Identity]]:
+        """Ask for a grant of the program's own, with no person involved (RFC 6749 section 4.4).
+
+        Raises:
+            FlowFailedError: the provider refused, or does not do this.
         """
         ...
 

@@ -6,7 +6,7 @@ Owns: the table of built-in vendors, applying the config to it, and looking a pr
 from collections.abc import Callable, Iterator, Mapping
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.providers import antigravity, api_key, claude, codex, copilot, gemini, generic, kimi
+from broker.providers import antigravity, api_key, claude, codex, copilot, gemini, generic, kimi, kiro
 from broker.providers.base import Document, Provider
 from broker.providers.google import READING as GOOGLE
 from broker.providers.setup import Settings, Setup
@@ -23,6 +23,7 @@ BUILT_IN: Mapping[str, tuple[Setup, Callable[[Setup], Provider]]] = {
     "openai-compatible": (api_key.OPENAI_LIKE, lambda setup: api_key.ApiKey(setup, header="authorization")),
     "github-copilot": (copilot.DEFAULTS, lambda setup: copilot.Copilot(setup, copilot.READING)),
     "kimi": (kimi.DEFAULTS, lambda setup: kimi.Kimi(setup, kimi.READING)),
+    "kiro": (kiro.DEFAULTS, lambda setup: kiro.Kiro(setup, kiro.READING)),
 }
 """Name to default settings and the way from settings to a provider."""
 

@@ -60,6 +60,7 @@ class Bench:
     clock: HastyClock
     logins: Logins
     kept: list[tuple[Record, Client]]
+    clients: Clients
 
     @property
     def now(self) -> Now:
@@ -137,7 +138,7 @@ class VendorContract:
             logins = Logins(registry, clients, outbound, clock, chance, keep)
             provider = await clients.resolve(registry.get(server.name))
             try:
-                yield Bench(provider, await clients.find(provider), server, outbound, clock, logins, kept)
+                yield Bench(provider, await clients.find(provider), server, outbound, clock, logins, kept, clients)
             finally:
                 await logins.close()
 

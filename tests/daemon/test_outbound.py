@@ -15,6 +15,7 @@ from broker.daemon.outbound import Outbound
 from broker.model.secret import Secret
 from broker.oauth.messages import HttpRequest
 from broker.oauth.transport import AnswerLostError, NotSentError
+from broker.store.base import StorageError
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -87,6 +88,15 @@ async def test_a_bearer_and_headers_of_the_flow() -> None:
     assert b"User-Agent: vendor/1\r\n" in server.requests[0]
 
 
+async def test_a_kind_of_json_of_the_vendors_own_is_called_so() -> None:
+    server = Recorder()
+    async with listening(server) as url, Outbound(timeout=5) as outbound:
+        headers = {"Content-Type": "application/x-amz-json-1.0"}
+        await outbound.send(HttpRequest("POST", url, headers=headers, json={"a": 1}))
+    assert server.requests[0].count(b"Content-Type: ") == 1
+    assert b"Content-Type: application/x-amz-json-1.0\r\n" in server.requests[0]
+
+
 async def test_every_request_has_its_own_connection_and_no_cookie() -> None:
     server = Recorder(b"HTTP/1.1 200 OK\r\nSet-Cookie: sid=fake; Path=/\r\nContent-Length: 0\r\n\r\n")
     async with listening(server) as url, Outbound(timeout=5) as outbound:
@@ -115,6 +125,31 @@ async def test_only_https_and_loopback(url: str) -> None:
     async with Outbound(timeout=5) as outbound:
         with pytest.raises(NotSentError):
             await outbound.send(HttpRequest("POST", url))
+
+
+async def test_who_wants_to_know_of_the_connection_is_told_before_the_first_byte() -> None:
+    recorder, order = Recorder(), []
+
+    async def connected() -> None:
+        await asyncio.sleep(0.05)
+        order.append((recorder.connections, len(recorder.requests)))
+
+    async with listening(recorder) as url, Outbound(timeout=5) as outbound:
+        assert (await outbound.send(HttpRequest("GET", url), connected=connected)).status == 200
+    assert order == [(1, 0)]
+
+
+async def test_who_is_told_of_the_connection_may_stop_the_request() -> None:
+    recorder = Recorder()
+
+    async def connected() -> None:
+        raise StorageError("cannot write: ENOSPC")
+
+    async with listening(recorder) as url, Outbound(timeout=5) as outbound:
+        with pytest.raises(StorageError):
+            await outbound.send(HttpRequest("GET", url), connected=connected)
+        await asyncio.sleep(0.05)
+    assert recorder.requests == []
 
 
 async def test_nobody_listening_means_nothing_sent() -> None:

@@ -147,7 +147,7 @@ async def test_the_secret_of_a_variable(tmp_path: Path) -> None:
 
 async def test_a_grant_is_renewed_by_the_client_it_was_made_for(tmp_path: Path) -> None:
     desk = Desk(tmp_path, {"gemini": ProviderConfig(client_secret_file=str(secret_file(tmp_path)))})
-    other = Client("other", Secret("fake-other"))
+    other = Client("other", Secret("fake-other"), expires_at=1_757_776_000.0)
     assert await desk.clients.find(desk.gemini, other) == other
 
 

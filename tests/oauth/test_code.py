@@ -12,6 +12,7 @@ from broker.oauth.code import (
     Authorization,
     Denied,
     Unreadable,
+    address,
     authorization_url,
     exchange,
     read_callback,
@@ -30,6 +31,14 @@ AUTHORIZATION = Authorization("https://idp.example.com/a", "http://localhost:808
 
 def url(endpoint: str = "https://idp.example.com/a", scopes: tuple[str, ...] = ("a", "b")) -> str:
     return authorization_url(endpoint, "me", "http://localhost:8085/cb", scopes, STATE, VERIFIER, {"prompt": "consent"})
+
+
+def test_a_parameter_set_to_nothing_is_left_out() -> None:
+    absent = {"response_type": "", "client_id": "", "idp": "Google"}
+    made = authorization_url("https://idp.example.com/a", "me", "x://y", ("a",), STATE, VERIFIER, absent)
+    assert set(parse_qs(urlsplit(made).query)) == {
+        "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method", "idp"
+    }  # fmt: skip
 
 
 def test_the_url_has_what_the_standards_ask_for() -> None:
@@ -54,6 +63,12 @@ def test_a_query_the_endpoint_has_is_kept_and_a_fragment_is_not() -> None:
     made = urlsplit(url("https://idp.example.com/a?tenant=x#frag"))
     assert made.query.startswith("tenant=x&response_type=code")
     assert made.fragment == ""
+
+
+def test_an_address_has_the_parameters_that_are_not_empty_behind_its_own() -> None:
+    made = address("https://x.example/p?a=1#f", {"redirect": "http://y", "state": Secret("s t"), "none": ""})
+    assert made == "https://x.example/p?a=1&redirect=http%3A%2F%2Fy&state=s+t"
+    assert address("https://x.example/p", {}) == "https://x.example/p"
 
 
 def test_no_scopes_is_no_scope_parameter() -> None:
