@@ -109,6 +109,12 @@ class Tokens:
     last_refresh: float | None = None
     facts: Mapping[str, str] = field(default_factory=dict, compare=False)
 
+    def same_grant(self, other: "Tokens") -> bool:
+        """Tell whether these are the same tokens, whatever is said of their end. An ID token that only one of them has tells nothing."""
+        if (self.access_token, self.refresh_token) != (other.access_token, other.refresh_token):
+            return False
+        return self.id_token is None or other.id_token is None or self.id_token == other.id_token
+
     def refresh_digest(self) -> Digest | None:
         """Return the fingerprint terminal states and journal records are bound to; None with no refresh token."""
         return self.refresh_token.digest() if self.refresh_token else None

@@ -6,6 +6,7 @@ registration gets the login.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import msgspec
 
@@ -72,9 +73,14 @@ def request_code(
 
 
 def poll(
-    url: str, client: Client, code: DeviceCode, now: Callable[[], Now], reading: Reading = PLAIN
+    url: str,
+    client: Client,
+    code: DeviceCode,
+    now: Callable[[], Now],
+    reading: Reading = PLAIN,
+    extra: Mapping[str, str | Secret] = MappingProxyType({}),
 ) -> PacedFlow[Tokens]:
-    """Ask for the tokens until the person has decided (sections 3.4 and 3.5), with a `Pause` before each request.
+    """Ask for the tokens until the person has decided (sections 3.4 and 3.5), with a `Pause` before each request; `extra` are more fields of it.
 
     `now` is read before every request: a token's end counts from the moment it was asked for. Whatever may pass, a network fault included, is tried
     again with growing pauses, until `code.expires_in` seconds were waited.
@@ -83,6 +89,7 @@ def poll(
         FlowFailedError: `Permanent` with `DENIED` or `EXPIRED` for the person's decision, or the lack of one; else sorted by what to do next.
     """
     reading = replace(reading, words=replace(reading.words, permanent=reading.words.permanent | _WORDS.permanent))
+    fields = {"grant_type": GRANT_TYPE, "device_code": code.device_code, **extra}
     pace, left = _Pace(code.interval), code.expires_in
     while left > 0:
         pause = min(pace.seconds, left)
@@ -90,7 +97,7 @@ def poll(
         yield Pause(pause)
         asked, answer = now(), None
         try:
-            answer = yield token_request(url, client, {"grant_type": GRANT_TYPE, "device_code": code.device_code})
+            answer = yield token_request(url, client, fields)
             return read_tokens(answer, asked, reading)
         except FlowFailedError as error:
             pace = _next_pace(pace, error.failure, answer)

@@ -25,10 +25,12 @@ class Reading:
     """How to read a provider's answers.
 
     `lifetime` is seconds, for an answer without `expires_in`; None where nothing is known of the provider. `words` are its error codes.
+    `facts` names the fields of an answer that are no secret and belong to the grant (`broker.model.account.Tokens.facts`).
     """
 
     lifetime: float | None = None
     words: Words = STANDARD
+    facts: tuple[str, ...] = ()
 
 
 PLAIN = Reading()
@@ -59,6 +61,7 @@ def read_tokens(answer: HttpResponse, now: Now, reading: Reading = PLAIN, old: T
         expires_at=None if lifetime is None else now.wall + lifetime,
         scopes=tuple(scope.split()) if scope else old.scopes if old else (),
         last_refresh=now.wall,
+        facts={name: told for name in reading.facts if (told := _text(fields, name))},
     )
 
 

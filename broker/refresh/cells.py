@@ -162,7 +162,7 @@ class Cells:
         if cell.stranded is not None and after.refresh_digest() == before.refresh_digest():
             cell.entry = entry  # other fields changed; the unsaved grant is still the newest
             return
-        if (before.access_token, before.refresh_token) != (after.access_token, after.refresh_token):
+        if not after.same_grant(before):
             cell.life, cell.stranded = self._life_of(entry), None
             cell.rejected, cell.trouble = None, settled
             # A grant of our own may be of no more use than the last: `_renew` counts on.

@@ -101,7 +101,9 @@ def refusal(account: AccountId, known: Known, now: Now) -> BrokerError | None:
         case _ as never:
             assert_never(never)
     if error is None and not renewable(known):
-        detail = f"{name} has no usable token and nothing to renew it with"
+        ended = bool(known.tokens.access_token) and remaining(known.life, now, known.skew) <= 0
+        why = "the token or key in its file has ended" if ended else "it has no usable token"
+        detail = f"{name} cannot be served: {why}, and there is nothing to renew it with"
         error = BrokerError(ErrorCode.LOGIN_REQUIRED, detail, account=name, hint=login)
     return error
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,6 +81,15 @@ def test_the_refresh_digest_is_none_without_a_refresh_token() -> None:
 STATES: list[State] = [
     Active(), Refreshing(0), Backoff(0, "", 1), Ambiguous(0, Secret("r").digest()), NeedsLogin("", 0, None), Paused(), Unsaved(0, ""),
 ]  # fmt: skip
+
+
+def test_a_grant_is_the_same_by_its_tokens_alone() -> None:
+    one = Tokens(Secret("fake-a"), Secret("fake-r"), Secret("fake-i"), expires_at=1.0)
+    assert one.same_grant(replace(one, expires_at=2.0, last_refresh=3.0))
+    assert one.same_grant(replace(one, id_token=None))
+    assert replace(one, id_token=None).same_grant(one)
+    for other in ("access_token", "refresh_token", "id_token"):
+        assert not one.same_grant(replace(one, **{other: Secret("fake-other")}))
 
 
 def test_every_state_has_a_name_and_every_name_a_state() -> None:

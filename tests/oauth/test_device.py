@@ -329,3 +329,9 @@ def test_no_poll_is_early_and_none_comes_after_the_code_s_life(
     assert len(run.asked) == len(run.pauses)
     # Only the last one before the end of its life may come sooner than the server wants.
     assert all(pause >= interval for pause in run.pauses[:-1])
+
+
+def test_a_vendor_s_own_fields_go_with_each_poll() -> None:
+    extra: dict[str, str | Secret] = {"code_verifier": Secret("fake-verifier")}
+    run = Polled().run(poll(TOKEN_URL, CLIENT, CODE, lambda: Now(START, 0.0), extra=extra), iter([PENDING, TOKENS]))
+    assert [(each.form or {})["code_verifier"] for each in run.asked] == [Secret("fake-verifier")] * 2

@@ -134,3 +134,9 @@ def test_no_body_makes_reading_crash(body: bytes, status: int) -> None:
     except FlowFailedError:
         return
     assert made.access_token
+
+
+def test_the_facts_that_are_asked_for_come_with_the_grant() -> None:
+    told = answer(access_token="fake-access", resource_url="portal.example", region=5)
+    assert read_tokens(told, NOW, Reading(facts=("resource_url", "region"))).facts == {"resource_url": "portal.example"}
+    assert read_tokens(told, NOW).facts == {}

@@ -93,3 +93,11 @@ def test_what_is_thrown_reaches_the_flow_beneath() -> None:
     with pytest.raises(StopIteration) as ended:
         flow.throw(ValueError("no network"))
     assert ended.value.value == "201 no network"
+
+
+def test_a_query_is_added_when_it_is_sent_and_is_not_shown() -> None:
+    request = HttpRequest("GET", "https://x.example/me", query={"token": Secret("fake &1"), "a": "b"})
+    assert request.encode_url() == "https://x.example/me?token=fake+%261&a=b"
+    assert "fake" not in repr(request)
+    assert HttpRequest("GET", "https://x.example/?a=b", query={"c": "d"}).encode_url() == "https://x.example/?a=b&c=d"
+    assert HttpRequest("GET", "https://x.example/").encode_url() == "https://x.example/"

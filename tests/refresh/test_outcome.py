@@ -113,3 +113,15 @@ def test_without_a_refresh_token_a_person_must_log_in() -> None:
 
 def test_disabled_names_the_field() -> None:
     assert '"disabled"' in outcome.disabled(ALICE).hint
+
+
+@pytest.mark.parametrize(
+    ("access", "left", "words"),
+    [("fake", -1.0, "has ended"), ("fake", 60.0, "no usable token"), (None, -1.0, "no usable token")],
+)
+def test_what_cannot_be_renewed_says_why(access: str | None, left: float, words: str) -> None:
+    tokens = Tokens(Secret(access) if access else None, expires_at=NOW.wall + left)
+    error = outcome.refusal(ALICE, replace(known(left), tokens=tokens), NOW)
+    assert error is not None
+    assert words in error.detail
+    assert "nothing to renew it with" in error.detail
