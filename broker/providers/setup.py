@@ -116,6 +116,7 @@ class Setup:
     basic: bool = False
     user_agent: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    notice: str = ""
     own_client: bool = True
     """Whether `client_id` is the vendor's own, not one the config put in its place."""
 
