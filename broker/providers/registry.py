@@ -6,7 +6,7 @@ Owns: the table of built-in vendors, applying the config to it, and looking a pr
 from collections.abc import Callable, Iterator, Mapping
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.providers import antigravity, api_key, claude, codex, copilot, gemini, generic, kimi, kiro
+from broker.providers import antigravity, api_key, claude, codex, copilot, gemini, generic, iflow, kimi, kiro, qwen, xai
 from broker.providers.base import Document, Provider
 from broker.providers.google import READING as GOOGLE
 from broker.providers.setup import Settings, Setup
@@ -22,8 +22,11 @@ BUILT_IN: Mapping[str, tuple[Setup, Callable[[Setup], Provider]]] = {
     "openai-api": (api_key.OPENAI, lambda setup: api_key.ApiKey(setup, header="authorization")),
     "openai-compatible": (api_key.OPENAI_LIKE, lambda setup: api_key.ApiKey(setup, header="authorization")),
     "github-copilot": (copilot.DEFAULTS, lambda setup: copilot.Copilot(setup, copilot.READING)),
+    "iflow": (iflow.DEFAULTS, iflow.IFlow),
     "kimi": (kimi.DEFAULTS, lambda setup: kimi.Kimi(setup, kimi.READING)),
     "kiro": (kiro.DEFAULTS, lambda setup: kiro.Kiro(setup, kiro.READING)),
+    "xai": (xai.DEFAULTS, lambda setup: xai.Xai(setup, xai.READING)),
+    "qwen": (qwen.DEFAULTS, lambda setup: qwen.Qwen(setup, qwen.READING)),
 }
 """Name to default settings and the way from settings to a provider."""
 

@@ -36,7 +36,7 @@ def test_an_auth_file_finds_its_provider() -> None:
         found = registry.of_document({"type": kind})
         assert found is not None
         assert found.name == name
-    assert registry.of_document({"type": "qwen"}) is None
+    assert registry.of_document({"type": "nobodys"}) is None
     assert registry.of_document({}) is None
 
 
@@ -63,7 +63,7 @@ def test_a_table_that_is_neither_or_both_is_a_fault(name: str, table: ProviderCo
 
 
 def test_the_table_of_built_in_providers_is_sound() -> None:
-    ports = [setup.redirect.port for setup, _ in BUILT_IN.values() if setup.redirect.port]
+    ports = [port for setup, _ in BUILT_IN.values() for port in setup.redirect.ports if port]
     assert len(ports) == len(set(ports))
     for name, (setup, make) in BUILT_IN.items():
         provider = make(setup)
@@ -71,7 +71,7 @@ def test_the_table_of_built_in_providers_is_sound() -> None:
         if not provider.flows:
             continue  # a key: no OAuth at all
         assert provider.client_id
-        assert provider.scopes or name == "kimi"  # whose registration knows no scopes
+        assert provider.scopes or name in {"iflow", "kimi"}  # whose registrations know no scopes
         assert provider.claims({"type": name})
         urls = [setup.endpoints.token_url, setup.endpoints.api_url]
         urls += [setup.endpoints.authorize_url] if LoginFlow.CODE in provider.flows else []
