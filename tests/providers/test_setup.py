@@ -46,6 +46,12 @@ def test_every_setting_can_be_put_in_the_place_of_ours() -> None:
     )
 
 
+def test_a_port_of_the_user_s_own_has_no_fallbacks() -> None:
+    setup = Setup("acme", "Acme", redirect=Redirect(port=1455, fallback_ports=(1457,)))
+    assert setup.overridden(ProviderConfig()).redirect.ports == (1455, 1457)
+    assert setup.overridden(ProviderConfig(redirect_port=9)).redirect.ports == (9,)
+
+
 def test_no_scopes_at_all_is_a_choice() -> None:
     assert BASE.overridden(ProviderConfig(scopes=())).scopes == ()
 
