@@ -7,13 +7,16 @@ body of the request holds a refresh token), repeat a request, reuse a connection
 import base64
 import os
 import ssl
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import Self
 from urllib.parse import quote_plus, urlsplit
 
 import aiohttp
 import yarl
+from aiohttp.connector import Connection
 
 from broker import __version__
 from broker.config import is_loopback
@@ -30,9 +33,13 @@ class _TooLongError(Exception):
 
 @dataclass(slots=True)
 class _Progress:
-    """How far one request came; set from aiohttp's trace callback."""
+    """How far one request came. `before` is run between the connection and the first byte."""
 
+    before: Callable[[], Awaitable[None]] | None = None
     connected: bool = False
+
+
+_progress: ContextVar[_Progress] = ContextVar("progress")
 
 
 class Outbound:
@@ -58,15 +65,17 @@ class Outbound:
         if session is not None:
             await session.close()
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
-        """Send one request and return the whole answer, whatever its status.
+    async def send(
+        self, request: HttpRequest, *, connected: Callable[[], Awaitable[None]] | None = None
+    ) -> HttpResponse:
+        """Send one request and return the whole answer, whatever its status; `connected` as in `Transport`.
 
         Raises:
             NotSentError: a URL that is neither https nor loopback, or no connection: nothing was sent.
             AnswerLostError: connected, and then no whole answer of at most 1 MiB in time.
         """
         where = _checked_host(request.url)
-        progress = _Progress()
+        progress = _Progress(connected)
         try:
             return await self._exchange(request, progress)
         except (aiohttp.ClientError, OSError, ValueError, _TooLongError) as error:
@@ -76,13 +85,13 @@ class Outbound:
 
     async def _exchange(self, request: HttpRequest, progress: _Progress) -> HttpResponse:
         body = request.encode_body()
+        _progress.set(progress)
         async with self._opened().request(
             request.method,
-            yarl.URL(request.url, encoded=True),
+            yarl.URL(request.encode_url(), encoded=True),
             data=None if body is None else body[0],
             headers=_headers(request, None if body is None else body[1]),
             allow_redirects=False,
-            trace_request_ctx=progress,
         ) as answer:
             received = bytearray()
             async for piece in answer.content.iter_any():
@@ -96,8 +105,6 @@ class Outbound:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._tls = self._tls or ssl.create_default_context()
-            tracing = aiohttp.TraceConfig()
-            tracing.on_connection_create_end.append(_note_connected)
             # A reused connection may be closed by the server in the moment we write to it, and then nobody knows whether the request was read.
             # With a new one for each request, "not connected" means "nothing was sent", and nothing else does.
             self._session = aiohttp.ClientSession(
@@ -105,15 +112,23 @@ class Outbound:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
                 trust_env=False,
-                trace_configs=[tracing],
+                request_class=_Request,
             )
         return self._session
 
 
-async def _note_connected(
-    _session: aiohttp.ClientSession, context: SimpleNamespace, _params: aiohttp.TraceConnectionCreateEndParams
-) -> None:
-    context.trace_request_ctx.connected = True
+class _Request(aiohttp.ClientRequest):
+    """Knows the moment in which the connection stands and nothing was sent: what is raised then closes the connection."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        await _note_connected(_progress.get())
+        return await super().send(conn)
+
+
+async def _note_connected(progress: _Progress) -> None:
+    if progress.before is not None:
+        await progress.before()
+    progress.connected = True
 
 
 def _checked_host(url: str) -> str:
@@ -126,7 +141,7 @@ def _checked_host(url: str) -> str:
 def _headers(request: HttpRequest, content_type: str | None) -> dict[str, str]:
     headers = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **request.headers}
     if content_type is not None:
-        headers["Content-Type"] = content_type
+        headers.setdefault("Content-Type", content_type)  # some vendors want a kind of JSON of their own
     if request.bearer is not None:
         headers["Authorization"] = f"{request.scheme} {request.bearer.reveal()}"
     elif request.basic is not None:

@@ -3,6 +3,7 @@
 Owns: the `Transport` protocol and the two ways in which sending can fail. Pure: implementations live with the daemon and the CLI.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from broker.oauth.messages import HttpRequest, HttpResponse
@@ -23,8 +24,12 @@ class AnswerLostError(TransportError):
 class Transport(Protocol):
     """Performs requests. It follows no redirect, adds no retry of its own, and bounds time and the size of an answer."""
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
+    async def send(
+        self, request: HttpRequest, *, connected: Callable[[], Awaitable[None]] | None = None
+    ) -> HttpResponse:
         """Send one request and return the whole answer, whatever its status.
+
+        `connected` is run when the connection stands, before the first byte goes out; what it raises is raised, and nothing was sent.
 
         Raises:
             NotSentError: nothing was sent.

@@ -191,6 +191,9 @@ class Attempt:
             return None
         if pending.answer is not None:
             return await self._replay(lock, entry, pending, pending.answer)
+        if not pending.presented:
+            await self.store.clear_rotation(lock)  # interrupted before anything went out
+            return None
         if may_spend and plan.may_spend(known_of(entry), self.clock.now()):
             return None
         return Failed(AnswerLost("an earlier refresh was interrupted before its answer was recorded"))
@@ -258,15 +261,14 @@ class Attempt:
             return FlowFailedError(Transient(str(error)))
 
     async def _ask(self, provider: str, request: HttpRequest, rotation: Rotation | None) -> HttpResponse:
-        answer = await self.transport.send(request)
-        if rotation is not None:
-            try:
-                rotation.record_answer(answer)
-            except StorageError as error:
-                _log.error(
-                    "the answer could not be journalled; it lives in memory until it is stored: %s", error.detail
-                )
-            self._learn(provider, answer.headers)
+        if rotation is None:
+            return await self.transport.send(request)
+        answer = await self.transport.send(request, connected=rotation.present)
+        try:
+            rotation.record_answer(answer)
+        except StorageError as error:
+            _log.error("the answer could not be journalled; it lives in memory until it is stored: %s", error.detail)
+        self._learn(provider, answer.headers)
         return answer
 
     def _learn(self, provider: str, headers: Mapping[str, str]) -> None:

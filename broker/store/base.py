@@ -113,17 +113,27 @@ class Lock(Protocol):
 class PendingRotation:
     """A journal record found under the lock: a refresh token was about to be spent, or was.
 
-    `since` is wall-clock seconds. `answer` is what the provider said, if it reached the journal before the process ended.
+    `presented` says that it may have gone out. `since` is wall-clock seconds. `answer` is what the provider said, if it reached the journal before the
+    process ended.
     """
 
     digest: Digest
     generation: Generation
     since: float
     answer: HttpResponse | None = None
+    presented: bool = True
 
 
 class Rotation(Protocol):
     """An open journal record (design: journal before the POST, answer before parsing, cleared after publishing)."""
+
+    async def present(self) -> None:
+        """Note durably that the refresh token is about to go out: from now on it may have been spent.
+
+        Raises:
+            StorageError: it could not be noted, so that nothing may be sent.
+        """
+        ...
 
     def record_answer(self, answer: HttpResponse) -> None:
         """Put the answer into the journal: one write, at once, on the calling thread, before anything parses it.

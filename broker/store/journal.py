@@ -49,6 +49,13 @@ class OpenRecord:
         self._intent = intent
         self._seal = seal
 
+    def mark_presented(self) -> None:
+        """Note durably that the refresh token is about to go out. Blocks. Raises StorageError."""
+        place, mark = rotation.presented_mark(rotation.encode_intent(self._intent))
+        with naming("write", self.path):
+            os.pwrite(self._fd, mark, place)
+        self._disk.sync(self._fd, self.path)
+
     def write_answer(self, answer: HttpResponse) -> None:
         """Put the answer behind the intent. Raises StorageError."""
         body = answer.body if self._seal is None else self._seal.close_body(answer.body, _associated(self._intent))

@@ -22,6 +22,11 @@ class FileRotation:
         self._clear = clear
         self._cleared = False
 
+    async def present(self) -> None:
+        """Note durably that the token is about to go out. Raises StorageError."""
+        self._check()
+        await self._held.run(asyncio.to_thread(self._record.mark_presented), "store-present")
+
     def record_answer(self, answer: HttpResponse) -> None:
         """Put the answer down. Raises StorageError."""
         self._check()

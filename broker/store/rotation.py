@@ -1,9 +1,10 @@
 r"""The text of a journal record.
 
 Owns: how an intent and an answer are written, and how they are read back after a crash. Pure.
+The first line is written before anything is sent, and its last word becomes `true` in place when the connection stands and the token is about to go out.
 A record that cannot be trusted to the last byte counts as one without an answer; it must never be half believed.
 
-    {"v":1,"account":"gemini/alice","generation":7,"digest":"…","since":1750000000.0}\n
+    {"v":1,"account":"gemini/alice","generation":7,"digest":"…","since":1750000000.0,"presented":false}\n
     {"status":200,"headers":{"date":"…"},"sealed":false,"length":1234,"sha256":"…"}\n
     1234 bytes of body, then zeros up to the room that was reserved for them
 """
@@ -21,17 +22,19 @@ from broker.oauth.messages import HttpResponse
 
 VERSION = 1
 ROOM_BYTES = 64 << 10  # reserved for the answer before the POST; token answers have 1 to 8 KiB
+_NO, _YES = b"false}\n", b"true }\n"
 KEPT_HEADERS = ("content-type", "date", "retry-after")
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A refresh token is about to be spent; once this is durable, it may have been. `since` is wall-clock seconds."""
+    """A refresh token is about to be spent; once `presented` is durable, it may have been. `since` is wall-clock seconds."""
 
     account: AccountId
     generation: Generation
     digest: Digest
     since: float
+    presented: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class _IntentLine(msgspec.Struct, frozen=True):
     generation: int
     digest: str
     since: float
+    presented: bool = True  # where a record does not say
 
 
 class _AnswerLine(msgspec.Struct, frozen=True):
@@ -66,8 +70,19 @@ class _AnswerLine(msgspec.Struct, frozen=True):
 
 def encode_intent(intent: Intent) -> bytes:
     """Return the first line."""
-    line = _IntentLine(VERSION, str(intent.account), intent.generation, intent.digest.text, intent.since)
-    return msgspec.json.encode(line) + b"\n"
+    line = _IntentLine(
+        VERSION, str(intent.account), intent.generation, intent.digest.text, intent.since, presented=False
+    )
+    data = msgspec.json.encode(line) + b"\n"
+    if not intent.presented:
+        return data
+    place, mark = presented_mark(data)
+    return data[:place] + mark + data[place + len(mark) :]
+
+
+def presented_mark(line: bytes) -> tuple[int, bytes]:
+    """Return what to write, and where, into an intent's line that says "not presented", so that it says the contrary. Its length stays."""
+    return len(line) - len(_NO), _YES
 
 
 def encode_answer(answer: HttpResponse, body: bytes, *, sealed: bool) -> bytes:
@@ -85,7 +100,9 @@ def decode(data: bytes) -> tuple[Intent | None, Answer | None]:
     first, _, rest = data.partition(b"\n")
     try:
         line = msgspec.json.decode(first, type=_IntentLine)
-        intent = Intent(AccountId.parse(line.account), Generation(line.generation), Digest(line.digest), line.since)
+        intent = Intent(
+            AccountId.parse(line.account), Generation(line.generation), Digest(line.digest), line.since, line.presented
+        )
     except (msgspec.MsgspecError, BrokerError, ValueError):
         return None, None
     return (intent, _decode_answer(rest)) if line.v == VERSION else (None, None)

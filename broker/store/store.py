@@ -7,7 +7,7 @@ It must never serve from anything but memory, nor write a file without holding i
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -104,6 +104,8 @@ class FileStore:
         self._records: set[tuple[int, str]] = set()
         self._premises = Premises(self._folders, self._disk, self._problems, role)
         self._watcher: Watcher | None = None
+        self.on_rescan: Callable[[], Awaitable[None]] = _rest
+        """Run after each rescan: for who looks at other files at the same pace."""
 
     # --- life ---
 
@@ -349,7 +351,7 @@ class FileStore:
         def merged(reading: Reading, document: Document) -> Document | None:
             current = reading.source.record.tokens
             refresh = tokens.refresh_token or current.refresh_token
-            if (current.access_token, current.refresh_token) == (tokens.access_token, refresh):
+            if replace(tokens, refresh_token=refresh).same_grant(current):
                 return None
             if current.refresh_digest() != wanted and not self._shelf.outdated(reading):
                 raise SupersededError(held.account)
@@ -404,6 +406,7 @@ class FileStore:
         if self._state.dirty or self._state.problem is not None:
             self._state.remember(self._shelf.rows())
             await self._state.flush()
+        await self.on_rescan()
 
     def _scan_records(self) -> set[tuple[int, str]]:
         return {(number, name) for number, journal in enumerate(self._journals) for name in journal.names()}
@@ -451,7 +454,7 @@ class FileStore:
     def _pending(self, held: Held, found: Found) -> PendingRotation | None:
         if found.intent is not None:
             intent = found.intent
-            return PendingRotation(intent.digest, intent.generation, intent.since, found.answer)
+            return PendingRotation(intent.digest, intent.generation, intent.since, found.answer, intent.presented)
         # Damaged: that a token was about to be spent is all that is known. Take it for the present one.
         entry = self.get(held.account)
         digest = entry.record.tokens.refresh_digest() if entry else None
@@ -459,3 +462,7 @@ class FileStore:
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+async def _rest() -> None:
+    """Do nothing, until somebody has said what to do."""

@@ -405,6 +405,12 @@ class StoreContract:
             assert pending is not None
             assert pending.digest == entry.record.tokens.refresh_digest()
             assert (pending.generation, pending.since, pending.answer) == (entry.generation, START_WALL, None)
+            assert not pending.presented
+            await rotation.present()
+            await rotation.present()
+            pending = await store.pending_rotation(lock)
+            assert pending is not None
+            assert pending.presented
             assert list(store.pending_accounts()) == [ALICE]
             await rotation.clear()
             await rotation.clear()

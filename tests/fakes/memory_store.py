@@ -190,7 +190,7 @@ class MemoryStore:
         digest = entry.record.tokens.refresh_digest()
         if digest is None:
             raise ValueError("there is no refresh token to spend")
-        self.disk.journal[account] = PendingRotation(digest, entry.generation, now.wall)
+        self.disk.journal[account] = PendingRotation(digest, entry.generation, now.wall, presented=False)
         return MemoryRotation(self, lock)
 
     async def pending_rotation(self, lock: Lock) -> PendingRotation | None:
@@ -384,6 +384,12 @@ class MemoryRotation:
     def __init__(self, store: MemoryStore, lock: Lock) -> None:
         self._store = store
         self._lock = lock
+
+    async def present(self) -> None:
+        account = self._store._covered(self._lock)
+        await asyncio.sleep(0)
+        self._store.disk.operate("present", account)
+        self._store.disk.journal[account] = replace(self._store.disk.journal[account], presented=True)
 
     def record_answer(self, answer: HttpResponse) -> None:
         account = self._store._covered(self._lock)

@@ -1,7 +1,7 @@
 """A token endpoint with strict rotation behind the transport interface: single use, and reuse ends the family."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -9,6 +9,8 @@ import msgspec
 from broker.model.secret import Secret
 from broker.oauth.messages import HttpRequest, HttpResponse
 from broker.oauth.transport import AnswerLostError, NotSentError
+
+Connected = Callable[[], Awaitable[None]] | None
 
 
 def answer(status: int = 200, **body: object) -> HttpResponse:
@@ -32,7 +34,9 @@ class TokenEndpoint:
     on_post: Callable[[], None] | None = None
     forgotten: set[str] = field(default_factory=set)
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
+    async def send(self, request: HttpRequest, *, connected: Connected = None) -> HttpResponse:
+        if connected is not None and self.faults[:1] != ["not-sent"]:
+            await connected()
         self.posts += 1
         if self.on_post is not None:
             self.on_post()

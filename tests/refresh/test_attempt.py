@@ -60,6 +60,46 @@ async def test_a_record_without_answer_and_a_dead_token_is_spent_once_more(world
     await engine.stop()
 
 
+async def test_a_process_killed_before_the_connection_stood_leaves_no_doubt(world: World) -> None:
+    world.write(3600)
+    world.disk.journal[ALICE] = PendingRotation(Secret("fake-refresh-1").digest(), 1, world.clock.wall, presented=False)  # type: ignore[arg-type]
+    _, engine = await world.boot()
+    assert engine.state(ALICE) == Active()
+    assert not world.disk.journal
+    assert shown((await engine.renew(ALICE, max_wait=5)).tokens.access_token) == "fake-access-2"
+    assert (world.server.posts, world.server.reused) == (1, 0)
+    await engine.stop()
+
+
+async def test_nothing_is_sent_where_it_cannot_be_noted_that_it_is(world: World) -> None:
+    world.write(-1)
+    world.disk.failing = {"present"}
+    _, engine = await world.boot()
+    await world.clock.run(1)
+    state = engine.state(ALICE)
+    assert isinstance(state, Backoff)
+    assert state.code is ErrorCode.STORAGE_UNWRITABLE
+    assert world.server.posts == 0
+    world.disk.failing = set()
+    await world.clock.run(60)
+    assert engine.state(ALICE) == Active()
+    assert world.server.posts == 1
+    await engine.stop()
+
+
+async def test_the_record_says_when_the_token_goes_out(world: World) -> None:
+    seen = []
+    world.server.on_post = lambda: seen.append(world.disk.journal[ALICE].presented)
+    world.write(-1)
+    world.server.faults = ["not-sent"]
+    _, engine = await world.boot()
+    await settle()
+    await world.clock.run(60)
+    assert seen == [False, True]  # one that got no connection, one that did
+    assert engine.state(ALICE) == Active()
+    await engine.stop()
+
+
 async def test_a_record_of_an_account_that_is_gone_does_no_harm(world: World) -> None:
     world.disk.journal[AccountId("fake", "gone")] = PendingRotation(Secret("x").digest(), 1, 0.0)  # type: ignore[arg-type]
     world.write(3600)

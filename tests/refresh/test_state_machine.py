@@ -20,7 +20,7 @@ from broker.oauth.messages import HttpRequest, HttpResponse
 from broker.oauth.transport import AnswerLostError
 from broker.refresh.engine import Grant
 from tests.fakes.clock import settle
-from tests.fakes.token_endpoint import TokenEndpoint, answer
+from tests.fakes.token_endpoint import Connected, TokenEndpoint, answer
 from tests.refresh.harness import ALICE, World, shown
 
 
@@ -38,13 +38,13 @@ class Oracle(TokenEndpoint):
         self.now = lambda: 0.0
         self.serving = 0.0  # when the access token the machine holds ends
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
+    async def send(self, request: HttpRequest, *, connected: Connected = None) -> HttpResponse:
         presented = shown(request.form["refresh_token"])  # type: ignore[index, arg-type]
         before = self.current
         if self.in_doubt.get(presented, 0.0) > self.now() and not self.rejected:
             self.early.append(presented)
         try:
-            said = await super().send(request)
+            said = await super().send(request, connected=connected)
         except AnswerLostError:
             self.in_doubt[presented] = max(self.serving, self.in_doubt.get(presented, 0.0))
             if self.current != before:

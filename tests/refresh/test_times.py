@@ -19,7 +19,7 @@ from broker.providers.base import Client
 from broker.refresh.life import UNKNOWN_LIFETIME_SECONDS
 from tests.fakes.clock import settle
 from tests.fakes.provider import FakeProvider
-from tests.fakes.token_endpoint import TokenEndpoint
+from tests.fakes.token_endpoint import Connected, TokenEndpoint
 from tests.refresh.harness import ALICE, World, shown
 
 DAY = 86_400.0
@@ -44,8 +44,8 @@ class Saying(TokenEndpoint):
     ahead: float | None = None
     world: World
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
-        answer = await super().send(request)
+    async def send(self, request: HttpRequest, *, connected: Connected = None) -> HttpResponse:
+        answer = await super().send(request, connected=connected)
         body = msgspec.json.decode(answer.body)
         body["expires_in"] = self.said
         if self.said is MISSING:

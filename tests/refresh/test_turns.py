@@ -31,7 +31,7 @@ class Endpoint:
         self.order: list[str] = []
         self.go = asyncio.Semaphore(0)
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
+    async def send(self, request: HttpRequest, *, connected: object = None) -> HttpResponse:
         assert request.form is not None
         token = request.form["refresh_token"]
         assert isinstance(token, Secret)

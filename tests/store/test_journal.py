@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,21 @@ def test_an_answer_is_sealed_where_files_are(tmp_path: Path, disk: Disk) -> None
     found = sealed.load(path)
     assert found is not None
     assert found.answer is None
+
+
+def test_the_mark_is_durable_and_the_answer_goes_behind_it(tmp_path: Path, faulty: FaultyOs, disk: Disk) -> None:
+    journal = Journal(tmp_path, disk)
+    path = tmp_path / "a.rotation"
+    record = journal.begin(path, INTENT)
+    record.mark_presented()
+    found = journal.load(path)
+    assert found is not None
+    assert found.intent == replace(INTENT, presented=True)
+    record.write_answer(HttpResponse(200, {}, b"{}"))
+    found = journal.load(path)
+    assert found is not None
+    assert found.answer is not None
+    assert found.answer.body == b"{}"
+    record.close()
+    with pytest.raises(StorageError):
+        record.mark_presented()

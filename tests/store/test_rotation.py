@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from broker.model.account import AccountId, Generation
 from broker.model.secret import Secret
 from broker.oauth.messages import HttpResponse
-from broker.store.rotation import ROOM_BYTES, Answer, Intent, decode, encode_answer, encode_intent
+from broker.store.rotation import ROOM_BYTES, Answer, Intent, decode, encode_answer, encode_intent, presented_mark
 
 INTENT = Intent(AccountId("fake", "älice"), Generation(7), Secret("fake-refresh").digest(), 1750000000.25)
 ANSWER = HttpResponse(
@@ -79,3 +80,19 @@ def test_a_header_that_is_not_unicode_does_not_cost_the_answer() -> None:
 def test_no_bytes_make_it_raise(data: bytes) -> None:
     decode(data)
     decode(encode_intent(INTENT) + data)
+
+
+def test_a_line_is_marked_in_place() -> None:
+    line, marked = encode_intent(INTENT), replace(INTENT, presented=True)
+    place, mark = presented_mark(line)
+    after = line[:place] + mark + line[place + len(mark) :]
+    assert after == encode_intent(marked)
+    assert len(after) == len(line)
+    assert decode(line) == (INTENT, None)
+    assert decode(after) == (marked, None)
+
+
+def test_a_record_of_a_time_without_the_mark_may_have_been_presented() -> None:
+    old = json.loads(encode_intent(INTENT))
+    del old["presented"]
+    assert decode(json.dumps(old).encode() + b"\n")[0] == replace(INTENT, presented=True)

@@ -40,7 +40,7 @@ RECOVERY = ("lock:before", "lock:after", "reread:after", *POINTS[POINTS.index("f
 class Left(StrEnum):
     """What a kill left of a login."""
 
-    SAFE = "safe"  # the newest grant is in the file and nothing is pending
+    SAFE = "safe"  # the newest grant is in the file, and no record says that it may have been spent
     IN_DOUBT = "in doubt"  # the newest grant is in the file; a record says that it may have been spent
     RECORDED = "recorded"  # the newest grant is in the journal only
     LOST = "lost"  # the newest grant never reached a write
@@ -62,8 +62,8 @@ def may_leave(point: str) -> set[Left]:
         return {Left.LOST}
     if point in {"answer:written", "answer:synced", "file:write1", "file:fsync1"}:
         return {Left.RECORDED}
-    begun = POINTS.index("intent:replace1") <= POINTS.index(point) < BOUNDARY
-    return {Left.IN_DOUBT if begun else Left.SAFE}
+    presented = POINTS.index("mark:fsync1") <= POINTS.index(point) < BOUNDARY
+    return {Left.IN_DOUBT if presented else Left.SAFE}
 
 
 @dataclass
@@ -257,7 +257,7 @@ class Worker:
         newest = self.home.truth.witness.current[self.home.user]
         intent, answer = self.pending()
         if held == newest:
-            return Left.IN_DOUBT if intent is not None and intent.digest == held else Left.SAFE
+            return Left.IN_DOUBT if intent is not None and intent.digest == held and intent.presented else Left.SAFE
         if answer is not None and Secret(json.loads(answer.body)["refresh_token"]).digest() == newest:
             return Left.RECORDED
         assert answer is None

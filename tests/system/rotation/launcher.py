@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp.client_proto
@@ -35,11 +35,13 @@ POINTS = (
     "lock:before", "lock:after", "reread:after",
     "probe:write1", "probe:fsync1", "probe:replace1", "probe:after",
     "intent:write1", "intent:fsync1", "intent:replace1", "intent:fsync2",
-    "post:before", "post:connected", "answer:arrived",
+    "post:before", "post:connecting", "mark:fsync1", "mark:after", "post:connected", "answer:arrived",
     "answer:written", "answer:synced",
     "file:write1", "file:fsync1", "file:exchange1", "file:fsync2", "file:after",
     "put:after", "clear:unlink1", "clear:fsync1", "clear:after",
 )  # fmt: skip
+
+Connected = Callable[[], Awaitable[None]] | None
 
 HEARD = "answer:heard"
 """In the trace, not a point: bytes of the answer have reached this process."""
@@ -119,6 +121,7 @@ class Trap:
         Disk.__init__ = init  # type: ignore[method-assign]
         self.within(Disk, "probe", "probe")
         self.within(Disk, "open_journal", "intent")
+        self.within(OpenRecord, "mark_presented", "mark")
         self.within(Disk, "swap_in", "file")
         self.within(Journal, "clear", "clear")
         self.around(Locks, "take", "lock:before", "lock:after")
@@ -131,19 +134,23 @@ class Trap:
         send, connected = outbound.Outbound.send, outbound._note_connected
         heard = aiohttp.client_proto.ResponseHandler.data_received
 
-        async def sending(transport: outbound.Outbound, request: outbound.HttpRequest) -> outbound.HttpResponse:
+        async def sending(
+            transport: outbound.Outbound, request: outbound.HttpRequest, *, connected: Connected = None
+        ) -> outbound.HttpResponse:
             if not request.spends:
                 return await send(transport, request)
             self.reached("post:before")
             self.spending = True
-            answer = await send(transport, request)
+            answer = await send(transport, request, connected=connected)
             self.spending = False
             self.reached("answer:arrived")
             return answer
 
         async def connecting(*arguments: object) -> None:
-            await connected(*arguments)  # type: ignore[arg-type]
             if self.spending:  # not for discovery
+                self.reached("post:connecting")
+            await connected(*arguments)  # type: ignore[arg-type]
+            if self.spending:
                 self.reached("post:connected")
 
         def hearing(handler: object, data: bytes) -> None:
