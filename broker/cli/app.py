@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from broker import __version__
-from broker.cli import accounts, add_key, completion, doctor, image, login, quota, running, services, settings
+from broker.cli import accounts, add_key, completion, doctor, image, imports, login, quota, running, services, settings
 from broker.cli.demo import command as demo
 from broker.cli.exits import EXIT_OF, Exit
 from broker.cli.options import Shared
@@ -41,6 +41,7 @@ def cli() -> None:
 for _command in (
     running.up,
     login.login,
+    imports.import_logins,
     add_key.add_key,
     accounts.list_accounts,
     accounts.status,

@@ -121,6 +121,33 @@ def _logged_out(result: results.LoggedOut) -> list[RenderableType]:
     return [_plain(f"{answer.account} is logged out; its login was removed here and {revoked}.")]
 
 
+_ACTIONS = {
+    "added": ("added", "green"),
+    "updated": ("renewed from there", "green"),
+    "linked": ("shared from now on", "green"),
+    "unlinked": ("no longer shared", "yellow"),
+    "present": ("already here", "dim"),
+    "skipped": ("not taken over", "yellow"),
+    "refused": ("cannot be taken over", "bold red"),
+}
+
+
+@layout.register
+def _imported(result: results.Imported) -> list[RenderableType]:
+    answer = result.answer
+    if not answer.logins:
+        return [RichText("No logins of other programs were found.")]
+    table = _table("PROGRAM", "ACCOUNT", "LOGIN", "FILE")
+    notes: list[RenderableType] = []
+    for each in answer.logins:
+        word, style = _ACTIONS.get(each.action, (each.action, ""))
+        table.add_row(_plain(each.title), _plain(each.account or "-"), _plain(word, style), _plain(each.path))
+        said = [*([each.reason] if each.reason else []), *each.notes]
+        notes += [_plain(f"{each.title}: {text.rstrip('.')}.", "yellow") for text in said]
+    trial = [RichText("This was a trial: nothing was changed.", style="bold")] if answer.dry_run else []
+    return [table, *notes, *trial]
+
+
 @layout.register
 def _service_change(result: results.ServiceChange) -> list[RenderableType]:
     if not result.steps:

@@ -113,6 +113,7 @@ def _notes(view: "AccountView", now: float) -> list[str]:
     notes += [f"shared with {view.linked}"] if view.linked else []
     notes += [told] if view.quota and (told := in_short(view.quota, now)) else []
     notes += [view.hint] if view.hint else []
+    notes += view.warnings
     return [clean(note).rstrip(".") for note in notes]
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from broker.doctor.catalogue import Check
     from broker.doctor.finding import Finding as Fault
     from broker.doctor.mend import Repair
-    from broker.ipc.schema import AccountQuota, AccountView, Health, LoginView, LogoutAnswer, Problem
+    from broker.ipc.schema import AccountQuota, AccountView, Health, ImportAnswer, LoginView, LogoutAnswer, Problem
     from broker.service.steps import Step, UnitState
 
 VERSION: Final = 1
@@ -93,6 +93,13 @@ class LoggedOut:
     """`logout`."""
 
     answer: "LogoutAnswer"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """`import`: what was found, and what was done with it."""
+
+    answer: "ImportAnswer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +201,7 @@ Result = (
     | Status
     | LoggedIn
     | LoggedOut
+    | Imported
     | ServiceChange
     | ServiceStatus
     | Settings
@@ -218,6 +226,8 @@ def exit_of(result: Result) -> Exit:
             bad = not all(unit.installed for unit in units)
         case Quotas(accounts=accounts):
             bad = bool(accounts) and all(each.quota is None for each in accounts)
+        case Imported(answer=answer):
+            bad = bool(answer.logins) and all(each.action == "refused" for each in answer.logins)
         case _:
             bad = isinstance(result, ImageFailed)
     return Exit.FAILURE if bad else Exit.OK

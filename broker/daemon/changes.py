@@ -129,7 +129,9 @@ class Changes:
     async def _logout(self, entry: Entry, keep_remote: bool) -> LogoutAnswer:
         account = entry.account
         problem: str | None = "left as it is at the provider, as you asked"
-        if not keep_remote:
+        if entry.link is not None and not keep_remote:
+            problem = f"left as it is at the provider, as {entry.link.tool} goes on using it; log out there too"
+        elif not keep_remote:
             # Under the lock: a refresh under way would leave us revoking a token that is already replaced.
             async with self.accounts.store.lock(account, _LOCK_WAIT_SECONDS) as lock:
                 problem = await self._revoke(await self.accounts.store.reread(lock) or entry)

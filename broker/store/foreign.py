@@ -205,6 +205,10 @@ _KINDS: dict[LockKind, type[ForeignLock]] = {
 
 def lock_of(rule: LockRule, login_file: Path, clock: Clock, nonce: str) -> ForeignLock:
     """Return the lock that guards a login file; links are followed, as the programs do."""
+    return _KINDS[rule.kind](lock_path(rule, login_file), rule, clock, nonce)
+
+
+def lock_path(rule: LockRule, login_file: Path) -> Path:
+    """Return where that lock lies."""
     real = Path(os.path.realpath(login_file.parent)) / login_file.name
-    name = rule.name.replace("{folder}", str(real.parent)).replace("{file}", str(real.with_suffix("")))
-    return _KINDS[rule.kind](Path(name), rule, clock, nonce)
+    return Path(rule.name.replace("{folder}", str(real.parent)).replace("{file}", str(real.with_suffix(""))))

@@ -2,8 +2,8 @@
 
 Owns: when the other program's login file is read and written. To whoever refreshes nothing is different: under the account's lock, reading again also looks
 into that file under the lock of its own program, a newer grant there is taken over, and a grant that was put away is handed on to it. Which grant is the
-newer one is `broker.store.link`'s to say. It must never send anything, never blank a login because the other file was blanked (promise P4), and never write over a grant
-in that file that was not ours before, unless ours has just proved itself.
+newer one is `broker.store.link`'s to say. It must never send anything, never blank a login because the other file was blanked (promise P4), and
+never write over a grant in that file that was not ours before, unless ours has just proved itself.
 
 The order of a renewal: journal, our file, their file, journal cleared. Each write of ours notes the refresh token it left behind, so that a start after a kill
 knows that their file is the one behind.
@@ -11,6 +11,7 @@ knows that their file is the one behind.
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -36,7 +37,7 @@ from broker.store.base import (
     SupersededError,
 )
 from broker.store.files import Disk, Os
-from broker.store.foreign import ForeignLock, lock_of
+from broker.store.foreign import ForeignLock, lock_of, lock_path
 from broker.store.link import Link, Verdict, compare, of_another
 from broker.store.native import NativeWriter, compose
 
@@ -174,6 +175,13 @@ class LinkedStore:
         """Bring both files of a linked account together now. Raises LockTimeoutError, StorageError, BrokerError."""
         async with self.lock(account, self._wait) as lock:
             await self.reread(lock)
+
+    async def refusal(self, link: Link) -> str | None:
+        """Say why an account could not be linked to a file: nothing could be written there, or its program's lock not be taken."""
+        native, path = self._formats.get(link.tool), Path(link.path)
+        if native is None:
+            return f"this version knows no program {link.tool}"
+        return await self._run(lambda: _unfit(native, path))
 
     async def clean(self, link: Link) -> None:
         """Remove temporary files that a killed process of ours left beside the other program's file."""
@@ -368,6 +376,17 @@ class LinkedStore:
     async def set_default(self, account: AccountId) -> None:
         """As the store does."""
         await self._inner.set_default(account)
+
+
+def _unfit(native: Native, path: Path) -> str | None:
+    if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK):
+        return f"{path.parent} cannot be written"
+    if native.lock is None:
+        return None
+    beside = lock_path(native.lock, path).parent
+    return (
+        None if os.access(beside, os.W_OK) else f"the lock of {native.title} lies in {beside}, which cannot be written"
+    )
 
 
 def _ignore(account: AccountId) -> None:

@@ -9,7 +9,17 @@ from broker.doctor.catalogue import CATALOGUE
 from broker.doctor.finding import Finding as Fault
 from broker.doctor.finding import SetMode, Severity, mendable
 from broker.doctor.mend import Repair
-from broker.ipc.schema import AccountQuota, AccountView, Health, LoginView, LogoutAnswer, QuotaWindow, problem_of
+from broker.ipc.schema import (
+    AccountQuota,
+    AccountView,
+    Health,
+    ImportAnswer,
+    ImportedLogin,
+    LoginView,
+    LogoutAnswer,
+    QuotaWindow,
+    problem_of,
+)
 from broker.model.errors import BrokerError, ErrorCode
 from broker.service.steps import Action, Step, UnitState
 from tests.cli.conftest import NOW, QUOTA, views
@@ -54,6 +64,32 @@ CASES: dict[str, results.Result] = {
         LogoutAnswer(account="gemini/a", revoked=False, detail="the provider did not answer")
     ),
     "logged-out-revoked": results.LoggedOut(LogoutAnswer(account="gemini/a", revoked=True)),
+    "imported": results.Imported(
+        ImportAnswer(
+            logins=(
+                ImportedLogin(
+                    tool="claude-code",
+                    title="Claude Code",
+                    path="/home/ann/.claude/.credentials.json",
+                    provider="claude",
+                    account="claude/ann@example.com",
+                    action="added",
+                    rotates=True,
+                    notes=("Claude Code and ccs-broker now both renew this login.",),
+                ),
+                ImportedLogin(
+                    tool="codex",
+                    title="Codex",
+                    path="/home/ann/.codex/auth.json",
+                    provider="codex",
+                    action="refused",
+                    reason="auth.json has empty tokens: Codex was logged out there",
+                ),
+            ),
+            dry_run=True,
+        )
+    ),
+    "imported-nothing": results.Imported(ImportAnswer()),
     "service-change": results.ServiceChange(
         "systemd",
         (

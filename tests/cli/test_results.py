@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import pytest
 
 from broker.cli import results
@@ -11,7 +12,7 @@ from broker.doctor.catalogue import CATALOGUE
 from broker.doctor.finding import Finding as Fault
 from broker.doctor.finding import SetMode, Severity, mendable
 from broker.doctor.mend import Repair
-from broker.ipc.schema import Health, LoginView, LogoutAnswer
+from broker.ipc.schema import Health, ImportAnswer, ImportedLogin, LoginView, LogoutAnswer
 from broker.service.steps import Action, Step, UnitState
 from tests.cli.conftest import NOW, QUOTA, views
 
@@ -22,6 +23,11 @@ UNIT = UnitState(
 )
 NOTE = Fault("broken-copies", Severity.INFO, "A copy", "Run: rm /a", "/a")
 OPEN = mendable("auth-dir-mode", Severity.ERROR, "It is open", SetMode(Path("/a"), 0o700))
+
+LOGIN = ImportedLogin(
+    tool="claude-code", title="Claude Code", path="/home/ann/.claude/.credentials.json", provider="claude", action="added"
+)  # fmt: skip
+
 
 EVERY: dict[type, tuple[results.Result, set[str]]] = {
     results.Text: (results.Text("a"), {"text"}),
@@ -37,6 +43,7 @@ EVERY: dict[type, tuple[results.Result, set[str]]] = {
         {"id", "provider", "state", "flow", "account", "file", "notes", "url", "redirect_uri", "user_code", "expires_at", "problem"},
     ),
     results.LoggedOut: (results.LoggedOut(LogoutAnswer(account="gemini/a", revoked=True)), {"account", "revoked", "detail"}),
+    results.Imported: (results.Imported(ImportAnswer(logins=(LOGIN,))), {"adopted", "refused", "logins", "dry_run"}),
     results.ServiceChange: (
         results.ServiceChange("systemd", (Step(Action.RAN, "systemctl"),), "hint"), {"manager", "steps", "hint"},
     ),
@@ -62,6 +69,13 @@ def test_documents_are_versioned_json_with_known_members(kind: type) -> None:
     made = json.loads(json.dumps(document(result)))
     assert made["version"] == 1
     assert set(made) - {"version"} == members
+
+
+def test_an_import_fails_where_nothing_could_be_taken_over() -> None:
+    refused = msgspec.structs.replace(LOGIN, action="refused", reason="is not JSON")
+    assert exit_of(results.Imported(ImportAnswer(logins=(refused,)))) is Exit.FAILURE
+    assert exit_of(results.Imported(ImportAnswer(logins=(LOGIN, refused)))) is Exit.OK
+    assert exit_of(results.Imported(ImportAnswer())) is Exit.OK
 
 
 def test_accounts_look_as_on_the_socket() -> None:

@@ -21,6 +21,7 @@ async def test_every_operation_is_served(running: Running) -> None:
         Name.LOGIN_START: encode(LoginStart(provider="sandbox", callback=False)),
         Name.ADD_KEY: b'{"provider":"openai-api","key":"fake-key"}',
         Name.LOGIN_CALLBACK: b'{"text":"x"}',
+        Name.IMPORT: b'{"dry_run":true}',
         Name.RENAME: b'{"label":"ann@example.com"}',
     }
     order = sorted(OPERATIONS, key=lambda each: each.name is Name.LOGOUT)  # last, for what it does
