@@ -214,11 +214,11 @@ def _follow(desk: _Desk, view: "LoginView", timeout: float, *, read_lines: bool)
     if view.expires_at is not None:  # a device code may end before the person's time does
         timeout = min(timeout, view.expires_at - started.wall)
     lines = _Lines() if read_lines else None
-    wish = "approve" if view.flow == _DEVICE else "log in"
+    awaited = {_DEVICE: "you to approve", _BY_ITSELF: "the provider"}.get(view.flow, "you to log in")
     try:
         while view.state in _OPEN_STATES:
             left = max(timeout - (clock.now().boot - started.boot), 0.0)
-            progress.show(f"Waiting for you to {wish} ({span(left)} left)")
+            progress.show(f"Waiting for {awaited} ({span(left)} left)")
             if lines is not None and (text := lines.read()):
                 progress.clear()
                 view = _pasted(desk, view, text)

@@ -18,6 +18,8 @@ from broker.providers.base import Client, LoginFlow, Provider
 class ByCode:
     """The person comes back with a code: to the listener where there is one, else by hand."""
 
+    flow = LoginFlow.CODE
+
     authorization: Authorization
     returned: asyncio.Future[Returned]
     listener: CallbackListener | None = None
@@ -27,10 +29,19 @@ class ByCode:
 class ByDevice:
     """The person approves on another screen, and the provider is asked whether they have."""
 
+    flow = LoginFlow.DEVICE
+
     given: DeviceCode
 
 
-Way = ByCode | ByDevice
+@dataclass(frozen=True, slots=True)
+class ByItself:
+    """The program asks for a grant of its own; there is nobody to wait for."""
+
+    flow = LoginFlow.CLIENT_CREDENTIALS
+
+
+Way = ByCode | ByDevice | ByItself
 
 
 @dataclass(slots=True)
@@ -76,13 +87,17 @@ class Session:
             id=self.id,
             provider=self.provider.name,
             state=name_of(self.state),
-            flow=(LoginFlow.CODE if by_code else LoginFlow.DEVICE).value,
+            flow=self.way.flow.value,
             url=None if self.over else url,
             redirect_uri=by_code.redirect_uri if by_code else None,
             user_code=by_device.user_code if by_device and not self.over else None,
             expires_at=self.expires_wall,
             account=str(done.account) if done else None,
             file=done.file if done else None,
-            notes=done.notes if done else (),
+            notes=done.notes if done else self._notices(),
             problem=problem_of(failed.error) if failed else None,
         )
+
+    def _notices(self) -> tuple[str, ...]:
+        """Return what the person should know while the login is under way."""
+        return (self.provider.notice,) if self.provider.notice and not self.over else ()

@@ -19,20 +19,19 @@ from broker.login.callback import CallbackListener, Returned
 from broker.login.outcome import Done, Failed, Finishing, LoginState, Waiting, error_of, name_of
 from broker.login.pages import Page
 from broker.login.runner import run_flow
-from broker.login.session import ByCode, ByDevice, Session
+from broker.login.session import ByCode, ByDevice, ByItself, Session, Way
 from broker.login.waiting import within
 from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Chance, Clock
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
-from broker.oauth import code
 from broker.oauth.code import Authorization, Denied, Unreadable, read_callback, state_matches
 from broker.oauth.device import DeviceCode
 from broker.oauth.failures import FlowFailedError, refuses_client
 from broker.oauth.pkce import new_state, new_verifier
 from broker.oauth.transport import Transport
 from broker.observe.tasks import spawn
-from broker.providers.base import Client, LoginFlow, Provider, Redirect
+from broker.providers.base import Client, Identity, LoginFlow, Provider, Redirect
 from broker.providers.naming import new_record
 
 _log = logging.getLogger(__name__)
@@ -126,12 +125,14 @@ class Logins:
             # Before the lock: a slow provider holds up its own login only.
             given = await self._device_code(provider, client) if flow is LoginFlow.DEVICE else None
         except FlowFailedError as error:
-            raise error_of(error.failure, setting_up=False) from None
+            raise _explained(provider, error) from None
         async with self._starting:
             self._forget_old()
             if self._closed:
                 raise BrokerError(ErrorCode.STOPPING, "no new login is started while stopping")
-            await self._make_room(provider, listens=start.callback and given is None)
+            await self._make_room(provider, listens=start.callback and flow is LoginFlow.CODE)
+            if flow is LoginFlow.CLIENT_CREDENTIALS:
+                return self._launch(provider, client, start, ByItself()).view()
             if given is not None:
                 return self._launch(provider, given.client or client, start, ByDevice(given)).view()
             return (await self._begin(provider, client, start)).view()
@@ -156,6 +157,8 @@ class Logins:
         """
         session = self._get(login)
         if not isinstance(session.state, Waiting):
+            return session.view()
+        if isinstance(session.way, ByItself):
             return session.view()
         if isinstance(session.way, ByDevice):
             raise BrokerError(
@@ -196,7 +199,7 @@ class Logins:
     async def _make_room(self, provider: Provider, *, listens: bool) -> None:
         if listens and provider.redirect.port:
             for session in tuple(self._sessions.values()):
-                if session.listener is not None and session.listener.port == provider.redirect.port:
+                if session.listener is not None and session.listener.port in provider.redirect.ports:
                     await self._stop(session, BrokerError(ErrorCode.LOGIN_CANCELLED, "a newer login took its place"))
         if sum(not session.over for session in self._sessions.values()) >= MAX_LOGINS:
             raise BrokerError(ErrorCode.TOO_MANY, f"{MAX_LOGINS} logins are under way", hint="Finish or cancel one.")
@@ -214,7 +217,7 @@ class Logins:
         login = self._chance.token(16)
         listener: CallbackListener | None = None
         redirect_uri = self._manual_redirect(provider.redirect)
-        if start.callback:
+        if start.callback and provider.redirect.loopback:
 
             async def answer(callback: Returned) -> Page:
                 return await self._answer_browser(login, callback)
@@ -232,7 +235,7 @@ class Logins:
         return self._launch(provider, client, start, way, login)
 
     def _launch(
-        self, provider: Provider, client: Client, start: LoginStart, way: ByCode | ByDevice, login: str = ""
+        self, provider: Provider, client: Client, start: LoginStart, way: Way, login: str = ""
     ) -> Session:
         login = login or self._chance.token(16)
         seconds = _seconds(start, way)
@@ -250,14 +253,14 @@ class Logins:
         return session
 
     async def _url(self, provider: Provider, client: Client, redirect_uri: str, state: Secret, verifier: Secret) -> str:
-        endpoint = provider.endpoints.authorize_url or ""
-        scopes, extra = provider.scopes, provider.extra_params
         if provider.google:
+            endpoint = provider.endpoints.authorize_url or ""
+            scopes, extra = provider.scopes, provider.extra_params
             # In a thread, for the import the first time.
             return await asyncio.to_thread(
                 google.authorization_url, endpoint, client.id, redirect_uri, scopes, state, verifier, extra
             )
-        return code.authorization_url(endpoint, client.id, redirect_uri, scopes, state, verifier, extra)
+        return provider.authorization_url(client, redirect_uri, state, verifier)
 
     def _manual_redirect(self, redirect: Redirect) -> str:
         if redirect.manual_uri:
@@ -274,7 +277,7 @@ class Logins:
             session.become(Failed(error))
         except FlowFailedError as error:
             self._learn(session.provider, error)
-            session.become(Failed(error_of(error.failure, setting_up=False)))
+            session.become(Failed(_explained(session.provider, error)))
         except Exception as error:  # noqa: BLE001 - a fault of ours must end the login, not leave it waiting for ever
             _log.error("login failed by a fault of ours", extra={"error": type(error).__name__})
             session.become(Failed(BrokerError(ErrorCode.INTERNAL, f"a fault of ours ({type(error).__name__})")))
@@ -299,6 +302,11 @@ class Logins:
                 )
                 session.become(Finishing())
                 return await self._set_up(session, tokens)
+            case ByItself():
+                session.become(Finishing())
+                ask = session.provider.grant_to_client(session.client, self._clock.now())
+                tokens, identity = await run_flow(ask, self._transport, self._clock)
+                return await self._put_away(session, tokens, identity)
             case _ as never:
                 assert_never(never)
 
@@ -319,7 +327,10 @@ class Logins:
             identity = await run_flow(identify, self._transport, self._clock)
         except FlowFailedError as error:
             raise error_of(error.failure, setting_up=True) from None
-        record = new_record(provider.name, tokens, identity, session.start.label)
+        return await self._put_away(session, tokens, identity)
+
+    async def _put_away(self, session: Session, tokens: Tokens, identity: Identity) -> Done:
+        record = new_record(session.provider.name, tokens, identity, session.start.label)
         notes = (*identity.notes, *_missing_refresh(tokens))
         session.keeping = True  # from here on it is not cut off: half a write helps nobody
         kept = await self._keep(record, session.client, notes)
@@ -373,13 +384,21 @@ class Logins:
                 del self._sessions[session.id]
 
 
+def _explained(provider: Provider, error: FlowFailedError) -> BrokerError:
+    """Return what a person is told of a login that failed, with what is known of the provider."""
+    told = error_of(error.failure, setting_up=False)
+    if provider.notice:
+        told.hint = provider.notice
+    return told
+
+
 def _accept(session: Session, way: ByCode, callback: Returned) -> None:
     if not way.returned.done():
         way.returned.set_result(callback)
         session.become(Finishing())
 
 
-def _seconds(start: LoginStart, way: ByCode | ByDevice) -> float:
+def _seconds(start: LoginStart, way: Way) -> float:
     """Return how long the person has: a device code may end before their patience."""
     return min(start.timeout, way.given.expires_in) if isinstance(way, ByDevice) else start.timeout
 

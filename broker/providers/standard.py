@@ -20,7 +20,16 @@ from broker.oauth.discovery import discover
 from broker.oauth.failures import FlowFailedError, Misconfigured
 from broker.oauth.grant import PLAIN, Reading
 from broker.oauth.messages import Flow, HttpRequest, PacedFlow, with_headers
-from broker.providers.base import Authorization, Endpoints, LoginFlow, Quota, Redirect, RefreshPolicy, SecretSource
+from broker.providers.base import (
+    Authorization,
+    Endpoints,
+    Identity,
+    LoginFlow,
+    Quota,
+    Redirect,
+    RefreshPolicy,
+    SecretSource,
+)
 from broker.providers.setup import Setup, filled
 
 
@@ -71,9 +80,7 @@ class StandardProvider:
     @property
     def flows(self) -> tuple[LoginFlow, ...]:
         """The ways to log in, best first: by code unless only a device endpoint is known, by device where one is."""
-        known = self.setup.endpoints
-        only_device = known.device_url and not known.authorize_url and self.setup.issuer is None
-        return (*(() if only_device else (LoginFlow.CODE,)), *((LoginFlow.DEVICE,) if known.device_url else ()))
+        return flows_of_people(self.setup)
 
     @property
     def needs_secret(self) -> bool:
@@ -94,6 +101,18 @@ class StandardProvider:
     def extra_params(self) -> Mapping[str, str]:
         """Extra parameters of the authorization request."""
         return self.setup.extra_params
+
+    @property
+    def notice(self) -> str:
+        """What a person should know before a login is tried."""
+        return self.setup.notice
+
+    def authorization_url(self, client: Client, redirect_uri: str, state: Secret, verifier: Secret) -> str:
+        """Return the URL a person opens to log in by code."""
+        endpoint = self.setup.endpoints.authorize_url or ""
+        return code.authorization_url(
+            endpoint, client.id, redirect_uri, self.scopes, state, verifier, self.extra_params
+        )
 
     @property
     def options(self) -> Mapping[str, str]:
@@ -148,6 +167,11 @@ class StandardProvider:
         url, client = self._token_url(), self.setup.client(client)
         return (yield from with_headers(device.poll(url, client, given, now, self.reading), self.headers))
 
+    def grant_to_client(self, client: Client, now: Now) -> Flow[tuple[Tokens, Identity]]:  # noqa: ARG002 - the protocol's
+        """Raise FlowFailedError: logins are people's unless a provider says otherwise."""
+        yield from ()
+        raise FlowFailedError(Misconfigured("no_client_credentials", f"{self.name} gives no grants to programs"))
+
     def refresh(self, record: Record, client: Client, now: Now) -> Flow[Tokens]:
         """Renew; raises FlowFailedError."""
         url, client = self._token_url(), self.setup.client(client)
@@ -168,6 +192,13 @@ class StandardProvider:
         if not url:
             raise FlowFailedError(Misconfigured("no_token_url", f"no token_url is known for {self.setup.name}"))
         return url
+
+
+def flows_of_people(setup: Setup) -> tuple[LoginFlow, ...]:
+    """Return the ways for a person to log in that follow from the endpoints; see `StandardProvider.flows`."""
+    known = setup.endpoints
+    only_device = known.device_url and not known.authorize_url and setup.issuer is None
+    return (*(() if only_device else (LoginFlow.CODE,)), *((LoginFlow.DEVICE,) if known.device_url else ()))
 
 
 def _discovered(issuer: str, known: Endpoints) -> Flow[Endpoints]:

@@ -130,6 +130,21 @@ def test_no_browser_is_opened_when_not_wanted(run, login: SocketDesk, browser: P
     assert "paste here the address" in ended.err
 
 
+def test_what_is_known_of_the_provider_is_told_first(run, login: SocketDesk, browser: Path, keyboard: int) -> None:
+    login.replies["POST /v1/logins"] = view(notes=("It ended upstream.",))
+    ended = run("login", "gemini", "--no-browser")
+    assert ended.err.index("It ended upstream.") < ended.err.index(URL)
+
+
+def test_a_page_that_leads_to_no_callback_here_is_told_to_be_pasted(
+    run, login: SocketDesk, browser: Path, keyboard: int
+) -> None:
+    login.replies["POST /v1/logins"] = msgspec.structs.replace(view("waiting"), redirect_uri="kiro://x/success")
+    ended = run("login", "kiro")
+    assert browser.exists()
+    assert "paste here the address" in ended.err
+
+
 def test_without_a_desktop_the_way_over_ssh_is_shown(
     run, login: SocketDesk, browser: Path, keyboard: int, monkeypatch
 ) -> None:
@@ -176,6 +191,19 @@ def test_a_provider_with_device_codes_only_needs_no_option(
     assert "ABCD-EFGH" in ended.err
     assert browser.read_text() == DEVICE_URL
     assert not any("callback" in target for target in device.targets)
+
+
+def test_a_grant_without_a_person_shows_nothing_to_open(run, login: SocketDesk, browser: Path, keyboard: int) -> None:
+    alone = msgspec.structs.replace(view(), flow="client-credentials", url=None, redirect_uri=None)
+    login.replies["POST /v1/logins"] = alone
+    login.replies["GET /v1/logins/login-1"] = msgspec.structs.replace(DONE, flow="client-credentials")
+    ended = run("login", "acme", "--flow", "client-credentials")
+    assert ended.code == 0
+    assert started(login)["flow"] == "client-credentials"
+    assert "Waiting for the provider" in ended.err
+    assert "paste" not in ended.err
+    assert "Open" not in ended.err
+    assert not browser.exists()
 
 
 def test_the_flow_can_be_named(run, device: SocketDesk, browser: Path, keyboard: int) -> None:

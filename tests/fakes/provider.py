@@ -46,12 +46,16 @@ class FakeProvider:
     extra_params: Mapping[str, str] = field(default_factory=dict)
 
     options: Mapping[str, str] = field(default_factory=dict)
+    notice: str = ""
 
     def for_login(self, options: Mapping[str, str], seed: Secret) -> "FakeProvider":
         return self
 
     def quota(self, record: Record, now: Now) -> Flow[Quota] | None:
         return None
+
+    def authorization_url(self, client: Client, redirect_uri: str, state: Secret, verifier: Secret) -> str:
+        return f"{self.endpoints.authorize_url}?{redirect_uri}"
 
     def find_secret(self, source: SecretSource, text: str) -> Secret | None:
         return None
@@ -115,6 +119,10 @@ class FakeProvider:
         form: dict[str, str | Secret] = {"grant_type": "authorization_code", "code": code, "client_id": client.id}
         answer = yield HttpRequest("POST", str(self.endpoints.token_url), form=form)
         return _tokens(answer, now, None)
+
+    def grant_to_client(self, client: Client, now: Now) -> Flow[tuple[Tokens, Identity]]:
+        yield from ()
+        raise FlowFailedError(Misconfigured("no_client_credentials", "the fake gives no grants to programs"))
 
     def identify(self, tokens: Tokens, now: Now) -> Flow[Identity]:
         yield from ()

@@ -4,12 +4,12 @@ import json
 import pytest
 
 from broker.config import ProviderConfig
-from broker.model.account import AccountId, Tokens
+from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
 from broker.oauth.failures import FlowFailedError
 from broker.oauth.messages import HttpResponse, run_canned
-from broker.providers.base import Client, FormatError, Identity
+from broker.providers.base import Client, FormatError, Identity, LoginFlow
 from broker.providers.generic import build
 from broker.providers.naming import new_record
 
@@ -173,3 +173,94 @@ def test_userinfo_that_fails_is_forgiven_where_the_subject_is_known(answer: Http
 def test_without_id_token_and_userinfo_the_login_has_no_name() -> None:
     bare = build("acme", ProviderConfig(kind="oauth2", token_url="https://idp.example.com/t", client_id="me"))
     assert run_canned(bare.identify(Tokens(Secret("fake-a")), NOW), [])[1] == Identity()
+
+
+# --- grants of the program's own ---
+
+PROGRAM = build(
+    "acme",
+    ProviderConfig(
+        kind="oauth2",
+        token_url="https://idp.example.com/t",
+        revoke_url="https://idp.example.com/r",
+        client_id="program",
+        client_secret_env="KEY",
+        scopes=("read",),
+        extra_params={"audience": "api"},
+    ),
+)
+CLIENT = Client("program", Secret("fake-secret"))
+ANSWER = HttpResponse(200, body=b'{"access_token":"fake-access-9","expires_in":600,"refresh_token":"fake-unwanted"}')
+
+
+def granted() -> tuple[Record, dict[str, object]]:
+    _, (tokens, identity) = run_canned(PROGRAM.grant_to_client(CLIENT, NOW), [ANSWER])
+    record = new_record("acme", tokens, identity, None)
+    name, document = PROGRAM.create(record, CLIENT, NOW)
+    assert name == "acme-program.json"
+    return record, document
+
+
+def test_which_flows_there_are_follows_from_the_table() -> None:
+    assert PROGRAM.flows == (LoginFlow.CLIENT_CREDENTIALS,)
+    both = ProviderConfig(
+        kind="oauth2", authorize_url="https://a", token_url="https://t", client_id="x", client_secret_file="f"
+    )
+    assert build("acme", both).flows == (LoginFlow.CODE, LoginFlow.CLIENT_CREDENTIALS)
+    public = ProviderConfig(kind="oauth2", token_url="https://t", client_id="x")
+    assert build("acme", public).flows == (LoginFlow.CODE,)
+    found = ProviderConfig(kind="oauth2", issuer="https://i", client_id="x", client_secret_file="f")
+    assert build("acme", found).flows == (LoginFlow.CODE, LoginFlow.CLIENT_CREDENTIALS)
+    assert PROGRAM.policy.forgives_repeat
+    assert not PROGRAM.policy.rotates
+    assert not build("acme", both).policy.forgives_repeat
+
+
+def test_a_grant_of_the_program_s_own_has_a_file_without_refresh_token() -> None:
+    record, document = granted()
+    assert record.account == AccountId("acme", "program")
+    assert document == {
+        "type": "acme", "access_token": "fake-access-9", "token_type": "Bearer", "scope": "read", "sub": "program",
+        "expired": "2026-05-01T10:30:30Z", "last_refresh": "2026-05-01T10:20:30Z", "disabled": False, "grant_type": "client_credentials",
+    }  # fmt: skip
+    again = PROGRAM.read(document, "acme-program.json")
+    assert (again.account, again.tokens.refresh_digest()) == (record.account, record.tokens.refresh_digest())
+    assert again.facts == {"grant_type": "client_credentials"}
+
+
+def test_it_is_renewed_by_asking_again() -> None:
+    record, document = granted()
+    foreign = {**document, "refreshToken": "fake-foreign", "note": 1}
+    known = PROGRAM.read(foreign, "x.json")
+    assert known.tokens.refresh_token == record.tokens.refresh_token
+    [asked], tokens = run_canned(PROGRAM.refresh(known, CLIENT, NOW), [ANSWER])
+    assert asked.spends
+    assert asked.form is not None
+    assert (asked.form["grant_type"], asked.form["audience"]) == ("client_credentials", "api")
+    assert tokens.refresh_digest() == known.tokens.refresh_digest()
+    assert tokens.scopes == ("read",)
+    assert PROGRAM.write(foreign, tokens, NOW) == {**foreign, "access_token": "fake-access-9"}
+
+
+def test_a_file_that_lost_its_token_is_still_renewed() -> None:
+    record = PROGRAM.read({"type": "acme", "grant_type": "client_credentials"}, "x.json")
+    assert record.tokens.access_token is None
+    assert record.tokens.refresh_token
+
+
+def test_only_its_access_token_can_be_revoked() -> None:
+    record, _ = granted()
+    request = PROGRAM.revoke(record, CLIENT)
+    assert request is not None
+    assert request.form is not None
+    assert request.form["token"] == Secret("fake-access-9")
+    person = ACME.read(FILE, "x.json")
+    assert build("acme", TABLE).revoke(person, CLIENT) is None
+
+
+def test_a_person_s_login_of_the_same_provider_is_renewed_as_ever() -> None:
+    record = PROGRAM.read(FILE, "x.json")
+    [asked], _ = run_canned(PROGRAM.refresh(record, CLIENT, NOW), [ANSWER])
+    assert asked.form is not None
+    assert asked.form["grant_type"] == "refresh_token"
+    assert "refresh_token" in PROGRAM.create(record, CLIENT, NOW)[1]

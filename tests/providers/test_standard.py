@@ -185,3 +185,16 @@ def test_every_request_has_the_user_agent_of_the_settings() -> None:
 
 def test_the_standards_know_no_quota() -> None:
     assert PROVIDER.quota(RECORD, NOW) is None
+
+
+def test_the_authorization_url_is_the_standard_s_and_a_notice_the_settings() -> None:
+    url = PROVIDER.authorization_url(CLIENT, "http://localhost:1/cb", Secret("fake-state"), Secret("v" * 43))
+    assert url.startswith("https://idp.example.com/a?response_type=code&client_id=me&redirect_uri=http%3A%2F%2Flocal")
+    assert "&scope=a&state=fake-state&code_challenge=" in url
+    assert PROVIDER.notice == ""
+    assert StandardProvider(Setup("acme", "Acme", notice="It ends.")).notice == "It ends."
+
+
+def test_logins_are_people_s() -> None:
+    with pytest.raises(FlowFailedError, match="no grants to programs"):
+        run_canned(PROVIDER.grant_to_client(Client("x"), Now(0.0, 0.0)), [])
