@@ -63,6 +63,7 @@ DEFAULTS = Setup(
 )
 READING = Reading(lifetime=8 * _HOUR)
 
+PASTE = "paste"
 SETUP_TOKEN = "setup-token"  # noqa: S105 - the name of an option
 _SETUP_SCOPES = ("user:inference",)
 _SETUP_SECONDS = 31_536_000  # a year, as `claude setup-token` asks for
@@ -91,15 +92,19 @@ class Claude(FlatProvider):
     def options(self) -> Mapping[str, str]:
         """The options of a login."""
         return {
-            SETUP_TOKEN: "true for a token of one year that serves inference only and is never renewed, as `claude setup-token` makes it"
+            PASTE: "true to have Anthropic's page show the code, to be pasted here: no callback on this computer, no ssh tunnel",
+            SETUP_TOKEN: "true for a token of one year that serves inference only and is never renewed, as `claude setup-token` makes it",
         }
 
     def for_login(self, options: Mapping[str, str], seed: Secret) -> Self:
         """Return the provider as one login uses it; raises BrokerError."""
         made = FlatProvider.for_login(self, options, seed)
-        if not _wants_setup_token(made.setup):
-            return made
-        return replace(made, setup=replace(made.setup, scopes=_SETUP_SCOPES))
+        setup = made.setup
+        if _wanted(setup, PASTE):
+            setup = replace(setup, redirect=replace(setup.redirect, loopback=False))
+        if _wanted(setup, SETUP_TOKEN):
+            setup = replace(setup, scopes=_SETUP_SCOPES)
+        return replace(made, setup=setup)
 
     def facts(self, document: Document) -> dict[str, str]:
         """Return the facts of a file; `scope_kind` tells a setup token from a full login."""
@@ -170,7 +175,7 @@ class Claude(FlatProvider):
         return HttpRequest("POST", url, headers={**self.headers, **_HEADERS}, json=body)
 
     def _exchange(self, authorization: Authorization, given: Secret, client: Client, now: Now) -> Flow[Tokens]:
-        setup_token, reading = _wants_setup_token(self.setup), self.reading
+        setup_token, reading = _wanted(self.setup, SETUP_TOKEN), self.reading
         body: dict[str, object] = {
             "grant_type": "authorization_code",
             "code": given,
@@ -237,10 +242,10 @@ class Claude(FlatProvider):
         return known.userinfo_url or (known.api_url.rstrip("/") + "/api/oauth/profile" if known.api_url else None)
 
 
-def _wants_setup_token(setup: Setup) -> bool:
-    wish = setup.options.get(SETUP_TOKEN, "false").strip().lower()
+def _wanted(setup: Setup, option: str) -> bool:
+    wish = setup.options.get(option, "false").strip().lower()
     if wish not in _YES | _NO:
-        raise BrokerError(ErrorCode.BAD_REQUEST, f"{SETUP_TOKEN} is true or false")
+        raise BrokerError(ErrorCode.BAD_REQUEST, f"{option} is true or false")
     return wish in _YES
 
 

@@ -46,7 +46,7 @@ def test_what_it_is() -> None:
     assert CLAUDE.redirect.manual_uri == "https://platform.claude.com/oauth/code/callback"
     assert CLAUDE.headers == {"User-Agent": "axios/1.15.2"}
     assert CLAUDE.extra_params == {"code": "true"}
-    assert set(CLAUDE.options) == {"setup-token"}
+    assert set(CLAUDE.options) == {"paste", "setup-token"}
     # Earlier than CLIProxyAPI, also where a token lives its usual eight hours.
     assert min(CLAUDE.policy.lead_seconds, CLAUDE.policy.lead_share * 28_800) > 4 * 3600
 
@@ -57,8 +57,19 @@ def test_what_it_is() -> None:
 def test_a_setup_token_is_asked_for_with_one_scope() -> None:
     assert SETUP.scopes == ("user:inference",)
     assert CLAUDE.for_login({}, SEED).scopes == CLAUDE.scopes
+
+
+def test_the_code_can_be_pasted_from_anthropics_page() -> None:
+    assert CLAUDE.for_login({"paste": "No"}, SEED).redirect == CLAUDE.redirect
+    login = CLAUDE.for_login({"paste": "yes"}, SEED)
+    assert login.redirect == replace(CLAUDE.redirect, loopback=False)
+    assert login.scopes == CLAUDE.scopes
+
+
+@pytest.mark.parametrize("option", ["setup-token", "paste"])
+def test_options_are_true_or_false(option: str) -> None:
     with pytest.raises(BrokerError) as caught:
-        CLAUDE.for_login({"setup-token": "perhaps"}, SEED)
+        CLAUDE.for_login({option: "perhaps"}, SEED)
     assert caught.value.code is ErrorCode.BAD_REQUEST
 
 

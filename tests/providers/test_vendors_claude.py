@@ -1,14 +1,19 @@
 """Claude passes the vendor contract: full logins, and setup tokens."""
 
+from pathlib import Path
 from typing import ClassVar
 
 from broker.config import parse
+from broker.ipc.schema import LoginStart
+from broker.model.account import AccountId
 from broker.model.secret import Secret
 from broker.oauth.failures import Permanent
 from broker.providers.base import Provider
 from broker.providers.registry import build
+from broker.store.store import FileStore
 from tests.contract.vendor_contract import Bench, VendorContract
-from tests.fakes.vendors.claude import ACCOUNT, ORGANIZATION, YEAR, ClaudeVendor
+from tests.fakes.clock import FakeChance
+from tests.fakes.vendors.claude import ACCOUNT, MANUAL_URI, ORGANIZATION, YEAR, ClaudeVendor
 from tests.fakes.vendors.server import Fault
 
 
@@ -26,6 +31,15 @@ class TestClaude(VendorContract):
             "rate_limit_tier": "default_claude_max_20x",
             "scope_kind": "full",
         }
+
+    async def test_with_the_option_the_page_shows_the_code_and_nothing_listens(self, bench: Bench) -> None:
+        started = await bench.logins.start(LoginStart(provider="claude", options={"paste": "true"}))
+        assert started.redirect_uri == MANUAL_URI
+        assert started.url is not None
+        shown = await bench.server.approve(started.url)
+        assert shown.partition("#")[1] == "#"
+        view = await bench.ended(await bench.logins.finish(started.id, Secret(shown)))
+        assert view.state == "done", view.problem
 
     async def test_a_profile_that_is_away_does_not_undo_the_login(self, bench: Bench) -> None:
         bench.server.fail("/api/oauth/profile", Fault(529, '{"type":"error","error":{"type":"overloaded_error"}}'))
@@ -46,6 +60,30 @@ class TestClaude(VendorContract):
         assert request is not None
         assert (await bench.outbound.send(request)).status == 200
         assert isinstance(await bench.failure(record), Permanent)
+
+    async def test_a_setup_token_lives_beside_the_full_login_of_the_same_person(
+        self, bench: Bench, tmp_path: Path
+    ) -> None:
+        auth = tmp_path / "auth"
+        auth.mkdir(mode=0o700)
+        store = FileStore([auth], build({}), tmp_path / "state", bench.clock, FakeChance())
+        await store.open()
+        try:
+            full = await store.add(await bench.log_in(), bench.client, bench.now)
+            year = await store.add(await bench.log_in(**{"setup-token": "true"}), bench.client, bench.now)
+            again = await store.add(await bench.log_in(), bench.client, bench.now)
+            assert full.account == again.account == AccountId("claude", "user@example.com")
+            assert year.account != full.account
+            assert {path.name for path in auth.glob("*.json")} == {
+                "claude-user@example.com.json",
+                "claude-user@example.com-setup-token.json",
+            }
+            assert again.record.tokens.refresh_token != full.record.tokens.refresh_token
+            kept = store.get(year.account)
+            assert kept is not None
+            assert (kept.record.tokens.refresh_token, kept.record.facts["scope_kind"]) == (None, "setup-token")
+        finally:
+            await store.close()
 
 
 class TestSetupToken(VendorContract):
