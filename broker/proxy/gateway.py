@@ -28,8 +28,10 @@ from broker.proxy.routes import (
     Messages,
     Metrics,
     Models,
+    Responses,
     Root,
     Route,
+    Target,
     Unknown,
     Voice,
     route,
@@ -153,7 +155,7 @@ class ClientCall:
     def on_body(self, body: bytes) -> None:
         """Answer, or give the request to a job."""
         match self._route.target:
-            case ChatCompletions() | Messages() | CountMessages() | Generate() | CountTokens():
+            case ChatCompletions() | Responses() | Messages() | CountMessages() | Generate() | CountTokens():
                 self._serve(body)
             case Models(name):
                 self._models(name)
@@ -223,8 +225,7 @@ class ClientCall:
             raise BrokerError(
                 ErrorCode.BAD_REQUEST, "content-encoding: bodies are read as they are; send it uncompressed"
             )
-        client = Dialect.OPENAI_CHAT if isinstance(target, ChatCompletions) else Dialect.CLAUDE
-        return TalkWork(client, head, body, context, count=isinstance(target, CountMessages))
+        return TalkWork(_spoken(target), head, body, context, count=isinstance(target, CountMessages))
 
     def _models(self, name: str | None) -> None:
         served = self._gateway.served_models()
@@ -265,3 +266,13 @@ class ClientCall:
         if line.trusted is None:
             line.trusted = same_user(self._exchange.peer, self._exchange.local)
         return line.trusted
+
+
+def _spoken(target: Target) -> Dialect:
+    match target:
+        case ChatCompletions():
+            return Dialect.OPENAI_CHAT
+        case Responses():
+            return Dialect.RESPONSES
+        case _:
+            return Dialect.CLAUDE

@@ -20,6 +20,7 @@ HEADERS: Final[Headers] = [
 
 _ENDPOINTS: Final = (
     ("POST /v1/chat/completions", "OpenAI chat completions, whole or streamed; images in and out, tools"),
+    ("POST /v1/responses", "OpenAI Responses, whole or streamed; the client keeps the conversation"),
     ("POST /v1/messages", "Anthropic messages, whole or streamed; tools, images in, thinking"),
     ("POST /v1/messages/count_tokens", "Anthropic"),
     ("POST /v1beta/models/MODEL:generateContent", "Gemini; also under /v1"),

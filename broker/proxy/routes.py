@@ -24,6 +24,10 @@ class ChatCompletions(msgspec.Struct, frozen=True):
     """POST /v1/chat/completions."""
 
 
+class Responses(msgspec.Struct, frozen=True):
+    """POST /v1/responses."""
+
+
 class Messages(msgspec.Struct, frozen=True):
     """POST /v1/messages."""
 
@@ -79,6 +83,7 @@ class Unknown(msgspec.Struct, frozen=True):
 
 Target = (
     ChatCompletions
+    | Responses
     | Messages
     | CountMessages
     | Generate
@@ -104,7 +109,7 @@ class Route(msgspec.Struct, frozen=True):
         match self.target:
             case Health() | Docs() | Root():
                 return True
-            case ChatCompletions() | Messages() | CountMessages() | Generate() | CountTokens():
+            case ChatCompletions() | Responses() | Messages() | CountMessages() | Generate() | CountTokens():
                 return False
             case Models() | Metrics() | Unknown():
                 return False
@@ -117,6 +122,7 @@ Header = Callable[[bytes], bytes | None]
 
 _POSTED: Final = {
     "/v1/chat/completions": Route(ChatCompletions(), Voice.OPENAI),
+    "/v1/responses": Route(Responses(), Voice.OPENAI),
     "/v1/messages": Route(Messages(), Voice.ANTHROPIC),
     "/v1/messages/count_tokens": Route(CountMessages(), Voice.ANTHROPIC),
 }

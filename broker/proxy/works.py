@@ -30,7 +30,7 @@ from broker.translate.names import ToolNames
 from broker.translate.passage import peek, with_model
 from broker.translate.signatures import SignatureMemory
 
-VOICES: Final = {Dialect.OPENAI_CHAT: Voice.OPENAI, Dialect.CLAUDE: Voice.ANTHROPIC}
+VOICES: Final = {Dialect.OPENAI_CHAT: Voice.OPENAI, Dialect.RESPONSES: Voice.OPENAI, Dialect.CLAUDE: Voice.ANTHROPIC}
 """In which shape the clients of a dialect are told errors."""
 
 
@@ -111,7 +111,7 @@ class GeminiWork:
 
 
 class TalkWork:
-    """A request in a dialect that says everything in its body: OpenAI chat completions, Anthropic messages. `count` asks for a count of tokens only."""
+    """A request in a dialect that says everything in its body: chat completions, Responses, Anthropic messages. `count` asks for a count of tokens only."""
 
     def __init__(
         self, client: Dialect, head: RequestHead, body: bytes, context: Context, *, count: bool = False
@@ -167,7 +167,9 @@ class TalkWork:
         ids = Ids(self._context.request_id, self._context.created)
         codec, client = UPSTREAMS[upstream.dialect], CLIENTS[self._client]
         reading = Reading(ids, self._names, self._context.signatures)
-        reply = Reply(ids, request.asked_model, request.include_usage, thinking=self._shows_thinking(request))
+        extras = request.extras.get(self._client.value, {})
+        shown = self._shows_thinking(request)
+        reply = Reply(ids, request.asked_model, request.include_usage, shown, extras)
         if request.stream:
             return Translated(codec.stream_decoder(reading), client.stream_encoder(reply), request_id)
         return Whole(partial(_translated, upstream.dialect, self._client, reading, reply), request_id)

@@ -27,6 +27,7 @@ from broker.translate.exchange import Encoded, Reading, Reply, Route, Target
 from broker.translate.gemini import Gemini
 from broker.translate.ir import Answer, Event, Failure, Request
 from broker.translate.openai_chat import OpenAIChat
+from broker.translate.responses import Responses
 
 
 class Dialect(StrEnum):
@@ -34,6 +35,7 @@ class Dialect(StrEnum):
 
     OPENAI_CHAT = "openai-chat"
     CLAUDE = "claude"
+    RESPONSES = "openai-responses"
     GEMINI = "gemini"
     CODE_ASSIST = "code-assist"
 
@@ -122,7 +124,9 @@ class UpstreamCodec(Protocol):
         ...
 
 
-CLIENTS: Mapping[Dialect, ClientCodec] = MappingProxyType({Dialect.OPENAI_CHAT: OpenAIChat(), Dialect.CLAUDE: Claude()})
+CLIENTS: Mapping[Dialect, ClientCodec] = MappingProxyType(
+    {Dialect.OPENAI_CHAT: OpenAIChat(), Dialect.RESPONSES: Responses(), Dialect.CLAUDE: Claude()}
+)
 """Dialects that can be translated from."""
 
 UPSTREAMS: Mapping[Dialect, UpstreamCodec] = MappingProxyType(
@@ -136,6 +140,11 @@ UPSTREAMS: Mapping[Dialect, UpstreamCodec] = MappingProxyType(
 """Dialects that can be translated to."""
 
 ERRORS: Mapping[Dialect, ErrorCodec] = MappingProxyType(
-    {Dialect.OPENAI_CHAT: OpenAIChat(), Dialect.CLAUDE: Claude(), Dialect.GEMINI: Gemini()}
+    {
+        Dialect.OPENAI_CHAT: OpenAIChat(),
+        Dialect.RESPONSES: Responses(),
+        Dialect.CLAUDE: Claude(),
+        Dialect.GEMINI: Gemini(),
+    }
 )
 """Dialects an error can be told in: also those whose bytes are only passed on."""

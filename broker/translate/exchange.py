@@ -3,6 +3,8 @@
 Owns: these values. It must never import a codec: every codec imports it.
 """
 
+from collections.abc import Mapping
+
 from broker.translate.ir import Ids, Value
 from broker.translate.names import ToolNames
 from broker.translate.signatures import SignatureMemory
@@ -17,12 +19,16 @@ class Route(Value, frozen=True):
 
 
 class Reply(Value, frozen=True):
-    """What a client codec needs to answer: ids, the model name the client asked for, whether it wants usage in a stream, and thinking at all."""
+    """What a client codec needs to answer: ids, the model name the client asked for, whether it wants usage in a stream, and thinking at all.
+
+    `extras` is what the request's codec left for its answer (`Request.extras` under the dialect's name).
+    """
 
     ids: Ids
     model: str
     include_usage: bool = False
     thinking: bool = True
+    extras: Mapping[str, object] = {}
 
 
 class Target(Value, frozen=True):

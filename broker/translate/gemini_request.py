@@ -223,16 +223,18 @@ def _signed(signature: str | None) -> _Object:
 # ------------------------------------------------------------------------------------------------------------ tools
 
 
-def _tools(tools: Iterable[Tool], names: ToolNames) -> list[_Object]:
+def _tools(tools: Sequence[Tool], names: ToolNames) -> list[_Object]:
+    declares = any(isinstance(tool, FunctionTool) for tool in tools)
     functions: list[_Object] = []
     native: list[_Object] = []
     for tool in tools:
         if isinstance(tool, NativeTool):
-            native.append({_NATIVE[tool.kind]: tool.settings})
+            # Most of Gemini's models refuse its own tools beside functions.
+            if not (tool.optional and declares):
+                native.append({_NATIVE[tool.kind]: tool.settings})
         else:
             functions.append(_declaration(tool, names))
-    declared: list[_Object] = [{"functionDeclarations": functions}] if functions else []
-    return declared + native
+    return [{"functionDeclarations": functions}, *native] if functions else native
 
 
 def _declaration(tool: FunctionTool, names: ToolNames) -> _Object:

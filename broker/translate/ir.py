@@ -129,10 +129,11 @@ class NativeKind(StrEnum):
 
 
 class NativeTool(Value, frozen=True):
-    """A tool of the provider, with its settings in the dialect of whoever named it."""
+    """A tool of the provider, with its settings in the dialect of whoever named it. `optional`: offered by habit, left out where it cannot stand."""
 
     kind: NativeKind
     settings: JsonObject = {}
+    optional: bool = False
 
 
 Tool = FunctionTool | NativeTool

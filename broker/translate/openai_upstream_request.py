@@ -172,7 +172,11 @@ def _plain(parts: list[_Object]) -> object:
 
 
 def _tools(request: Request, names: ToolNames) -> _Object:
-    tools = [_tool(tool, names, f"tools[{i}]") for i, tool in enumerate(request.tools)]
+    tools = [
+        _tool(tool, names, f"tools[{i}]")
+        for i, tool in enumerate(request.tools)
+        if not (isinstance(tool, NativeTool) and tool.optional)
+    ]
     if not tools:
         return {}
     out: _Object = {"tools": tools}

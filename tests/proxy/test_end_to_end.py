@@ -227,3 +227,18 @@ async def test_an_anthropic_client_calls_a_tool_and_says_what_came_of_it(  # typ
         second = await p.ask("POST", "/v1/messages", {**asked, "messages": turns})
         assert second.status == 200, second.body
         assert second.json()["content"]
+
+
+@BOTH
+async def test_a_responses_client_whole_and_streamed(proxy: MakeProxy, sandbox: Sandbox, daemon_of) -> None:  # type: ignore[no-untyped-def]
+    asked = {"model": "gemini-2.5-flash", "input": "Tell me something", "instructions": "be kind", "store": False}
+    async with proxy(daemon_of(sandbox), sandbox.url) as p:
+        whole = (await p.ask("POST", "/v1/responses", asked)).json()
+        assert (whole["object"], whole["status"], whole["instructions"]) == ("response", "completed", "be kind")
+        streamed = await p.ask("POST", "/v1/responses", {**asked, "stream": True})
+        told = [json.loads(data) for data in events(streamed.body)]
+        assert told[-1]["type"] == "response.completed"
+        assert told[-1]["response"]["output"][0]["content"] == whole["output"][0]["content"]
+        assert [each["sequence_number"] for each in told] == list(range(len(told)))
+        refused = await p.ask("POST", "/v1/responses", {**asked, "previous_response_id": "resp_1"})
+        assert (refused.status, refused.json()["error"]["param"]) == (400, "previous_response_id")

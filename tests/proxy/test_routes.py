@@ -10,6 +10,7 @@ from broker.proxy.routes import (
     Messages,
     Metrics,
     Models,
+    Responses,
     Root,
     Route,
     Target,
@@ -33,6 +34,7 @@ def find(line: str, **headers: str) -> Route:
         ("POST /v1/chat/completions", ChatCompletions(), Voice.OPENAI),
         ("POST /v1/messages?beta=true", Messages(), Voice.ANTHROPIC),
         ("POST /v1/messages/count_tokens", CountMessages(), Voice.ANTHROPIC),
+        ("POST /v1/responses", Responses(), Voice.OPENAI),
         (
             "POST /v1beta/models/gemini-2.5-pro:generateContent",
             Generate("gemini-2.5-pro", False, "v1beta"),

@@ -74,6 +74,25 @@ async def test_openai_sdk() -> None:
                 await stranger.chat.completions.create(model=MODEL, messages=messages)
 
 
+async def test_openai_sdk_responses() -> None:
+    async with staged() as stage:
+        tool = {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}}
+        async with openai.AsyncOpenAI(base_url=f"{stage.proxy_url}/v1", api_key=INTERNAL_KEY, max_retries=0) as client:
+            whole = await client.responses.create(model=MODEL, input="Say hello")
+            assert whole.output_text
+            assert whole.status == "completed"
+            async with client.responses.stream(model=MODEL, input="Say hello") as streamed:
+                final = await streamed.get_final_response()
+            assert final.output_text == whole.output_text
+            called = await client.responses.create(model=MODEL, input="please call weather", tools=[tool])
+            call = next(item for item in called.output if item.type == "function_call")
+            said = [item.model_dump(exclude_none=True) for item in called.output]
+            result = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny-42"}
+            asked = [{"role": "user", "content": "please call weather"}, *said, result]
+            done = await client.responses.create(model=MODEL, input=asked, tools=[tool])
+            assert "sunny-42" in done.output_text
+
+
 async def test_anthropic_sdk() -> None:
     async with staged() as stage:
         tool = {"name": "weather", "input_schema": {"type": "object", "properties": {}}}

@@ -27,7 +27,9 @@ ANSWERS = {
 @pytest.mark.parametrize("upstream", list(UPSTREAMS))
 def test_every_client_meets_every_upstream(client, upstream):
     ours, theirs, memory = CLIENTS[client], UPSTREAMS[upstream], SignatureMemory()
-    request = ours.decode_request(b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"ping"}]}')
+    request = ours.decode_request(
+        b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"ping"}],"input":"ping"}'
+    )
     sent = theirs.encode_request(request, Target(request.model, memory, project="p"))
     assert b"ping" in sent.body
     reading = Reading(Ids("i", 1), sent.names, memory)

@@ -392,3 +392,10 @@ def test_whatever_the_conversation_the_turns_are_as_gemini_wants_them(messages):
         assert calls == answers
         if calls:
             assert (turn["role"], after["role"]) == ("model", "user")
+
+
+def test_a_tool_of_the_provider_s_that_is_offered_by_habit_gives_way_to_functions():
+    search = NativeTool(NativeKind.WEB_SEARCH, optional=True)
+    assert built(user(Text("x")), tools=(search,))["tools"] == [{"googleSearch": {}}]
+    both = built(user(Text("x")), tools=(search, FunctionTool("f")))["tools"]
+    assert [list(tool) for tool in both] == [["functionDeclarations"]]

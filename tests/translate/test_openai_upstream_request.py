@@ -127,6 +127,7 @@ def test_tools():
         {"type": "function", "function": {"name": "bare", "parameters": {"type": "object", "properties": {}}}},
     ]
     assert body(tools=(TOOL,), parallel_tool_calls=False)["parallel_tool_calls"] is False
+    assert "tools" not in body(tools=(NativeTool(NativeKind.WEB_SEARCH, optional=True),))
     assert refused(tools=(NativeTool(NativeKind.WEB_SEARCH),)).startswith("tools[0]: ")
 
 
