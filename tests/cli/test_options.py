@@ -1,6 +1,7 @@
 """Completion as a shell asks for it: the real program, told by its environment what has been typed."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +55,42 @@ def test_an_answer_that_makes_no_sense_offers_nothing(desk: SocketDesk) -> None:
     for answer in ({"accounts": 3}, {"accounts": [3, {}, {"account": 4}, {"account": "a/\n"}]}):
         desk.replies["GET /v1/accounts"] = answer
         assert completed("pause") == []
+
+
+BASH = shutil.which("bash")
+
+
+@pytest.mark.skipif(BASH is None, reason="there is no bash")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("ccs-broker pause gemini/", ["gemini/alice@example.com", "gemini/bob@example.com"]),
+        ("ccs-broker pause gemini/al", ["gemini/alice@example.com"]),
+        ("ccs-broker pause gemini/alice@", ["@example.com"]),  # bash holds what is before the @ for another word
+        ("ccs-broker pause gemini/alice@ex", ["@example.com"]),
+        ("ccs-broker pause --json own/", ["own/key"]),
+        ("ccs-broker refr", ["refresh"]),
+        ("ccs-broker pause nobody", []),
+    ],
+)
+def test_in_a_real_bash(desk: SocketDesk, tmp_path: Path, line: str, offered: list[str]) -> None:
+    """The script as it is printed, run as bash runs it when Tab is pressed at the end of `line`."""
+    desk.replies["GET /v1/accounts"] = AccountList(views())
+    program = tmp_path / "ccs-broker"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m broker "$@"\n')
+    program.chmod(0o755)
+    script = (
+        'eval "$(ccs-broker completion bash)"\n'
+        'COMP_LINE=$1 COMP_POINT=${#1}\n_ccs_broker_completion ccs-broker\nprintf "%s\\n" "${COMPREPLY[@]}"\n'
+    )
+    environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(Path(__file__).parents[2])}
+    ended = subprocess.run(
+        [str(BASH), "--norc", "-c", script, "bash", line],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.stderr == ""
+    assert ended.stdout.split() == offered
