@@ -7,14 +7,14 @@ from pathlib import Path
 from broker.login.adopt import read_login
 from broker.model.account import AccountId, Record, Tokens
 from broker.model.secret import Secret
-from broker.providers.native.claude_code import FORMAT as CLAUDE
+from broker.providers.native.base import LockKind
 from broker.providers.native.table import FORMATS
 from broker.store.base import Entry
-from broker.store.foreign import FolderLock, lock_of
 from broker.store.link import Link
 from broker.store.linked import LinkedStore
 from tests.fakes.clock import FakeChance, FakeClock
 from tests.fakes.disk import FaultyOs
+from tests.fakes.foreign import Theirs
 from tests.fakes.memory_store import MemoryDisk, MemoryStore
 
 ANN = AccountId("fake", "ann@example.com")
@@ -90,12 +90,9 @@ class Shared:
         assert token is not None
         return token.reveal()
 
-    def lock(self) -> FolderLock:
-        """Claude Code's own lock, for it to take."""
-        assert CLAUDE.lock is not None
-        made = lock_of(CLAUDE.lock, self.file, self.clock, "theirs")
-        assert isinstance(made, FolderLock)
-        return made
+    def lock(self) -> Theirs:
+        """Claude Code's own lock, as it takes it."""
+        return Theirs(LockKind.FOLDER, self.home / ".claude.lock", self.clock)
 
     async def open(self) -> LinkedStore:
         inner = MemoryStore(self.disk, self.clock)

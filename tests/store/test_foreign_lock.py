@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import fcntl
 import os
 import shutil
@@ -10,6 +11,7 @@ import pytest
 from broker.providers.native.base import LockKind, LockRule
 from broker.store.foreign import ForeignLock, lock_of
 from tests.fakes.clock import FakeClock, settle
+from tests.fakes.foreign import Theirs
 
 RULES = {
     LockKind.FOLDER: LockRule(LockKind.FOLDER, "{folder}.lock", 10.0),
@@ -91,32 +93,85 @@ async def test_one_that_is_kept_fresh_never_goes_stale(make: Make, kind: LockKin
 
 
 @pytest.mark.parametrize("kind", [LockKind.FOLDER, LockKind.FILE])
-async def test_one_whose_holder_died_is_broken_by_its_rules(make: Make, kind: LockKind, clock: FakeClock) -> None:
-    dead, other = make(kind), make(kind, "theirs")
-    assert dead.try_take()  # nobody keeps it fresh
-    os.utime(dead.path, (clock.wall, clock.wall))
-    dead._mark = dead.path.stat().st_mtime_ns  # type: ignore[attr-defined]
+async def test_one_of_theirs_whose_holder_died_is_broken_by_its_rules(
+    make: Make, kind: LockKind, clock: FakeClock
+) -> None:
+    ours = make(kind)
+    theirs = Theirs(kind, ours.path, clock)
+    assert theirs.try_take()
     clock.advance(9.0)
-    assert not other.try_take()
+    assert not ours.try_take()
+    theirs.beat()
+    clock.advance(9.0)
+    assert not ours.try_take()
     clock.advance(2.0)
+    assert ours.try_take()
+    ours.let_go()
+
+
+@pytest.mark.parametrize("kind", [LockKind.FOLDER, LockKind.FILE])
+async def test_one_of_ours_is_broken_by_theirs_and_then_left_alone(
+    make: Make, kind: LockKind, clock: FakeClock
+) -> None:
+    ours = make(kind)
+    theirs = Theirs(kind, ours.path, clock)
+    assert ours.try_take()  # nobody keeps it fresh: as while the machine sleeps
+    clock.advance(3.0)
+    os.utime(ours.path, (clock.wall, clock.wall)) if kind is LockKind.FILE else ours.refresh()
+    assert not theirs.try_take()
+    clock.advance(11.0)
+    assert theirs.try_take()
+    assert not ours.holds()
+    ours.let_go()
+    assert ours.path.exists(), "it is theirs"
+    assert not ours.try_take()
+
+
+@pytest.mark.parametrize("kind", [LockKind.FOLDER, LockKind.FILE])
+async def test_what_a_killed_process_of_ours_left_is_taken_over_at_once(
+    make: Make, kind: LockKind, clock: FakeClock
+) -> None:
+    dead, other = make(kind, "dead"), make(kind, "alive")
+    assert dead.try_take()
+    assert not other.try_take()
+    os.close(dead._guard)  # the kernel does that at a kill
+    dead._guard = -1
+    clock.advance(0.5)
     assert other.try_take()
-    # Who comes back from the dead must see that it is no longer his, and leave it alone.
     assert not dead.holds()
     dead.let_go()
     assert other.holds()
+    other.let_go()
+    assert not other.path.exists()
+
+
+async def test_where_folders_cannot_be_locked_it_has_to_grow_stale(
+    make: Make, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr("broker.store.foreign.fcntl.flock", refuse)
+    dead, other = make(LockKind.FILE, "dead"), make(LockKind.FILE, "alive")
+    assert dead.try_take()
+    os.utime(dead.path, (clock.wall, clock.wall))
+    assert not other.try_take()
+    clock.advance(11.0)
+    assert other.try_take()
+    other.let_go()
 
 
 async def test_a_beat_stops_when_it_was_taken_over(make: Make, clock: FakeClock) -> None:
-    one, other = make(LockKind.FOLDER), make(LockKind.FOLDER)
-    assert await one.take(0.0)
-    clock.advance(3.0)  # as while the machine slept: no beat yet
-    clock.wall += 60.0
-    assert other.try_take()
-    before = other.path.stat().st_mtime_ns
+    ours = make(LockKind.FOLDER)
+    theirs = Theirs(LockKind.FOLDER, ours.path, clock)
+    assert await ours.take(0.0)
+    clock.wall += 60.0  # as while the machine slept: no beat yet
+    assert theirs.try_take()
+    before = ours.path.stat().st_mtime_ns
     await clock.run(20.0)
-    assert other.path.stat().st_mtime_ns == before
-    one.let_go()
-    assert other.path.is_dir()
+    assert ours.path.stat().st_mtime_ns == before
+    ours.let_go()
+    assert ours.path.is_dir()
 
 
 async def test_one_that_vanishes_is_no_longer_held(make: Make) -> None:
@@ -136,40 +191,51 @@ async def test_what_cannot_be_taken_says_so(make: Make, kind: LockKind) -> None:
     lock.let_go()
 
 
-def test_a_lock_that_goes_just_then_is_free(make: Make, kind: LockKind, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = make(kind), make(kind, "theirs")
-    assert one.try_take()
-    if kind is LockKind.FLOCK:
-        one.remove()
-        assert other.try_take()
-        other.remove()
-        return
-    real = other._stale
+@pytest.mark.parametrize("kind", [LockKind.FOLDER, LockKind.FILE])
+def test_one_that_goes_just_then_is_free(
+    make: Make, kind: LockKind, monkeypatch: pytest.MonkeyPatch, clock: FakeClock
+) -> None:
+    ours = make(kind)
+    theirs = Theirs(kind, ours.path, clock)
+    assert theirs.try_take()
+    real = ours._stale
 
     def going() -> bool:
-        one.remove()
+        theirs.let_go()
         return real()
 
-    monkeypatch.setattr(other, "_stale", going)
-    assert other.try_take()
+    monkeypatch.setattr(ours, "_stale", going)
+    assert ours.try_take()
+    ours.let_go()
 
 
 @pytest.mark.parametrize("kind", [LockKind.FOLDER, LockKind.FILE])
 def test_who_breaks_second_stands_back(
     make: Make, kind: LockKind, monkeypatch: pytest.MonkeyPatch, clock: FakeClock
 ) -> None:
-    dead, one, other = make(kind), make(kind, "one"), make(kind, "other")
+    ours = make(kind)
+    dead = Theirs(kind, ours.path, clock)
     assert dead.try_take()
-    clock.advance(3600.0 * 24 * 365 * 10)  # far beyond whatever the file system stamped
 
-    def breaking() -> bool:
-        dead.path.rmdir() if kind is LockKind.FOLDER else dead.path.unlink()
-        monkeypatch.setattr(one, "_stale", lambda: False)
-        assert one.try_take()
-        return False
+    clock.advance(11.0)
+    # Between our removing it and our making it anew, somebody else has made theirs.
+    monkeypatch.setattr(os, "rmdir" if kind is LockKind.FOLDER else "unlink", lambda _path: None)
+    assert not ours.try_take()
 
-    monkeypatch.setattr(other, "_stale", breaking)
-    assert not other.try_take()
+
+def test_a_flock_has_nothing_to_leave(make: Make, clock: FakeClock) -> None:
+    ours = make(LockKind.FLOCK)
+    theirs = Theirs(LockKind.FLOCK, ours.path, clock)
+    assert theirs.try_take()
+    assert not ours.try_take()
+    theirs.let_go()
+    assert ours.try_take()
+    assert not ours.left_by_us()
+    ours.refresh()
+    assert not theirs.try_take()
+    ours.let_go()
+    assert theirs.try_take()
+    theirs.let_go()
 
 
 async def test_python_programs_of_the_same_kind_see_it(make: Make) -> None:

@@ -42,19 +42,22 @@ async def test_their_lock_is_held_while_ours_is(shared: Shared) -> None:
         await store.reread(lock)
         assert not shared.lock().try_take()
         await store.reread(lock)
-    assert shared.lock().try_take()
+    theirs = shared.lock()
+    assert theirs.try_take()
+    theirs.let_go()
 
 
 async def test_a_lock_that_is_kept_ends_the_try(shared: Shared) -> None:
     shared.ours(1)
     shared.theirs(1)
     theirs = shared.lock()
-    assert await theirs.take(0.0)  # and goes on beating
+    assert theirs.try_take()
     store = await shared.open()
     trying = asyncio.ensure_future(reread(store))
     while not trying.done():
         await asyncio.sleep(0.001)
         shared.clock.advance(0.5)
+        theirs.beat()
         await settle()
     with pytest.raises(LockTimeoutError, match="Claude Code"):
         await trying
@@ -242,7 +245,7 @@ async def test_a_grant_is_saved_here_though_their_lock_is_kept(shared: Shared) -
     store = await shared.open()
     generation = store.entries()[ANN].generation
     theirs = shared.lock()
-    assert await theirs.take(0.0)
+    assert theirs.try_take()
 
     async def save() -> None:
         async with store.lock(ANN, 1.0) as lock:  # as for a grant that storage had refused: nothing is read again
@@ -252,6 +255,7 @@ async def test_a_grant_is_saved_here_though_their_lock_is_kept(shared: Shared) -
     while not saving.done():
         await asyncio.sleep(0.001)
         shared.clock.advance(0.5)
+        theirs.beat()
         await settle()
     await saving
     assert (shared.native(), shared.stored()) == ("fake-refresh-1", "fake-refresh-2")
