@@ -6,7 +6,21 @@ Owns: the table of built-in vendors, applying the config to it, and looking a pr
 from collections.abc import Callable, Iterator, Mapping
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.providers import antigravity, api_key, claude, codex, copilot, gemini, generic, iflow, kimi, kiro, qwen, xai
+from broker.providers import (
+    antigravity,
+    api_key,
+    claude,
+    codex,
+    copilot,
+    gemini,
+    generic,
+    iflow,
+    kimi,
+    kiro,
+    qwen,
+    vertex,
+    xai,
+)
 from broker.providers.base import Document, Provider
 from broker.providers.google import READING as GOOGLE
 from broker.providers.setup import Settings, Setup
@@ -25,6 +39,7 @@ BUILT_IN: Mapping[str, tuple[Setup, Callable[[Setup], Provider]]] = {
     "iflow": (iflow.DEFAULTS, iflow.IFlow),
     "kimi": (kimi.DEFAULTS, lambda setup: kimi.Kimi(setup, kimi.READING)),
     "kiro": (kiro.DEFAULTS, lambda setup: kiro.Kiro(setup, kiro.READING)),
+    "vertex": (vertex.DEFAULTS, lambda setup: vertex.Vertex(setup, vertex.READING)),
     "xai": (xai.DEFAULTS, lambda setup: xai.Xai(setup, xai.READING)),
     "qwen": (qwen.DEFAULTS, lambda setup: qwen.Qwen(setup, qwen.READING)),
 }

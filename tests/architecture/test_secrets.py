@@ -20,6 +20,7 @@ REVEALERS = {
     "broker.oauth.code": "the state into the authorization URL (where it belongs), and to take a pasted callback apart",
     "broker.providers.fields": "into the auth file",
     "broker.store.emergency": "into the emergency copy of a grant the auth directory refused",
+    "broker.providers.assertion": "the private key to google-auth, which signs a service account's assertion",
     "broker.providers.jwt": "to read the claims of an ID token",
     "broker.login.google": "state and verifier to google-auth-oauthlib, which builds the authorization URL",
     "broker.daemon.outbound": "into the Authorization header of a request to the provider",

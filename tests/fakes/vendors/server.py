@@ -74,6 +74,10 @@ class VendorServer:
         """Be the person at the device page."""
         raise NotImplementedError
 
+    def imported(self) -> tuple[str, dict[str, object]]:
+        """The name and document of an auth file, where that is the only way to have an account."""
+        raise NotImplementedError
+
     # --- for tests ---
 
     def fail(self, path: str, *faults: Fault) -> None:
