@@ -36,6 +36,7 @@ class StoreConfig(_Table, frozen=True):
     mode: Literal["plain", "sealed"] = "plain"
     key_source: Literal["auto", "credential", "keyring", "passphrase", "file"] = "auto"
     rescan_seconds: float = 60.0
+    provider_credentials: str | None = None
 
 
 class RefreshConfig(_Table, frozen=True):

@@ -38,6 +38,7 @@ from broker.daemon.work import Work
 from broker.ipc.unix import adopt, bind_socket, private_folder, remove_socket
 from broker.login.adopt import Adopter, discover, read_login
 from broker.login.clients import Clients
+from broker.login.credentials import Credentials, file_of
 from broker.login.sessions import Keep, Kept, Logins
 from broker.model.account import AccountId, Record
 from broker.model.clock import Chance, Clock
@@ -161,7 +162,10 @@ def build(
     links = LinkWatch(store, clock)
     files.on_rescan = links.rescan
     outbound = Outbound(timeout=config.refresh.request_timeout_seconds)
-    clients = Clients(config.providers, directories, outbound, clock, env)
+    clients = Clients(
+        config.providers, directories, outbound, clock, env,
+        Credentials(file_of(config, env), providers.names, config.providers),
+    )  # fmt: skip
     groups = Groups(directories[0], disk, clock)
     engine = Engine(
         store, providers, outbound, clients, clock, chance, config.refresh,

@@ -8,12 +8,13 @@ import asyncio
 import errno
 import logging
 import os
-import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from broker.login import places, scan
+from broker.login.credentials import Credentials
+from broker.login.private import read_private
 from broker.login.runner import run_flow
 from broker.model.clock import Clock
 from broker.model.errors import BrokerError, ErrorCode
@@ -60,13 +61,15 @@ class Clients:
         transport: Transport,
         clock: Clock,
         env: Mapping[str, str] = os.environ,
+        credentials: Credentials | None = None,
     ) -> None:
-        """Use the config's provider `tables` and the auth `directories`."""
+        """Use the config's provider `tables`, the auth `directories`, and the registrations in a file of their own."""
         self._tables = dict(tables)
         self._directories = tuple(directories)
         self._transport = transport
         self._clock = clock
         self._env = env
+        self._credentials = credentials
         self._searches: dict[tuple[str, str], _Search] = {}
         self._resolved: dict[str, _Resolved] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -74,16 +77,20 @@ class Clients:
     async def find(self, provider: Provider, carried: Client | None = None) -> Client:
         """Return the registration to use. `carried` is the one in the account's file: its grant belongs to that client id and no other.
 
-        The secret is the config's, else the file's, else one found on this machine, each only for the client id it belongs to.
+        The secret is the config's, else that of the file of registrations, else the account's, else one found on this machine, each only for the
+        client id it belongs to.
 
         Raises:
             BrokerError: `misconfigured`, saying where it was looked for.
         """
+        provider = await self._known(provider)
         identifier = (carried.id if carried else "") or provider.client_id
         if not identifier:
             raise _missing(provider, "no client_id is known", ())
         ours = identifier == provider.client_id
         secret = await self._configured(provider) if ours else None
+        if secret is None and self._credentials is not None:
+            secret = self._credentials.secret(provider, identifier)
         if secret is None and carried is not None:
             secret = carried.secret
         if secret is None and ours and provider.needs_secret:
@@ -92,14 +99,29 @@ class Clients:
             raise _missing(provider, "the auth file names a client id of its own and no secret for it", ())
         return replace(carried, id=identifier, secret=secret) if carried else Client(identifier, secret)
 
-    async def resolve(self, provider: Provider) -> Provider:
-        """Return the provider with its endpoints known; discovery is done once a day at most, and an old result outlives a failing issuer.
+    async def resolve(self, provider: Provider, *, login: bool = False) -> Provider:
+        """Return the provider with its endpoints known, for renewals unless it is for a `login`.
+
+        Discovery is done once a day at most, and an old result outlives a failing issuer.
 
         Raises:
             FlowFailedError: there is no metadata, or it cannot be trusted.
         """
-        if provider.endpoints_needed() is None:
+        provider = await self._known(provider)
+        if provider.endpoints_needed() is not None:
+            provider = await self._discovered(provider)
+        return provider if login or self._credentials is None else self._credentials.renewing(provider)
+
+    async def _known(self, provider: Provider) -> Provider:
+        """Return the provider as the file of registrations has it now."""
+        if self._credentials is None:
             return provider
+        if await asyncio.to_thread(self._credentials.changed):
+            self._searches.clear()
+            self._resolved.clear()
+        return self._credentials.applied(provider)
+
+    async def _discovered(self, provider: Provider) -> Provider:
         async with self._locks.setdefault(provider.name, asyncio.Lock()):
             known = self._resolved.get(provider.name)
             now = self._clock.now().boot
@@ -158,6 +180,8 @@ class Clients:
         found = self._searches.get(key)
         if found is None or found.until <= now:
             secret, looked = await asyncio.to_thread(_search, provider, self._directories, self._env)
+            if self._credentials is not None:
+                looked = (self._credentials.in_words, *looked)
             found = _Search(secret, looked, now + (_FOUND_SECONDS if secret else _MISSED_SECONDS))
             self._searches[key] = found
         if found.secret is None:
@@ -181,18 +205,7 @@ def _read_secret_file(path: Path) -> Secret:
         OSError: it cannot be read.
         ValueError: it is empty, too large, no regular file, another user's, or open to other users.
     """
-    # Without O_NONBLOCK a named pipe in its place would hold the thread for good.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as source:
-        info = os.fstat(source.fileno())
-        if not stat.S_ISREG(info.st_mode):
-            raise ValueError("is not a regular file")
-        if info.st_uid not in {0, os.geteuid()}:
-            raise ValueError("belongs to another user")
-        if info.st_mode & 0o077:
-            raise ValueError(f"is open to other users (mode {stat.S_IMODE(info.st_mode):04o}); run: chmod 600 {path}")
-        data = source.read(_SECRET_FILE_MAX + 1)
-    if len(data) > _SECRET_FILE_MAX:
-        raise ValueError("is too large for a client secret")
+    data = read_private(path, _SECRET_FILE_MAX)
     text = data.decode("utf-8", "replace").strip()
     if not text or not text.isprintable():
         raise ValueError("holds no client secret")

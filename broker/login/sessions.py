@@ -75,7 +75,7 @@ class ClientFinder(Protocol):
         """Return the registration; raises `misconfigured`."""
         ...
 
-    async def resolve(self, provider: Provider) -> Provider:
+    async def resolve(self, provider: Provider, *, login: bool = False) -> Provider:
         """Return the provider with its endpoints known; raises FlowFailedError."""
         ...
 
@@ -119,7 +119,9 @@ class Logins:
         provider = self._providers.get(start.provider)
         _check(start)
         try:
-            provider = (await self._clients.resolve(provider)).for_login(start.options, new_verifier(self._chance))
+            provider = (await self._clients.resolve(provider, login=True)).for_login(
+                start.options, new_verifier(self._chance)
+            )
             flow = _flow(start, provider)
             client = await self._clients.find(provider)
             # Before the lock: a slow provider holds up its own login only.
@@ -234,9 +236,7 @@ class Logins:
         way = ByCode(authorization, asyncio.get_running_loop().create_future(), listener)
         return self._launch(provider, client, start, way, login)
 
-    def _launch(
-        self, provider: Provider, client: Client, start: LoginStart, way: Way, login: str = ""
-    ) -> Session:
+    def _launch(self, provider: Provider, client: Client, start: LoginStart, way: Way, login: str = "") -> Session:
         login = login or self._chance.token(16)
         seconds = _seconds(start, way)
         session = Session(login, provider, client, start, way, expires_wall=self._clock.now().wall + seconds)

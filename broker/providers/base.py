@@ -199,6 +199,14 @@ class Provider(Protocol):
         """Return the same provider with these endpoints: one that needs no discovery."""
         ...
 
+    def with_known(self, endpoints: Endpoints) -> "Provider":
+        """Return the same provider with these endpoints, which may still leave some to discovery."""
+        ...
+
+    def with_client(self, client_id: str, *, secret: bool) -> "Provider":
+        """Return the same provider with this client id; `secret` tells whether a client secret of it is known from outside the config."""
+        ...
+
     @property
     def google(self) -> bool:
         """Whether google-auth-oauthlib builds the authorization URL."""

@@ -60,6 +60,11 @@ class Generic(FlatProvider):
         """What an API side may need."""
         return _FACTS
 
+    def with_client(self, client_id: str, *, secret: bool) -> "Generic":
+        """Return the same provider with this client id; a secret from outside the config makes it a confidential client too."""
+        made = FlatProvider.with_client(self, client_id, secret=secret)
+        return replace(made, confidential=self.confidential or secret)
+
     def read(self, document: Document, file_name: str) -> Record:
         """Read an auth file; raises FormatError."""
         if not _own(document):

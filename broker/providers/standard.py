@@ -148,6 +148,15 @@ class StandardProvider:
         """Return the same provider with these endpoints."""
         return replace(self, setup=replace(self.setup, endpoints=endpoints, issuer=None))
 
+    def with_known(self, endpoints: Endpoints) -> Self:
+        """Return the same provider with these endpoints, which may still leave some to discovery."""
+        return replace(self, setup=replace(self.setup, endpoints=endpoints))
+
+    def with_client(self, client_id: str, *, secret: bool) -> Self:  # noqa: ARG002 - the protocol's
+        """Return the same provider with this client id."""
+        own = self.setup.own_client and client_id == self.client_id
+        return replace(self, setup=replace(self.setup, client_id=client_id, own_client=own))
+
     def exchange(self, authorization: Authorization, given: Secret, client: Client, now: Now) -> Flow[Tokens]:
         """Exchange an authorization code; raises FlowFailedError."""
         url, client = self._token_url(), self.setup.client(client)

@@ -1,7 +1,7 @@
 """A vendor that does not exist, for tests of the rooms above `providers`: flat files of type "fake"."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -123,6 +123,12 @@ class FakeProvider:
     def grant_to_client(self, client: Client, now: Now) -> Flow[tuple[Tokens, Identity]]:
         yield from ()
         raise FlowFailedError(Misconfigured("no_client_credentials", "the fake gives no grants to programs"))
+
+    def with_known(self, endpoints: Endpoints) -> "FakeProvider":
+        return replace(self, endpoints=endpoints)
+
+    def with_client(self, client_id: str, *, secret: bool) -> "FakeProvider":
+        return replace(self, client_id=client_id)
 
     def identify(self, tokens: Tokens, now: Now) -> Flow[Identity]:
         yield from ()

@@ -1,8 +1,10 @@
 """Settings of providers: seen in what the OAuth server is asked, and in what the daemon says."""
 
 import asyncio
+import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -111,6 +113,30 @@ async def test_the_secret_may_come_from_the_environment(monkeypatch: pytest.Monk
         )
         await stage.start_daemon()
         assert (await approve(client, "sandbox"))[0].state == "done"
+
+
+@covers("store.provider_credentials")
+async def test_a_registration_may_come_from_a_file_of_its_own_that_is_followed(tmp_path: Path) -> None:
+    path = tmp_path / "registrations.json"
+
+    def register(**entry: str) -> None:
+        path.with_suffix(".new").touch(mode=0o600)
+        path.with_suffix(".new").write_text(json.dumps({"sandbox": entry}))
+        path.with_suffix(".new").replace(path)
+
+    config = f'[store]\nprovider_credentials = "{path}"'
+    async with staged(config=config, logged_in=False, proxy=False) as stage, stage.client() as client:
+        await stage.stop("daemon")
+        secret = stage.home / "client-secret"
+        register(clientSecret=secret.read_text().strip())
+        stage.config_file.write_text(stage.config_file.read_text().replace(f'client_secret_file = "{secret}"', ""))
+        await stage.start_daemon()
+        assert (await approve(client, "sandbox"))[0].state == "done"
+        assert (await client.refresh("sandbox/alice@example.com")).state == "active"
+        register(clientSecret=secret.read_text().strip(), refreshUrl=f"{stage.sandbox_url}/elsewhere")
+        with pytest.raises(BrokerError):
+            await client.refresh("sandbox/alice@example.com")
+        assert "/elsewhere" in await paths_seen(stage)
 
 
 @covers("providers.client_auth")
@@ -230,7 +256,7 @@ async def test_a_login_by_device_code_goes_to_the_device_endpoint_of_the_config(
         url = f"{stage.sandbox_url}/device_authorization"
         await with_provider(stage, "acme", f'device_url = "{url}"\nscopes = ["openid", "email"]')
         flows = {each.name: each.flows for each in (await client.health()).providers}
-        assert flows["acme"] == ("device",)
+        assert flows["acme"] == ("device", "client-credentials")
         view = await client.start_login(LoginStart(provider="acme"))
         assert (view.flow, view.redirect_uri) == ("device", None)
         await person_decides(stage, view, "deny")
