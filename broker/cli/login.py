@@ -40,7 +40,11 @@ _BY_ITSELF = "client-credentials"
 @click.option(
     "--device", is_flag=True, help="Approve on another screen, with a code shown here: the same as --flow device."
 )
-@click.option("--flow", metavar="NAME", help="The way to log in, where the provider has several: code, device or client-credentials.")
+@click.option(
+    "--flow",
+    metavar="NAME",
+    help="The way to log in, where the provider has several: code, device or client-credentials.",
+)
 @click.option("--no-qr", is_flag=True, help="Draw no QR code of the address to open.")
 @click.option("--label", help="Name of the account; by default its e-mail address.")
 @click.option("--project", help="Google Cloud project to use; by default the one the provider finds.")
