@@ -36,6 +36,14 @@ def test_the_map_names_tests_that_exist() -> None:
         assert path.is_dir() or path.with_suffix(".py").exists(), f"architecture.md names {name}"
 
 
+def test_the_page_on_reliability_names_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    names = re.findall(r"`((?:[a-z]+/)+test_[a-z_]+)`", text)
+    assert len(names) > 20
+    for name in names:
+        assert (ROOT / "tests" / f"{name}.py").exists(), f"reliability.md names {name}"
+
+
 def test_nothing_that_looks_like_a_real_secret_is_committed() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
     if listed.returncode != 0:

@@ -29,6 +29,7 @@ from broker.daemon import assembly, outbound  # noqa: F401 - loaded before the f
 from broker.store.files import Disk, Os
 from broker.store.held import Locks
 from broker.store.journal import Journal, OpenRecord
+from broker.store.native import NativeWriter
 from broker.store.store import FileStore
 
 POINTS = (
@@ -40,6 +41,9 @@ POINTS = (
     "file:write1", "file:fsync1", "file:exchange1", "file:fsync2", "file:after",
     "put:after", "clear:unlink1", "clear:fsync1", "clear:after",
 )  # fmt: skip
+
+LINKED_POINTS = ("native:write1", "native:fsync1", "native:exchange1", "native:fsync2", "native:after")
+"""Between "put:after" and "clear:unlink1", for a login that is shared with another program."""
 
 Connected = Callable[[], Awaitable[None]] | None
 
@@ -127,8 +131,19 @@ class Trap:
         self.around(Locks, "take", "lock:before", "lock:after")
         self.around(FileStore, "reread", None, "reread:after")
         self.around(FileStore, "put", None, "put:after")
+        self._watch_the_other_file()
         self._watch_the_network()
         self._watch_the_answer()
+
+    def _watch_the_other_file(self) -> None:
+        make = NativeWriter.__init__
+
+        def init(writer: NativeWriter, disk: Disk, calls: Os | None = None) -> None:
+            real = calls or Os()
+            make(writer, disk, dataclasses.replace(real, exchange=self.call("exchange", real.exchange)))
+
+        NativeWriter.__init__ = init  # type: ignore[method-assign]
+        self.within(NativeWriter, "replace", "native")
 
     def _watch_the_network(self) -> None:
         send, connected = outbound.Outbound.send, outbound._note_connected
