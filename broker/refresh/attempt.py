@@ -223,6 +223,10 @@ class Attempt:
         try:
             flow = provider.refresh(entry.record, client, before)
             tokens = await self._converse(provider.name, flow, rotation)
+        except StorageError:
+            # That the token is about to go out could not be noted for good: it did not go, and the note must not say that it may have.
+            await self._clear(lock)
+            raise
         except (FlowFailedError, NotSentError, AnswerLostError) as error:
             return await self._refused(lock, entry, _failure_of(error))
         await self._sync(rotation)

@@ -54,7 +54,8 @@ A little more than a fifth: the way to the endpoint is not equally long for each
 What callers wait for takes the next free moment; what is renewed ahead waits until nobody does.
 """
 
-_REJECTIONS_FORGOTTEN_SECONDS = 3600.0
+_REJECTIONS_FORGOTTEN_SECONDS = 2 * backoff.RETRY_AFTER_CAP_SECONDS  # longer than any pause between them
+_QUIET_PAUSES = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,9 +264,14 @@ class Engine:
         return await self.lease(account, min_validity=min_validity, max_wait=max_wait, waited=waited)
 
     def accepted(self, account: AccountId) -> None:
-        """Take a report that the API accepted the account's token: earlier rejections are forgotten."""
+        """Take a report that the API accepted the account's token: earlier rejections are forgotten, once they have had time to come back.
+
+        An API may reject a token at one of its endpoints and accept it at the next: that must not be a loop either.
+        """
         cell = self._cells.find(account)
-        if cell is not None:
+        if cell is None:
+            return
+        if self._clock.now().boot - cell.rejected_at > _QUIET_PAUSES * backoff.rejection_pause(cell.rejections):
             cell.rejections = 0
 
     def _note_rejection(self, account: AccountId, cell: Cell, now: Now, digest: Digest) -> None:

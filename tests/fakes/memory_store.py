@@ -53,7 +53,7 @@ class _Remembered:
 @dataclass
 class MemoryDisk:
     """What outlives a process. `failing` names operations that refuse with ENOSPC: begin, answer, sync, clear, put, add, remove,
-    pause, rename, default, lock; `put-unproven` writes and then fails, as when the folder's fsync does.
+    pause, rename, default, lock; `put-unproven` and `present-unproven` write and then fail, as when the fsync after it does.
     """
 
     files: dict[AccountId, MemoryFile] = field(default_factory=dict)
@@ -390,6 +390,7 @@ class MemoryRotation:
         await asyncio.sleep(0)
         self._store.disk.operate("present", account)
         self._store.disk.journal[account] = replace(self._store.disk.journal[account], presented=True)
+        self._store.disk.operate("present-unproven", account)
 
     def record_answer(self, answer: HttpResponse) -> None:
         account = self._store._covered(self._lock)

@@ -71,9 +71,10 @@ async def test_a_process_killed_before_the_connection_stood_leaves_no_doubt(worl
     await engine.stop()
 
 
-async def test_nothing_is_sent_where_it_cannot_be_noted_that_it_is(world: World) -> None:
+@pytest.mark.parametrize("fault", ["present", "present-unproven"])
+async def test_nothing_is_sent_where_it_cannot_be_noted_that_it_is(world: World, fault: str) -> None:
     world.write(-1)
-    world.disk.failing = {"present"}
+    world.disk.failing = {fault}
     _, engine = await world.boot()
     await world.clock.run(1)
     state = engine.state(ALICE)
@@ -84,6 +85,20 @@ async def test_nothing_is_sent_where_it_cannot_be_noted_that_it_is(world: World)
     await world.clock.run(60)
     assert engine.state(ALICE) == Active()
     assert world.server.posts == 1
+    await engine.stop()
+
+
+@pytest.mark.parametrize("fault", ["present", "present-unproven"])
+async def test_a_note_that_could_not_be_made_for_good_leaves_no_doubt(world: World, fault: str) -> None:
+    world.write(100)  # due, and of use: a token that may have been spent would have to wait for its end
+    world.disk.failing = {fault}
+    _, engine = await world.boot()
+    await world.clock.run(1)
+    assert world.server.posts == 0
+    assert not world.disk.journal
+    world.disk.failing = set()
+    await world.clock.run(30)
+    assert (engine.state(ALICE), world.server.posts) == (Active(), 1)
     await engine.stop()
 
 

@@ -516,11 +516,38 @@ async def test_an_api_that_rejects_fresh_tokens_does_not_make_us_loop(world: Wor
         await world.clock.run(6)
     assert world.server.posts <= 6
     assert refusals > 90
+    await world.clock.run(1000)  # it is quiet for twice the last pause
     engine.accepted(ALICE)
     posts = world.server.posts
     generation = engine.peek(ALICE).entry.generation  # type: ignore[union-attr]
     await engine.rejected(ALICE, generation, min_validity=60, max_wait=10)
     assert world.server.posts == posts + 1
+    await engine.stop()
+
+
+async def test_an_api_that_rejects_at_one_endpoint_and_accepts_at_another_does_not_make_us_loop(world: World) -> None:
+    world.write()
+    _, engine = await world.boot()
+    for _ in range(3600 // 6):
+        generation = engine.peek(ALICE).entry.generation  # type: ignore[union-attr]
+        report = engine.rejected(ALICE, generation, min_validity=60, max_wait=10)
+        await asyncio.gather(report, return_exceptions=True)
+        engine.accepted(ALICE)
+        await world.clock.run(6)
+    assert world.server.posts <= 10  # an hour's own renewal and those that double their distance
+    await engine.stop()
+
+
+async def test_a_server_that_rejects_for_days_is_asked_once_an_hour_at_last(world: World) -> None:
+    world.write()
+    world.server.lifetime = 30 * 86400
+    _, engine = await world.boot()
+    for _ in range(48 * 60):
+        generation = engine.peek(ALICE).entry.generation  # type: ignore[union-attr]
+        report = engine.rejected(ALICE, generation, min_validity=60, max_wait=10)
+        await asyncio.gather(report, return_exceptions=True)
+        await world.clock.run(60)
+    assert world.server.posts <= 8 + 48
     await engine.stop()
 
 
