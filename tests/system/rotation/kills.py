@@ -119,7 +119,7 @@ class Foundry:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         order = {
-            "point": point, "armed": str(home.folder / "armed"), "trace": str(home.folder / "trace"),
+            "point": point, "armed": str(home.folder / "armed"), "fault": str(home.folder / "fault"), "trace": str(home.folder / "trace"),
             "env": home.environ, "log": str(home.folder / "daemon.log"), "cwd": str(home.folder),
         }  # fmt: skip
         async with self._turn:

@@ -3,10 +3,12 @@
 Everything that makes them die is here and nothing of it in the program: the methods a rotation goes through are wrapped from outside, then the
 program's own `main` runs. One process imports the program once and forks a child for each daemon, which saves half a second a kill. Lines of JSON come on
 stdin (`Order`), the pid of the child goes to stdout. A child writes each point it passes to its trace, and kills itself with SIGKILL
-at the one it was told, provided that the file `armed` exists at that moment.
+at the one it was told, provided that the file `armed` exists at that moment. While the file `fault` exists, system calls that write fail with the error
+it names (`REFUSED`).
 """
 
 import dataclasses
+import errno
 import functools
 import json
 import os
@@ -45,6 +47,13 @@ POINTS = (
 LINKED_POINTS = ("native:write1", "native:fsync1", "native:exchange1", "native:fsync2", "native:after")
 """Between "put:after" and "clear:unlink1", for a login that is shared with another program."""
 
+REFUSED = {
+    "EACCES": ("open", "replace", "exchange"),
+    "EDQUOT": ("open", "write", "allocate"),
+    "EIO": ("write", "fsync"),
+}
+"""What fails how: a folder that may not be written to, a quota that is used up, a disk that breaks."""
+
 Connected = Callable[[], Awaitable[None]] | None
 
 HEARD = "answer:heard"
@@ -54,9 +63,10 @@ HEARD = "answer:heard"
 class Trap:
     """What the child passes, and where it dies."""
 
-    def __init__(self, point: str | None, armed: Path, trace: int) -> None:
+    def __init__(self, point: str | None, armed: Path, fault: Path, trace: int) -> None:
         self.point = point
         self.armed = str(armed)
+        self.fault = str(fault)
         self.trace = trace
         self.heard = 0  # when the last bytes of an answer reached this process
         self.spending = False
@@ -79,6 +89,20 @@ class Trap:
             return result
 
         return counted
+
+    def refusing(self, name: str, call: Callable[..., object]) -> Callable[..., object]:
+        """A system call that fails while it is told to; opening to read does not."""
+
+        def refused(*arguments: object) -> object:
+            writes = name != "open" or int(str(arguments[1])) & os.O_CREAT
+            if writes and os.path.exists(self.fault):  # noqa: PTH110
+                word = Path(self.fault).read_text()
+                if name in REFUSED[word]:
+                    number = getattr(errno, word)
+                    raise OSError(number, os.strerror(number))
+            return call(*arguments)
+
+        return refused
 
     def within(self, owner: type, method: str, name: str) -> None:
         """Count the system calls of a blocking method under `name`."""
@@ -119,7 +143,9 @@ class Trap:
 
         def init(disk: Disk, nonce: Callable[[], str], calls: Os | None = None) -> None:
             real = calls or Os()
-            names = ("write", "fsync", "replace", "exchange", "unlink")
+            names = {name for refused in REFUSED.values() for name in refused}
+            real = dataclasses.replace(real, **{n: self.refusing(n, getattr(real, n)) for n in names})
+            names = {"write", "fsync", "replace", "exchange", "unlink"}
             make(disk, nonce, dataclasses.replace(real, **{n: self.call(n, getattr(real, n)) for n in names}))
 
         Disk.__init__ = init  # type: ignore[method-assign]
@@ -209,7 +235,7 @@ def child(order: dict[str, object]) -> None:
         os.dup2(source, target)
     trace = os.open(str(order["trace"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     point = order["point"]
-    Trap(str(point) if point else None, Path(str(order["armed"])), trace).set()
+    Trap(str(point) if point else None, Path(str(order["armed"])), Path(str(order["fault"])), trace).set()
     os.chdir(str(order["cwd"]))
     sys.argv = ["ccs-broker", "serve"]
     program.main()
