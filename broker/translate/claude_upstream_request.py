@@ -12,6 +12,7 @@ from typing import Final, assert_never
 
 import msgspec
 
+from broker.translate import anthropic_signatures
 from broker.translate.claude_models import DEFAULT_MAX_TOKENS, ClaudeModel, claude_model
 from broker.translate.effort import fit
 from broker.translate.exchange import Target
@@ -53,6 +54,7 @@ _NATIVE: Final = {
     NativeKind.URL_CONTEXT: {"type": "web_fetch_20250910", "name": "web_fetch"},
     NativeKind.CODE_EXECUTION: {"type": "code_execution_20250825", "name": "code_execution"},
 }
+_THOUGHTS: Final = ("thinking", "redacted_thinking")
 _ID_FORBIDDEN: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -68,11 +70,12 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     model = claude_model(target.model)
     most = _most(request.sampling, model)
     thinking = _thinking(request.reasoning, model, most)
-    body: _Object = {"model": target.model, "max_tokens": most, "messages": _messages(request, names)}
+    thinks = "thinking" in thinking
+    body: _Object = {"model": target.model, "max_tokens": most, "messages": _messages(request, names, thinks=thinks)}
     system = [{"type": "text", "text": part.text} for part in request.system if part.text]
     if system and request.messages:
         body["system"] = system
-    body |= _sampling(request.sampling, thinks="thinking" in thinking)
+    body |= _sampling(request.sampling, thinks=thinks)
     body |= _tools(request, names)
     body |= _output(request, thinking)
     if request.stream:
@@ -101,12 +104,12 @@ def _all_names(request: Request) -> Iterator[str]:
 # --------------------------------------------------------------------------------------------------------- messages
 
 
-def _messages(request: Request, names: ToolNames) -> list[_Object]:
+def _messages(request: Request, names: ToolNames, *, thinks: bool) -> list[_Object]:
     # Instructions alone are what the user has to say.
     turns = laid_out(request.messages or (Message(Role.USER, request.system),))
     messages: list[_Object] = []
     for turn in turns:
-        blocks = _blocks(turn, names)
+        blocks = _blocks(turn, names, thinks=thinks)
         if not blocks:
             continue
         role = turn.role.value
@@ -123,10 +126,12 @@ def _messages(request: Request, names: ToolNames) -> list[_Object]:
     return messages
 
 
-def _blocks(turn: Turn, names: ToolNames) -> list[_Object]:
+def _blocks(turn: Turn, names: ToolNames, *, thinks: bool) -> list[_Object]:
     if turn.answers:
         return [_answer(answer) for answer in turn.answers]
-    return [block for part in turn.parts for block in _part(part, names)]
+    blocks = [block for part in turn.parts for block in _part(part, names, thinks=thinks)]
+    # What was only thought is no turn: Anthropic refuses a message without something said.
+    return blocks if any(block["type"] not in _THOUGHTS for block in blocks) else []
 
 
 def _answer(answer: Answered) -> _Object:
@@ -144,10 +149,10 @@ def _said(result: ToolResult) -> tuple[Media, ...]:
     return (Text(msgspec.json.encode(result.structured).decode()),)
 
 
-def _part(part: Part, names: ToolNames) -> list[_Object]:
+def _part(part: Part, names: ToolNames, *, thinks: bool) -> list[_Object]:
     match part:
         case Thinking():
-            return []  # unsigned, or signed by another vendor: Anthropic takes back only its own
+            return _thought(part) if thinks else []
         case ToolCall(identifier, name, arguments):
             return [{"type": "tool_use", "id": _call_id(identifier), "name": names.outward(name), "input": arguments}]
         case ToolResult():
@@ -155,6 +160,15 @@ def _part(part: Part, names: ToolNames) -> list[_Object]:
             return [block for said in _said(part) for block in _media(said)]
         case _:
             return _media(part)
+
+
+def _thought(part: Thinking) -> list[_Object]:
+    """Return what Anthropic thought itself; what is unsigned, or signed by another vendor, it does not take back."""
+    redacted = anthropic_signatures.unmarked(part.redacted)
+    if redacted is not None:
+        return [{"type": "redacted_thinking", "data": redacted}]
+    signature = anthropic_signatures.unmarked(part.signature)
+    return [] if signature is None else [{"type": "thinking", "thinking": part.text, "signature": signature}]
 
 
 def _media(part: Media) -> list[_Object]:  # noqa: RET503 - bad_field does not return

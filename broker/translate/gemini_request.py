@@ -11,6 +11,7 @@ from typing import Final, assert_never
 
 import msgspec
 
+from broker.translate.anthropic_signatures import of_google
 from broker.translate.effort import fit
 from broker.translate.exchange import Target
 from broker.translate.fields import bad_field
@@ -147,7 +148,7 @@ class _Contents:
 
     def _call(self, call: ToolCall, *, first: bool) -> _Object:
         out: _Object = {"functionCall": {"name": self._names.outward(call.name), "args": call.arguments}}
-        signature = call.signature or self._signatures.recall(call.id)
+        signature = of_google(call.signature) or of_google(self._signatures.recall(call.id))
         if signature is None and first:
             # Only the first call of a turn is checked; one on the others would be wrong.
             signature = UNSIGNED
@@ -189,8 +190,8 @@ def _media_of(result: ToolResult | None) -> list[_Object]:
 def _part(part: _Spoken) -> list[_Object]:  # noqa: RET503 - bad_field does not return
     match part:
         case Text(text, signature):
-            said: _Object = {"text": text}
-            return [said | _signed(signature)] if text or signature else []
+            said = {"text": text} | _signed(signature)
+            return [said] if text or len(said) > 1 else []
         case Image(mime, data, signature):
             return [_inline(mime, data) | _signed(signature)]
         case Audio(mime, data) | File(mime, data):
@@ -217,7 +218,8 @@ def _inline(mime: str, data: str) -> _Object:
 
 
 def _signed(signature: str | None) -> _Object:
-    return {} if signature is None else {"thoughtSignature": signature}
+    own = of_google(signature)
+    return {} if own is None else {"thoughtSignature": own}
 
 
 # ------------------------------------------------------------------------------------------------------------ tools

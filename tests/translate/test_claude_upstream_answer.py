@@ -145,9 +145,14 @@ def test_signatures_and_what_only_anthropic_can_read():
         {"type": "text", "text": "t"},
     ]
     parts = fold(CODEC.decode_answer(compact(message([], content=content)), reading())).choices[0].parts
-    assert parts == (Thinking("hm", "s1"), Thinking("", None, "zzz"), Image("image/png", "AAAA"), Text("t"))
+    assert parts == (
+        Thinking("hm", "anthropic.s1"),
+        Thinking("", None, "anthropic.zzz"),
+        Image("image/png", "AAAA"),
+        Text("t"),
+    )
     delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "s1"}}
-    assert Thinking("", "s1") in fold(streamed(start(), delta, STOP)).choices[0].parts
+    assert Thinking("", "anthropic.s1") in fold(streamed(start(), delta, STOP)).choices[0].parts
 
 
 def test_arguments_that_all_came_at_the_beginning():

@@ -3,6 +3,7 @@ import base64
 import pytest
 
 from broker.model.errors import BrokerError, ErrorCode
+from broker.translate import anthropic_signatures
 from broker.translate.claude_upstream_request import build, counted
 from broker.translate.exchange import Target
 from broker.translate.ir import (
@@ -114,6 +115,24 @@ def test_calls_are_answered_at_once_and_before_anything_else():
         text("and"),
         text('{"k":[1]}'),
     ]
+
+
+def test_what_anthropic_thought_goes_back_to_it_while_it_thinks():
+    thought = Thinking("hm", anthropic_signatures.marked("s1"))
+    secret = Thinking("", None, anthropic_signatures.marked("zzz"))
+    foreign = (Thinking("no", "bare"), Thinking("no", "openai.x"), Thinking("no"))
+    turn = Message(Role.ASSISTANT, (thought, secret, *foreign, ToolCall("c", "f", {})))
+    answered = Message(Role.USER, (ToolResult("c", (Text("r"),)),))
+    lone = Message(Role.ASSISTANT, (thought,))
+    told = body(HELLO, turn, answered, lone, reasoning=Reasoning(budget=2000))["messages"]
+    assert told[1]["content"] == [
+        {"type": "thinking", "thinking": "hm", "signature": "s1"},
+        {"type": "redacted_thinking", "data": "zzz"},
+        {"type": "tool_use", "id": "c", "name": "f", "input": {}},
+    ]
+    assert len(told) == 3
+    without = body(HELLO, turn, answered)["messages"]
+    assert [block["type"] for block in without[1]["content"]] == ["tool_use"]
 
 
 def test_an_answer_that_says_nothing():

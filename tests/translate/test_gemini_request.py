@@ -112,7 +112,14 @@ def test_instructions_with_and_without_messages():
 def test_every_kind_of_part():
     assert parts(
         user(Image("image/png", "A"), Audio("audio/wav", "B"), File("video/mp4", "C")),
-        model(Thinking("hm", "s"), Thinking(""), Text("t", "s"), Text("", "s2"), Image("image/png", "D")),
+        model(
+            Thinking("hm", "s"),
+            Thinking(""),
+            Text("t", "s"),
+            Text("", "s2"),
+            Text("", "openai.s"),
+            Image("image/png", "D"),
+        ),
         USER,
     ) == [
         (
@@ -264,6 +271,7 @@ def test_the_clients_own_signature_comes_first_then_memory_then_the_marker_on_th
     assert signatures(call("a", signature="own"), call("b"), call("c"), memory=memory) == ["own", "kept-b", None]
     assert signatures(call("a"), call("c"), memory=memory) == ["kept-a", None]
     assert signatures(call("c"), call("d")) == [UNSIGNED, None]
+    assert signatures(call("c", signature="openai.x"), call("d", signature="anthropic.y")) == [UNSIGNED, None]
 
 
 def test_each_turn_of_calls_has_its_first():
