@@ -41,6 +41,11 @@ def _plain(text: str, style: str = "") -> RichText:
     return RichText(clean(text), style=style)
 
 
+def _whole(text: str, style: str = "") -> RichText:
+    """A sentence that the terminal breaks by itself: a command in it is then copied in one piece."""
+    return RichText(clean(text), style=style, no_wrap=True, overflow="ignore")
+
+
 @layout.register
 def _text(result: results.Text) -> list[RenderableType]:
     return [RichText(result.text)]
@@ -63,7 +68,8 @@ def _quotas(result: results.Quotas) -> list[RenderableType]:
 @layout.register
 def _changed(result: results.Changed) -> list[RenderableType]:
     view = result.account
-    line = f"{view.account} {result.done}: {view.state}, token expires {moment(view.expires_at, result.now, never='never')}"
+    state = "" if view.state == result.done else f"{view.state}, "
+    line = f"{view.account} {result.done}: {state}token expires {moment(view.expires_at, result.now, never='never')}"
     return [_plain(line)]
 
 
@@ -104,10 +110,10 @@ def _health(table: Table, health: "Health", socket: str) -> None:
 @layout.register
 def _logged_in(result: results.LoggedIn) -> list[RenderableType]:
     login = result.login
-    lines: list[RenderableType] = [_plain(f"Logged in as {login.account or login.provider}.", "green")]
+    lines: list[RenderableType] = [_whole(f"Logged in as {login.account or login.provider}.", "green")]
     if login.file:
-        lines.append(_plain(f"Saved in {login.file}"))
-    return [*lines, *(_plain(note) for note in login.notes)]
+        lines.append(_whole(f"Saved in {login.file}"))
+    return [*lines, *(_whole(note) for note in login.notes)]
 
 
 @layout.register
@@ -118,7 +124,7 @@ def _logged_out(result: results.LoggedOut) -> list[RenderableType]:
         if answer.revoked
         else f"not revoked at the provider: {answer.detail or 'it cannot be'}"
     )
-    return [_plain(f"{answer.account} is logged out; its login was removed here and {revoked}.")]
+    return [_whole(f"{answer.account} is logged out; its login was removed here and {revoked}.")]
 
 
 _ACTIONS = {

@@ -21,7 +21,7 @@ from broker.cli.wording import clean, span
 from broker.model.errors import BrokerError, ErrorCode
 
 if TYPE_CHECKING:
-    from broker.ipc.schema import LoginView
+    from broker.ipc.schema import LoginStart, LoginView
 
 # How long one question "has it moved on?" may wait: also how late a pasted line may be noticed.
 _POLL_SECONDS = 1.0
@@ -88,20 +88,35 @@ def login(
     )
     with ExitStack() as stack:
         desk = _Desk(broker_socket(stack))
-        view = desk.start(start)
+        view, listens = _begun(desk, start, no_browser=no_browser)
         for note in view.notes:
             output.notice(clean(note))
         try:
             paste = view.flow != _BY_ITSELF and (
                 _introduce_device(view, no_browser=no_browser, qr=not no_qr)
                 if view.flow == _DEVICE
-                else _introduce(view, no_browser=no_browser)
+                else _introduce(view, no_browser=no_browser, listens=listens)
             )
             view = _follow(desk, view, timeout, read_lines=paste)
         except BaseException:
             desk.cancel(view)
             raise
     return LoggedIn(view)
+
+
+def _begun(desk: "_Desk", start: "LoginStart", *, no_browser: bool) -> "tuple[LoginView, bool]":
+    """Start a login; return it, and whether its callback is waited for. Who opens no browser can do without: a port that is taken is no obstacle then."""
+    import msgspec
+
+    try:
+        return desk.start(start), True
+    except BrokerError as error:
+        if not (no_browser and error.code is ErrorCode.LOGIN_FAILED and error.retryable):
+            raise
+        view = desk.start(msgspec.structs.replace(start, callback=False))
+        if view.redirect_uri is not None:
+            output.notice(f"No callback is waited for, as {clean(error.detail)}.")
+        return view, False
 
 
 def _options(given: tuple[str, ...]) -> dict[str, str]:
@@ -139,23 +154,27 @@ class _Desk:
         return ask(LoginView, method, f"/v1/logins{rest}", message, wait=wait, socket=self._socket)
 
 
-def _introduce(view: "LoginView", *, no_browser: bool) -> bool:
+def _introduce(view: "LoginView", *, no_browser: bool, listens: bool) -> bool:
     """Bring the person to the provider's page. Returns whether to take what they paste."""
     import asyncio
 
     from broker.login.browser import headless, open_browser
 
-    url = view.url or ""
-    obstacle = headless(urlsplit(view.redirect_uri or "").port or 0)
+    url, redirect = view.url or "", urlsplit(view.redirect_uri or "")
+    # A page of the provider's that shows the code, or another program's address, calls back nobody here.
+    port = redirect.port if listens and redirect.scheme == "http" else None
+    obstacle = headless(port)
     opened = not no_browser and obstacle is None and asyncio.run(open_browser(url))
     output.notice(
         "Your browser should open now. If it does not, open this page:" if opened else "Open this page in a browser:"
     )
     output.notice(f"\n  {clean(url)}\n")
-    if opened and (view.redirect_uri or "").startswith("http"):
+    if opened and port is not None:
         return sys.stdin.isatty()
     if obstacle is not None:
-        output.notice(f"No browser can open here: {obstacle.reason}. {obstacle.hint}")
+        output.notice(f"No browser can open here: {obstacle.reason}.")
+        if obstacle.tunnel is not None:
+            output.notice(f"To open the page on another computer, run there first:\n\n  {clean(obstacle.tunnel)}\n")
     output.notice("Finish there, or paste here the address the browser ends on (or the code):")
     return True
 
@@ -167,7 +186,7 @@ def _introduce_device(view: "LoginView", *, no_browser: bool, qr: bool) -> bool:
     from broker.login.browser import headless, open_browser
 
     url, code = view.url or "", clean(view.user_code or "")
-    opened = not no_browser and headless(0) is None and asyncio.run(open_browser(url))
+    opened = not no_browser and headless(None) is None and asyncio.run(open_browser(url))
     output.notice(
         "Your browser should open now. You can also open this page on any other device:"
         if opened

@@ -24,19 +24,19 @@ _OPEN_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Headless:
-    """Why no browser can open here. `hint` is what to do about it."""
+    """Why no browser can open here. `tunnel` is the command that brings the callback over, to be run where the browser is; None where there is none."""
 
     reason: str
-    hint: str
+    tunnel: str | None = None
 
 
-def headless(port: int, env: Env = os.environ, platform: str = sys.platform) -> Headless | None:
-    """Tell whether a browser can open; `port` is the callback's, for the hint. None where one can."""
+def headless(port: int | None, env: Env = os.environ, platform: str = sys.platform) -> Headless | None:
+    """Tell whether a browser can open; `port` is where the callback is waited for, None where nothing listens. None where one can."""
     if env.get("SSH_CONNECTION") or env.get("SSH_TTY"):
         return Headless("this is an ssh session", _over_ssh(port, env))
     if _in_container(env):
-        hint = f"Publish port {port} of the container on 127.0.0.1, or use --no-browser and paste the address."
-        return Headless("this is a container", hint)
+        # No way in: what listens on loopback in a container is not reached by a published port.
+        return Headless("this is a container")
     if platform.startswith("linux") and not any(
         env.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME")
     ):
@@ -83,13 +83,12 @@ def _in_container(env: Env) -> bool:
     return bool(env.get("container")) or any(mark.exists() for mark in _CONTAINER_MARKS)
 
 
-def _over_ssh(port: int, env: Env) -> str:
+def _over_ssh(port: int | None, env: Env) -> str | None:
+    if port is None:
+        return None
     # "client address, client port, server address, server port"
     parts = env.get("SSH_CONNECTION", "").split()
     host = parts[2] if len(parts) == 4 else socket.gethostname()
     user = env.get("USER") or getpass.getuser()
     other = f" -p {parts[3]}" if len(parts) == 4 and parts[3] != "22" else ""
-    return (
-        f"On the computer with the browser run: ssh{other} -L {port}:localhost:{port} {user}@{host} "
-        "and open the address there; or use --no-browser and paste the address the browser ends on."
-    )
+    return f"ssh{other} -L {port}:localhost:{port} {user}@{host}"

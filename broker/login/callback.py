@@ -124,10 +124,12 @@ def _port_error(redirect: Redirect, error: OSError) -> BrokerError:
     who = f" by {holder}" if holder else ""
     others = "".join(f", and so is {other}" for other in redirect.fallback_ports)
     detail = f"port {port} on loopback is taken{who}{others}" if port else "no port on loopback is free"
+    # Fallbacks are there where the provider takes no other port.
+    elsewhere = "" if redirect.fallback_ports else ", or set redirect_port in the config to another port (0 for any)"
     _log.warning("callback port not available", extra={"port": port, "errno": error.errno})
     return BrokerError(
         ErrorCode.LOGIN_FAILED,
         detail,
-        hint="Stop that program, or use --no-browser, or set redirect_port in the config to another port (0 for any).",
+        hint=f"Stop that program, or use --no-browser{elsewhere}.",
         retryable=True,
     )

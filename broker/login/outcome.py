@@ -56,6 +56,12 @@ def name_of(state: LoginState) -> str:
             assert_never(never)
 
 
+def addressed(error: BrokerError, provider: str) -> BrokerError:
+    """Return the error with the provider's name where its hint leaves a gap for one."""
+    error.hint = error.hint.replace("login PROVIDER", f"login {provider}")
+    return error
+
+
 def error_of(failure: Failure, *, setting_up: bool) -> BrokerError:
     """Return what a person is told. `setting_up`: the code was exchanged already, and a step after it failed."""
     error: BrokerError

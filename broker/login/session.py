@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from broker.ipc.schema import LoginStart, LoginView, problem_of
 from broker.login.callback import CallbackListener, Returned
-from broker.login.outcome import Done, Failed, LoginState, Waiting, name_of
+from broker.login.outcome import Done, Failed, LoginState, Waiting, addressed, name_of
 from broker.oauth.code import Authorization
 from broker.oauth.device import DeviceCode
 from broker.providers.base import Client, LoginFlow, Provider
@@ -72,7 +72,7 @@ class Session:
 
     def become(self, state: LoginState) -> None:
         """Change the state and wake who follows."""
-        self.state = state
+        self.state = Failed(addressed(state.error, self.provider.name)) if isinstance(state, Failed) else state
         self.changed.set()
         self.changed = asyncio.Event()
 

@@ -16,7 +16,7 @@ from typing import Protocol, assert_never
 from broker.ipc.schema import LoginStart, LoginView
 from broker.login import device, google, pages
 from broker.login.callback import CallbackListener, Returned
-from broker.login.outcome import Done, Failed, Finishing, LoginState, Waiting, error_of, name_of
+from broker.login.outcome import Done, Failed, Finishing, LoginState, Waiting, addressed, error_of, name_of
 from broker.login.pages import Page
 from broker.login.runner import run_flow
 from broker.login.session import ByCode, ByDevice, ByItself, Session, Way
@@ -386,7 +386,7 @@ class Logins:
 
 def _explained(provider: Provider, error: FlowFailedError) -> BrokerError:
     """Return what a person is told of a login that failed, with what is known of the provider."""
-    told = error_of(error.failure, setting_up=False)
+    told = addressed(error_of(error.failure, setting_up=False), provider.name)
     if provider.notice:
         told.hint = provider.notice
     return told
@@ -405,9 +405,11 @@ def _seconds(start: LoginStart, way: Way) -> float:
 
 def _flow(start: LoginStart, provider: Provider) -> LoginFlow:
     """Return the way to log in: the one asked for, else the provider's first."""
+    if not provider.flows:
+        raise BrokerError(ErrorCode.UNSUPPORTED, f"there is no login at {provider.name}", hint=provider.notice or None)
     flow = next((each for each in provider.flows if start.flow in (None, each.value)), None)
     if flow is None:
-        offered = ", ".join(each.value for each in provider.flows) or "none, its key is put into a file"
+        offered = ", ".join(each.value for each in provider.flows)
         raise BrokerError(ErrorCode.UNSUPPORTED, f"{provider.name} offers these ways to log in: {offered}")
     known = provider.endpoints
     if not known.token_url or (flow is LoginFlow.CODE and not known.authorize_url):

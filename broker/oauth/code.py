@@ -147,7 +147,8 @@ def read_callback(text: Secret) -> Callback:
         return Denied(clean(error), refusal(error, fields.get("error_description", "")), state)
     if code := fields.get("code"):
         return Approved(Secret(code), state)
-    return _bare(pasted)
+    # Terminals and mail break addresses into lines, so that spaces in one mean nothing. A code is short: words are none.
+    return _bare("" if " " in text.reveal().strip() else pasted)
 
 
 def state_matches(given: Secret | None, expected: Secret) -> bool:

@@ -26,13 +26,18 @@ from broker.providers.standard import StandardProvider
 
 TYPE = "api-key"
 _POLICY = RefreshPolicy(rotates=False, forgives_repeat=True)
-GEMINI = Setup(name="gemini-api", title="Gemini API key", policy=_POLICY)
-OPENAI = Setup("openai-api", "OpenAI API key", endpoints=Endpoints(api_url="https://api.openai.com/v1"), policy=_POLICY)
-ANTHROPIC = Setup(
-    "anthropic-api", "Anthropic API key", endpoints=Endpoints(api_url="https://api.anthropic.com"), policy=_POLICY
-)
-OPENAI_LIKE = Setup(name="openai-compatible", title="OpenAI-compatible API key", policy=_POLICY)
-ANTHROPIC_LIKE = Setup(name="anthropic-compatible", title="Anthropic-compatible API key", policy=_POLICY)
+
+
+def _keys(name: str, title: str, api_url: str | None = None) -> Setup:
+    notice = f"A key is added: ccs-broker add-key {name}"
+    return Setup(name, title, endpoints=Endpoints(api_url=api_url), policy=_POLICY, notice=notice)
+
+
+GEMINI = _keys("gemini-api", "Gemini API key")
+OPENAI = _keys("openai-api", "OpenAI API key", "https://api.openai.com/v1")
+ANTHROPIC = _keys("anthropic-api", "Anthropic API key", "https://api.anthropic.com")
+OPENAI_LIKE = _keys("openai-compatible", "OpenAI-compatible API key")
+ANTHROPIC_LIKE = _keys("anthropic-compatible", "Anthropic-compatible API key")
 
 _HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}", re.ASCII)  # RFC 9110 section 5.6.2, lower-case
 # Headers that say something else about a request; a key in one of them would break it.

@@ -32,6 +32,7 @@ DEFAULTS = Setup(
     scopes=("https://www.googleapis.com/auth/cloud-platform",),
     # Nothing is spent: an assertion is made anew each time.
     policy=RefreshPolicy(lead_seconds=300.0, rotates=False, forgives_repeat=True),
+    notice="A service account's key is imported: ccs-broker import vertex --file KEY.json",
 )
 READING = Reading(lifetime=3600.0)
 

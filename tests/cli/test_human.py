@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -57,6 +58,7 @@ CASES: dict[str, results.Result] = {
     ),
     "quota-none": results.Quotas((), NOW),
     "changed": results.Changed("renewed", views()[0], NOW),
+    "changed-paused": results.Changed("paused", msgspec.structs.replace(views()[0], state="paused"), NOW),
     "status": results.Status(HEALTH, None, "/run/user/1000/ccs-broker/broker.sock", views(), DOWN, NOW),
     "status-no-daemon": results.Status(None, "no daemon answers", "/run/broker.sock", (), DOWN, NOW),
     "logged-in": results.LoggedIn(LOGIN),
@@ -156,6 +158,12 @@ def rendered(result: results.Result, width: int = 120) -> str:
 @pytest.mark.parametrize("name", CASES)
 def test_a_person_reads(name: str) -> None:
     assert rendered(CASES[name]) == (GOLDEN / f"{name}.txt").read_text()
+
+
+def test_a_command_in_a_sentence_is_not_broken() -> None:
+    note = "This login was known already. To give it another name: ccs-broker rename gemini/work LABEL"
+    told = results.LoggedIn(msgspec.structs.replace(LOGIN, notes=(note,)))
+    assert note in rendered(told, width=40).splitlines()
 
 
 def test_no_golden_file_is_left_over() -> None:

@@ -152,7 +152,53 @@ def test_without_a_desktop_the_way_over_ssh_is_shown(
     ended = run("login", "gemini")
     assert not browser.exists()
     assert "No browser can open here: this is an ssh session." in ended.err
-    assert "ssh -L 8085:localhost:8085" in ended.err
+    [tunnel] = [line for line in ended.err.splitlines() if "ssh -L" in line]
+    assert tunnel.startswith("  ssh -L 8085:localhost:8085 ")
+    assert tunnel.endswith("@192.0.2.2")
+
+
+@pytest.mark.parametrize("redirect", ["https://vendor.example/code/callback", "kiro://x/success"])
+def test_no_way_over_ssh_is_shown_where_no_callback_comes(
+    run, login: SocketDesk, browser: Path, keyboard: int, monkeypatch, redirect: str
+) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22")
+    login.replies["POST /v1/logins"] = msgspec.structs.replace(view("waiting"), redirect_uri=redirect)
+    ended = run("login", "claude")
+    assert "this is an ssh session" in ended.err
+    assert "ssh -L" not in ended.err
+    assert "paste here the address" in ended.err
+
+
+def test_a_port_that_is_taken_is_no_obstacle_to_pasting(
+    run, login: SocketDesk, browser: Path, keyboard: int, monkeypatch
+) -> None:
+    def begin(asked: Asked) -> object:
+        assert isinstance(asked.body, dict)
+        return BrokerError(ErrorCode.LOGIN_FAILED, "port 8085 is taken by x") if asked.body["callback"] else view()
+
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22")
+    login.replies["POST /v1/logins"] = begin
+    ended = run("login", "gemini", "--no-browser")
+    assert ended.code == 0
+    assert "No callback is waited for, as port 8085 is taken by x.\n" in ended.err
+    assert "ssh -L" not in ended.err
+    assert "paste here the address" in ended.err
+
+
+def test_a_port_that_is_taken_is_one_where_the_browser_is_to_come_back(
+    run, login: SocketDesk, browser: Path, keyboard: int
+) -> None:
+    login.replies["POST /v1/logins"] = BrokerError(ErrorCode.LOGIN_FAILED, "port 8085 is taken by x")
+    ended = run("login", "gemini")
+    assert ended.code == 1
+    assert "port 8085 is taken by x" in ended.err
+    assert started(login)["callback"] is True
+
+
+def test_what_fails_for_another_reason_is_not_tried_twice(run, login: SocketDesk, browser: Path, keyboard: int) -> None:
+    login.replies["POST /v1/logins"] = BrokerError(ErrorCode.MISCONFIGURED, "no client_id")
+    assert run("login", "gemini", "--no-browser").code == 1
+    assert started(login)["callback"] is True
 
 
 def by_device(state: str = "waiting", **more: object) -> LoginView:

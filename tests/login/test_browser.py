@@ -26,19 +26,25 @@ def test_over_ssh_the_tunnel_is_spelled_out() -> None:
     found = headless(8085, SSH, "linux")
     assert found is not None
     assert found.reason == "this is an ssh session"
-    assert "ssh -L 8085:localhost:8085 alice@192.0.2.7 " in found.hint
+    assert found.tunnel == "ssh -L 8085:localhost:8085 alice@192.0.2.7"
 
 
 def test_another_ssh_port_is_named() -> None:
     found = headless(8085, {**SSH, "SSH_CONNECTION": "192.0.2.1 50000 192.0.2.7 2222"}, "darwin")
     assert found is not None
-    assert "ssh -p 2222 -L 8085:localhost:8085 alice@192.0.2.7 " in found.hint
+    assert found.tunnel == "ssh -p 2222 -L 8085:localhost:8085 alice@192.0.2.7"
+
+
+def test_where_nothing_listens_no_tunnel_is_told() -> None:
+    found = headless(None, SSH, "linux")
+    assert found is not None
+    assert found.tunnel is None
 
 
 def test_a_session_that_tells_no_address_names_this_host() -> None:
     found = headless(1455, {"SSH_TTY": "/dev/pts/0", "USER": "alice"}, "linux")
     assert found is not None
-    assert f"alice@{os.uname().nodename} " in found.hint
+    assert found.tunnel == f"ssh -L 1455:localhost:1455 alice@{os.uname().nodename}"
 
 
 def test_without_a_graphical_session_there_is_none() -> None:
@@ -52,7 +58,8 @@ def test_a_container_is_told_as_one(tmp_path: Path) -> None:
     (tmp_path / "mark").touch()
     found = headless(8085, DESKTOP, "linux")
     assert found is not None
-    assert "8085" in found.hint
+    assert found.reason == "this is a container"
+    assert found.tunnel is None, "a published port does not reach loopback in there"
 
 
 def program(folder: Path, name: str, body: str) -> Path:

@@ -176,6 +176,7 @@ async def test_a_taken_port_is_told_with_its_holder() -> None:
     assert caught.value.code is ErrorCode.LOGIN_FAILED
     assert f"port {port} on loopback is taken" in caught.value.detail
     assert "--no-browser" in caught.value.hint
+    assert "redirect_port" in caught.value.hint
 
 
 async def test_closing_frees_the_port_after_the_page_was_sent() -> None:
@@ -230,3 +231,4 @@ async def test_a_fallback_port_is_taken_where_the_first_is_not_free() -> None:
             one.close()
     assert f"port {first} on loopback is taken" in caught.value.detail
     assert caught.value.detail.endswith(f"and so is {second}")
+    assert "redirect_port" not in caught.value.hint, "the provider takes no other port"

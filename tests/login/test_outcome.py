@@ -1,6 +1,6 @@
 import pytest
 
-from broker.login.outcome import Done, Failed, Finishing, LoginState, Waiting, error_of, name_of
+from broker.login.outcome import Done, Failed, Finishing, LoginState, Waiting, addressed, error_of, name_of
 from broker.model.account import AccountId
 from broker.model.errors import BrokerError, ErrorCode
 from broker.oauth.failures import AnswerLost, Failure, Misconfigured, Permanent, RateLimited, Transient
@@ -47,3 +47,8 @@ def test_a_missing_project_says_how_to_name_one() -> None:
 def test_a_limit_carries_its_wait_and_a_used_code_is_not_worth_a_retry() -> None:
     assert error_of(RateLimited("wait", 7.0), setting_up=False).retry_after == 7.0
     assert not error_of(Permanent("invalid_grant", "dead"), setting_up=False).retryable
+
+
+def test_a_hint_names_the_provider() -> None:
+    assert addressed(BrokerError(ErrorCode.LOGIN_EXPIRED, "late"), "codex").hint.endswith("ccs-broker login codex")
+    assert addressed(BrokerError(ErrorCode.LOGIN_FAILED, "x", hint="Wait."), "codex").hint == "Wait."

@@ -477,6 +477,16 @@ async def test_a_start_that_cannot_be(world: World, start: LoginStart, code: Err
     await refused(world.logins.start(start), code)
 
 
+@pytest.mark.parametrize(
+    ("provider", "hint"),
+    [("gemini-api", "ccs-broker add-key gemini-api"), ("vertex", "ccs-broker import vertex --file KEY.json")],
+)
+async def test_where_there_is_no_login_the_way_in_is_told(world: World, provider: str, hint: str) -> None:
+    error = await refused(world.logins.start(LoginStart(provider=provider)), ErrorCode.UNSUPPORTED)
+    assert error.detail == f"there is no login at {provider}"
+    assert error.hint.endswith(hint)
+
+
 async def test_too_many_logins_are_refused_and_ended_ones_do_not_count(world: World) -> None:
     views = [await world.logins.start(GENERIC) for _ in range(MAX_LOGINS)]
     await refused(world.logins.start(GENERIC), ErrorCode.TOO_MANY)

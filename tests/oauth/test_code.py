@@ -165,6 +165,7 @@ def test_a_description_cannot_smuggle_a_token_or_a_line_break() -> None:
         "code=",
         "abc#",
         "fake-code#ä",
+        "hello there",
     ],
 )
 def test_what_is_no_callback_is_told_as_such(pasted: str) -> None:
