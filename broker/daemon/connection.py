@@ -40,8 +40,8 @@ class Request:
 
     method: str = ""
     target: str = ""
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    body: bytes = b""
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list, repr=False)
+    body: bytes = field(default=b"", repr=False)  # it may hold a key or a pasted code
     version: str = "1.1"
     keep_alive: bool = False
     heard: float = 0.0

@@ -47,20 +47,44 @@ def test_only_these_modules_reveal_secrets(module: str) -> None:
         assert not calls, f"{module} reveals a secret at lines {calls}"
 
 
-SECRET_WORDS = ("token", "secret", "password", "verifier", "api_key", "authorization")
+SECRET_WORDS = (
+    "token",
+    "secret",
+    "password",
+    "passphrase",
+    "verifier",
+    "api_key",
+    "private_key",
+    "device_code",
+    "authorization",
+)
 # Fields whose name has such a word and whose value is not a secret.
 HARMLESS = {"token_type", "token_url", "client_secret_file", "client_secret_env", "needs_secret", "secret_sources"}
 
 
-@pytest.mark.parametrize(
-    "module", [name for name in sorted(modules()) if name.startswith(("broker.model.", "broker.providers.base"))]
-)
+# Not values of the domain: how a file is read and written.
+ON_DISK = {
+    "broker.store.emergency": "the grant in an emergency copy",
+    "broker.providers.native.base": "what a field is called",
+}
+# The sandbox's secrets are worth nothing, and a format meets none.
+HELD_TO_IT = [name for name in sorted(modules()) if not name.startswith(("broker.sandbox.", "broker.translate."))]
+
+
+@pytest.mark.parametrize("module", HELD_TO_IT)
 def test_no_field_with_a_secrets_name_is_plain_text(module: str) -> None:
-    for node in ast.walk(tree(module)):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            name, kind = node.target.id, ast.unparse(node.annotation)
-            if any(word in name for word in SECRET_WORDS) and name not in HARMLESS:
-                assert "str" not in kind.replace("StrEnum", ""), f"{module}.{name}: {kind} must be a Secret"
+    plain = {
+        node.target.id
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and any(word in node.target.id for word in SECRET_WORDS)
+        and "str" in ast.unparse(node.annotation).replace("StrEnum", "")
+    }
+    if module in ON_DISK:
+        assert plain - HARMLESS, f"{module} has none any more: take it off the list"
+    else:
+        assert plain <= HARMLESS, f"{module}: {sorted(plain - HARMLESS)} must be a Secret"
 
 
 CANARY = "canary-2f8a1c"
@@ -83,17 +107,18 @@ def test_a_secret_hides_itself() -> None:
 
 def _dataclasses() -> list[type]:
     found = []
-    for name in modules():
-        if name.startswith(
-            ("broker.model.", "broker.oauth.", "broker.providers.base", "broker.store.base", "broker.refresh.")
-        ):
-            module = importlib.import_module(name)
-            found += [
-                thing
-                for thing in vars(module).values()
-                if isinstance(thing, type) and dataclasses.is_dataclass(thing) and thing.__module__ == name
-            ]
-    return found
+    for name in HELD_TO_IT:
+        module = importlib.import_module(name)
+        found += [
+            thing
+            for thing in vars(module).values()
+            if isinstance(thing, type) and dataclasses.is_dataclass(thing) and thing.__module__ == name
+        ]
+    return [
+        kind
+        for kind in found
+        if any("Secret" in str(each.type) or each.name == "body" for each in dataclasses.fields(kind))
+    ]
 
 
 @pytest.mark.parametrize("kind", _dataclasses(), ids=lambda kind: f"{kind.__module__}.{kind.__name__}")

@@ -1,64 +1,212 @@
-"""Promise P1: at debug level, through login, refresh, rejection and proxied calls, no secret is written anywhere but into its file."""
+"""Promise P1: at debug level, on every way a secret comes in or is made, none is written anywhere but into the files that are there to hold it."""
 
+import asyncio
 import json
+import re
+import sys
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import aiohttp
 
 from broker.cli.demo.stage import Stage, headers
 from broker.cli.demo.steps import chat, stream
-from broker.ipc.schema import Report
+from broker.ipc.client import BrokerClient
+from broker.ipc.schema import KeyAdd, LoginStart, LoginView, Report
+from broker.model.errors import BrokerError
+from broker.model.secret import Secret
+from tests.fakes.vendors.claude import ClaudeVendor
+from tests.fakes.vendors.copilot import CopilotVendor
+from tests.fakes.vendors.kiro import KiroVendor
+from tests.fakes.vendors.server import Fault, VendorServer
+from tests.fakes.vendors.vertex import VertexVendor, key_file
 from tests.system.conftest import staged
 
 DEBUG = '[logging]\nlevel = "debug"\nformat = "json"'
+# Names of fields that hold a secret, in auth files and in requests, however they are spelt. A `code` is an authorization code.
+SECRET_FIELD = re.compile(r"(?i)(token|secret|(private|api)_?key|code|verifier|assertion)$")
+HARMLESS_FIELD = {"user_code", "userCode"}
 
 
-async def secrets_of(stage: Stage) -> set[str]:
-    """Every value that must not be seen: read from the files that may hold them, and from what the sandbox issued."""
-    found = {stage.home.joinpath("client-secret").read_text().strip()}
-    for path in stage.auth_dir.glob("*.json"):
-        token = json.loads(path.read_text())["token"]
-        found |= {token["access_token"], token["refresh_token"]}
-    return {value for value in found if value}
+def secret_values(document: object, name: str = "") -> Iterator[str]:
+    """Every secret in a document. Of a text of several lines the longest: line ends are written in more than one way."""
+    if isinstance(document, Mapping):
+        for key, value in document.items():
+            yield from secret_values(value, str(key))
+    elif isinstance(document, list):
+        for value in document:
+            yield from secret_values(value, name)
+    elif isinstance(document, str) and SECRET_FIELD.search(name) and name not in HARMLESS_FIELD and len(document) >= 8:
+        yield max(document.splitlines(), key=len)
 
 
-def everything_written(stage: Stage) -> dict[str, str]:
-    """All text below the demo's home but the files that are there to hold secrets."""
-    holders = {stage.home / "client-secret"}
-    return {
+def in_files(stage: Stage) -> set[str]:
+    return {value for path in stage.auth_dir.glob("*.json") for value in secret_values(json.loads(path.read_bytes()))}
+
+
+def written(stage: Stage, holders: set[Path]) -> dict[str, str]:
+    """All text below the home but the files that are there to hold secrets; and what the processes were started with."""
+    found = {
         str(path.relative_to(stage.home)): path.read_bytes().decode(errors="replace")
         for path in stage.home.rglob("*")
         if path.is_file() and path not in holders and stage.auth_dir not in path.parents
     }
+    for name, process in stage.processes.items():
+        for what in ("cmdline", "environ"):
+            found[f"{what} of the {name}"] = Path(f"/proc/{process.pid}/{what}").read_text()
+    return found
 
 
-async def test_no_secret_is_written_anywhere() -> None:
+def nowhere(secrets: set[str], texts: Mapping[str, str]) -> None:
+    for where, text in texts.items():
+        for value in secrets:
+            assert value not in text, f"{value[:24]}… stands in {where}"
+
+
+async def said(stage: Stage, *arguments: str, stdin: str = "") -> str:
+    """What a command prints, on both streams."""
+    command = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "broker", *arguments, env=stage.env, stdin=PIPE, stdout=PIPE, stderr=STDOUT
+    )
+    text, _ = await command.communicate(stdin.encode())
+    return text.decode()
+
+
+async def test_no_secret_of_a_proxied_gemini_account_is_written_anywhere() -> None:
     async with staged(config=DEBUG) as stage, stage.client() as client:
-        seen = await secrets_of(stage)
+        seen = in_files(stage)
         await chat(stage, lambda _: None)
         await stream(stage, lambda _: None)
         lease = await client.lease("gemini")
         await client.report(Report(account=lease.account, generation=lease.generation, outcome="rejected"))
-        seen |= await secrets_of(stage)
+        seen |= in_files(stage)
         await client.refresh("gemini/alice@example.com")
-        seen |= await secrets_of(stage)
+        seen |= in_files(stage) | {stage.home.joinpath("client-secret").read_text().strip()}
         await chat(stage, lambda _: None)
-        views = [await (await _get(stage, path)).text() for path in ("/health", "/v1/models")]
-        argv = [
-            Path(f"/proc/{p.pid}/cmdline").read_text() + Path(f"/proc/{p.pid}/environ").read_text()
-            for p in stage.processes.values()
-        ]
+        views = {path: await (await _get(stage, path)).text() for path in ("/health", "/v1/models")}
         assert len(seen) >= 7
-        written = everything_written(stage)
-        assert any("refresh" in text for text in written.values())
-        for value in seen:
-            for where, text in {**written, "views": "".join(views), "argv and env": "".join(argv)}.items():
-                assert value not in text, f"a secret stands in {where}"
-        accounts = await client.accounts()
-        assert all(value not in repr(accounts) for value in seen)
+        texts = written(stage, {stage.home / "client-secret"})
+        assert "refresh ended" in texts["serve.log"]
+        nowhere(seen, texts | views | {"accounts": repr(await client.accounts())})
 
 
 async def _get(stage: Stage, path: str) -> aiohttp.ClientResponse:
     async with aiohttp.ClientSession() as session, session.get(stage.proxy_url + path, headers=headers()) as answer:
         await answer.read()
         return answer
+
+
+class Vendors:
+    """The vendors' servers, each with secrets of its own shape, and what was sent to them."""
+
+    def __init__(self) -> None:
+        self.claude, self.copilot, self.kiro, self.vertex = (
+            ClaudeVendor(),
+            CopilotVendor(),
+            KiroVendor(),
+            VertexVendor(),
+        )
+        self.all: tuple[VendorServer, ...] = (self.claude, self.copilot, self.kiro, self.vertex)
+
+    def sent(self) -> set[str]:
+        """Codes, verifiers, device codes, assertions, client secrets, refresh tokens."""
+        return {value for vendor in self.all for each in vendor.seen for value in secret_values(dict(each.fields))}
+
+
+async def ended(client: BrokerClient, view: LoginView) -> LoginView:
+    while view.state in {"waiting", "finishing"}:
+        view = await client.login(view.id, wait=10)
+    assert view.state == "done", view.problem
+    return view
+
+
+async def log_in_everywhere(client: BrokerClient, vendors: Vendors) -> set[str]:
+    """By a pasted code, by device codes, by a callback; return the codes."""
+    pasted = await client.start_login(LoginStart(provider="claude", callback=False))
+    code = await vendors.claude.approve(str(pasted.url))
+    await ended(client, await client.finish_login(pasted.id, Secret(code)))
+    devices = {
+        vendor: await client.start_login(LoginStart(provider=vendor.name, flow="device"))
+        for vendor in (vendors.copilot, vendors.kiro)
+    }
+    for vendor, view in devices.items():
+        await vendor.approve_device(str(view.user_code))
+    for view in devices.values():
+        await ended(client, view)
+    async with aiohttp.ClientSession() as browser:
+        view = await client.start_login(LoginStart(provider="sandbox"))
+        async with browser.get(str(view.url)) as page:
+            assert "code" not in await page.text()
+        await ended(client, view)
+    return {code.partition("#")[0], page.url.query["code"]}
+
+
+async def take_over(stage: Stage, client: BrokerClient, vendors: Vendors) -> set[Path]:
+    """Share Claude Code's login of somebody else, and take in a service account's key; returns the files they lie in."""
+    refresh = vendors.claude.fresh("refresh-of-claude-code")
+    access = vendors.claude.fresh("access-of-claude-code")
+    vendors.claude.refreshes.add(refresh)
+    native, key = stage.home / ".claude" / ".credentials.json", stage.home / "service-account.json"
+    native.parent.mkdir(mode=0o700)
+    grant = {
+        "accessToken": access,
+        "refreshToken": refresh,
+        "expiresAt": 4_000_000_000_000,
+        "scopes": ["user:inference"],
+    }
+    native.write_text(json.dumps({"claudeAiOauth": grant}))
+    profile = {"oauthAccount": {"emailAddress": "bob@example.com", "accountUuid": "3333", "organizationUuid": "4444"}}
+    (stage.home / ".claude.json").write_text(json.dumps(profile))
+    key.write_text(json.dumps(key_file()))
+    native.chmod(0o600)
+    key.chmod(0o600)
+    output = await said(stage, "import", "claude-code", "--linked")
+    output += await said(stage, "import", "vertex", "--file", str(key))
+    assert "bob@example.com" in output
+    nowhere({refresh, access, *secret_values(key_file())}, {"what import printed": output})
+    await client.refresh("claude/bob@example.com")
+    assert json.loads(native.read_bytes())["claudeAiOauth"]["refreshToken"] != refresh
+    await client.lease("vertex")
+    return {native, key}
+
+
+async def refused_with_the_token_repeated(stage: Stage, client: BrokerClient, vendors: Vendors) -> None:
+    """A provider whose error page repeats the refresh token, and then its error does."""
+    token = json.loads(next(stage.auth_dir.glob("claude-user*.json")).read_bytes())["refresh_token"]
+    refusal = json.dumps({"error": "invalid_grant", "error_description": f"no such token: {token}"})
+    for fault in (Fault(400, f"<html>cannot renew {token}</html>", "text/html"), Fault(400, refusal)):
+        vendors.claude.fail(vendors.claude.refresh_path, fault)
+        with suppress(BrokerError):
+            await client.refresh("claude/user@example.com")
+    assert (await client.account("claude/user@example.com")).state == "needs_login"
+
+
+async def test_no_secret_of_any_kind_of_login_is_written_anywhere() -> None:
+    vendors = Vendors()
+    async with AsyncExitStack() as stack:
+        for vendor in vendors.all:
+            await stack.enter_async_context(vendor)
+        config = "\n\n".join([DEBUG, *(vendor.config(Path()) for vendor in vendors.all)])
+        stage = await stack.enter_async_context(staged(config=config, logged_in=False, proxy=False))
+        client = await stack.enter_async_context(stage.client())
+
+        await client.add_key(KeyAdd(provider="openai-api", key=Secret("fake-key-given-by-socket")))
+        output = await said(stage, "add-key", "anthropic-api", stdin="fake-key-given-by-pipe\n")
+        seen = await log_in_everywhere(client, vendors) | in_files(stage)
+        holders = await take_over(stage, client, vendors) | {stage.home / "client-secret", stage.home / "api-key"}
+        for account in await client.accounts():
+            if account.renewable:
+                await client.refresh(account.account)
+                seen |= in_files(stage)
+        await refused_with_the_token_repeated(stage, client, vendors)
+        for query in (["list"], ["status", "--json"], ["quota"], ["doctor", "--json"], ["config", "show"]):
+            output += await said(stage, *query)
+        assert output.count("needs_login") > 1
+
+        seen |= vendors.sent() | {stage.home.joinpath("client-secret").read_text().strip()}
+        assert {"fake-key-given-by-socket", "fake-key-given-by-pipe", "fake-device", "fake-device-code"} <= seen
+        assert len(seen) > 30
+        views = {"accounts": repr(await client.accounts()), "what commands printed": output}
+        nowhere(seen, written(stage, holders) | views)
