@@ -71,6 +71,8 @@ class ProxyConfig(_Table, frozen=True):
     api_keys: tuple[Secret, ...] = ()
     internal_key: bool = True
     allowed_hosts: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
     workers: int = 1
     max_body_bytes: int = 64 << 20
     max_connections: int = 1024
@@ -106,9 +108,14 @@ class ProviderConfig(_Table, frozen=True):
 
 
 class UpstreamConfig(_Table, frozen=True):
-    """[upstreams.NAME]: where the proxy reaches an API."""
+    """[upstreams.NAME]: where the proxy reaches an API: one base URL, or several in the order to try them; none means the vendor's own."""
 
-    base_url: str
+    base_url: str | tuple[str, ...] = ()
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The base URLs."""
+        return (self.base_url,) if isinstance(self.base_url, str) else self.base_url
 
 
 class LoggingConfig(_Table, frozen=True):
@@ -221,10 +228,12 @@ def _check(config: Config, name: str) -> None:
         raise _fault(name, "proxy.host is not loopback, so proxy.api_keys must name at least one key")
     if any(len(key) < 8 for key in config.proxy.api_keys):
         raise _fault(name, "proxy.api_keys: a key must have at least 8 characters")
+    for key, blocks in (("allow", config.proxy.allow), ("deny", config.proxy.deny)):
+        _check_networks(f"proxy.{key}", blocks, name)
     for provider, table in config.providers.items():
         _check_provider(provider, table, name)
     for upstream, settings in config.upstreams.items():
-        _check_url(f"upstreams.{upstream}.base_url", settings.base_url, name)
+        _check_upstream(f"upstreams.{upstream}", settings, name)
 
 
 def _check_provider(provider: str, table: ProviderConfig, name: str) -> None:
@@ -243,6 +252,19 @@ def _check_provider(provider: str, table: ProviderConfig, name: str) -> None:
         raise _fault(name, f"{where}.client_id is missing")
     if table.kind == "oauth2" and not (table.issuer or table.token_url):
         raise _fault(name, f"{where} needs issuer, or authorize_url and token_url")
+
+
+def _check_networks(key: str, blocks: tuple[str, ...], name: str) -> None:
+    for block in blocks:
+        try:
+            ipaddress.ip_network(block)
+        except ValueError as error:
+            raise _fault(name, f"{key}: {error}; write an IP address or a CIDR block as 192.0.2.0/24") from None
+
+
+def _check_upstream(where: str, settings: UpstreamConfig, name: str) -> None:
+    for url in settings.urls:
+        _check_url(f"{where}.base_url", url, name)
 
 
 def _check_url(key: str, url: str, name: str) -> None:

@@ -10,7 +10,8 @@ The rules, in the order they are looked at:
 - 402, 403: the account's fault: set it aside for a while if there is another, next account;
 - 404: another account may have the model: next account;
 - 408, 5xx and a broken connection: next account; when all were tried, those that failed so are tried once more after a pause;
-- anything else is the request's own fault: straight back, no cool-down.
+- anything else is the request's own fault: straight back, no cool-down;
+- an upstream with several hosts is asked at the next one before 404, 408, 429, 5xx and a broken connection count, with the same account.
 """
 
 from typing import Final, assert_never
@@ -37,16 +38,18 @@ _MAX_BACKOFF_SECONDS: Final = 1800.0
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """An upstream answered. `failure` is None for 2xx; for the rest it is the error, read to its end."""
+    """An upstream answered. `failure` is None for 2xx; for the rest it is the error, read to its end. `elsewhere`: the upstream has a further host."""
 
     status: int
     failure: Failure | None = None
+    elsewhere: bool = False
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """An upstream could not be reached, did not answer in time, or stopped in the middle."""
+    """An upstream could not be reached, did not answer in time, or stopped in the middle. `elsewhere` as for Answered."""
 
     failure: Failure
+    elsewhere: bool = False
 
 
 class Leased(msgspec.Struct, frozen=True):
@@ -71,11 +74,12 @@ Event = Answered | Broken | Leased | ClientGone
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Send the request with this lease, after `delay` seconds."""
+    """Send the request with this lease, after `delay` seconds, to the upstream's host number `home`."""
 
     account: str
     lease: Lease
     delay: float = 0.0
+    home: int = 0
 
 
 class Borrow(msgspec.Struct, frozen=True):
@@ -140,7 +144,10 @@ class Tried(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """Where a request's attempts stand. `lease` is the one in use; `again` are the candidates worth a second round."""
+    """Where a request's attempts stand.
+
+    `lease` is the one in use; `again` are the candidates worth a second round; `home` is the host in use, and `limited` the 429 of one before it.
+    """
 
     candidates: tuple[Candidate, ...]
     at: int = 0
@@ -152,6 +159,8 @@ class State(msgspec.Struct, frozen=True):
     tried: tuple[Tried, ...] = ()
     relaying: bool = False
     over: bool = False
+    home: int = 0
+    limited: Failure | None = None
 
 
 Step = tuple[State, tuple[Action, ...]]
@@ -174,7 +183,7 @@ def step(state: State, event: Event) -> Step:
         case Broken():
             if state.relaying:
                 return _replace(state, over=True), (Cut(event.failure),)
-            return _transient(state, event.failure)
+            return _next_home(state, event) or _transient(state, event.failure)
         case Answered():
             return _answered(state, event)
         case _:
@@ -194,13 +203,33 @@ def _answered(state: State, event: Answered) -> Step:
         return _replace(state, relaying=True), (Relay(),)
     if event.status == 401 and not state.replayed:
         return _replace(state, replayed=True), (Reject(_account(state), _generation(state)),)
-    if event.status in (401, 404):
+    return (_next_home(state, event) if _by_host(event.status) else None) or _failing(state, event.status, failure)
+
+
+def _failing(state: State, status: int, failure: Failure) -> Step:
+    if status in (401, 404):
         return _next(_failed(state, failure))
-    if event.status in (402, 403, 429):
-        return _next(_failed(state, failure), *_limits(state, event.status, failure))
-    if event.status == 408 or event.status >= 500:
+    if status in (402, 403, 429):
+        return _next(_failed(state, failure), *_limits(state, status, failure))
+    if status == 408 or status >= 500:
         return _transient(state, failure)
     return _replace(state, over=True), (PassBack(failure),)
+
+
+def _by_host(status: int) -> bool:
+    return status in (404, 408, 429) or status >= 500
+
+
+def _next_home(state: State, event: Answered | Broken) -> Step | None:
+    """Ask the upstream's next host, or make of several hosts' failures the one that counts; None where the event counts as it is."""
+    failure, lease = event.failure, state.lease
+    limited = failure if isinstance(event, Answered) and event.status == 429 else state.limited
+    if event.elsewhere and lease is not None and state.sends < MAX_SENDS:
+        return _send(_replace(state, home=state.home + 1, limited=limited), lease, 0.0)
+    if limited is None or limited is failure:
+        return None
+    # One host says that the account is limited; that another fails does not lift it.
+    return _next(_failed(state, limited), *_limits(state, 429, limited))
 
 
 def _limits(state: State, status: int, failure: Failure) -> tuple[Limit, ...]:
@@ -243,7 +272,7 @@ def _go(state: State, at: int) -> Step:
         at, delay = 0, SECOND_ROUND_SECONDS
     if at >= len(state.candidates) or state.sends >= MAX_SENDS:
         return _replace(state, over=True), (GiveUp(state.tried),)
-    state = _replace(state, at=at, lease=None, replayed=False)
+    state = _replace(state, at=at, lease=None, replayed=False, home=0, limited=None)
     lease = state.candidates[at].lease
     if lease is None:
         return state, (Borrow(_account(state), delay),)
@@ -251,7 +280,7 @@ def _go(state: State, at: int) -> Step:
 
 
 def _send(state: State, lease: Lease, delay: float) -> Step:
-    return _replace(state, lease=lease, sends=state.sends + 1), (Send(_account(state), lease, delay),)
+    return _replace(state, lease=lease, sends=state.sends + 1), (Send(_account(state), lease, delay, state.home),)
 
 
 def _candidate(state: State) -> Candidate:

@@ -41,7 +41,7 @@ from broker.proxy.failures import error_event, failure, refusal
 from broker.proxy.headers import to_client
 from broker.proxy.relays import Relay, event_start
 from broker.proxy.shop import Shop
-from broker.proxy.upstreams.base import Upstream, base_url
+from broker.proxy.upstreams.base import Upstream
 from broker.proxy.upstreams.table import PROVIDERS, UPSTREAMS
 from broker.proxy.verdict import Asked, verdict
 from broker.proxy.wire.client import FailureKind, UpstreamConnection, UpstreamError
@@ -93,6 +93,7 @@ class Job:
         self._last_error: tuple[Upstream, ResponseHead, bytes, Failure] | None = None
         self._relaying = False
         self._stale_retried = False
+        self._elsewhere = False
         self._got_data = False
         self._read_at = 0.0
         self._wrote_at = shop.ticker.now
@@ -218,12 +219,14 @@ class Job:
     def _send(self, action: Send) -> None:
         self._relay = self._head = None
         self._error, self._error_size, self._got_data = [], 0, False
-        self._stale_retried = False
+        self._stale_retried = self._elsewhere = False
         lease = self._lease = action.lease
         upstream = self._upstream = UPSTREAMS[PROVIDERS[lease.provider]]
         try:
             sent = self._work.sent(upstream, lease)
-            origin, path = self._shop.place(base_url(upstream, self._shop.urls, lease.facts))
+            places = self._shop.places.of(upstream, lease)
+            self._elsewhere = action.home + 1 < len(places)
+            origin, path = self._shop.origin(places[min(action.home, len(places) - 1)])
             head = request_head(b"POST", path + sent.target, origin.authority, sent.headers, len(sent.body))
         except BrokerError as error:
             self._unsendable(error)
@@ -283,7 +286,7 @@ class Job:
             connection.cancel()
         self._relay = None
         self._meter(str(told.status))
-        self._step(Answered(told.status, told))
+        self._step(Answered(told.status, told, self._elsewhere))
 
     def _ended_badly(self, told: Failure) -> None:
         """The stream has told its own failure; what the upstream may still send is of no use."""
@@ -304,18 +307,19 @@ class Job:
             # Following a redirect would carry the credential elsewhere.
             told = failure(502, f"the upstream answered {head.status}, which is no answer to a request like this")
             self._meter("redirect")
-            self._step(Answered(502, told))
+            self._step(Answered(502, told, self._elsewhere))
             return
         told = _with_retry_after(CODECS[upstream.dialect].decode_error(head.status, body), head)
         self._last_error = upstream, head, body, told
         self._meter(str(head.status))
         self._note(f"the upstream answered {head.status}", told.message)
-        self._step(Answered(head.status, told))
+        self._step(Answered(head.status, told, self._elsewhere))
 
     def _broke(self, failed: UpstreamError) -> None:
         self._meter(failed.kind.value)
         self._note("the upstream failed", failed.text)
-        self._step(Broken(failure(504 if failed.kind in _TIMEOUTS else 502, failed.text, reason=failed.kind.value)))
+        told = failure(504 if failed.kind in _TIMEOUTS else 502, failed.text, reason=failed.kind.value)
+        self._step(Broken(told, self._elsewhere))
 
     def _time_out(self, connection: UpstreamConnection, kind: FailureKind, seconds: float) -> None:
         connection.cancel()

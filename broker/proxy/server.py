@@ -21,6 +21,7 @@ from broker.proxy.leases import LeaseSource, LeaseTable
 from broker.proxy.listen import BACKLOG
 from broker.proxy.meters import Meters
 from broker.proxy.shop import Shop
+from broker.proxy.upstreams.places import Places
 from broker.proxy.wire.exchange import Limits
 from broker.proxy.wire.pool import Pool
 from broker.proxy.wire.server import Listener
@@ -60,8 +61,7 @@ class Worker:
             "leases": self.table.held,
             "daemon_connected": lambda: float(self.table.connected),
         }
-        urls = {name: upstream.base_url for name, upstream in config.upstreams.items()}
-        shop = Shop(self.table, self._pool, self._ticker, clock, Meters(number, gauges), proxy, urls)
+        shop = Shop(self.table, self._pool, self._ticker, clock, Meters(number, gauges), proxy, places_of(config))
         internal = Secret(INTERNAL_KEY) if proxy.internal_key else None
         rules = Rules.of(proxy.api_keys, internal, proxy.allowed_hosts)
         gateway = Gateway(shop, rules, clock, f"{chance.token(6)}-", safety_off=proxy.safety_off)
@@ -112,6 +112,12 @@ class Worker:
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
+
+
+def places_of(config: Config) -> Places:
+    """Return where tokens may go, as far as the config says."""
+    configured = {name: upstream.urls for name, upstream in config.upstreams.items()}
+    return Places(configured, {name: table.api_url for name, table in config.providers.items() if table.api_url})
 
 
 def tick_seconds(proxy: ProxyConfig) -> float:

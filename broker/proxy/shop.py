@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from broker.model.clock import Clock
 from broker.proxy.leases import LeaseTable
 from broker.proxy.meters import Meters
+from broker.proxy.upstreams.places import Places
 from broker.proxy.wire.pool import Origin, Pool
 from broker.proxy.wire.ticker import Ticker
 
@@ -44,26 +45,26 @@ class Shop:
         clock: Clock,
         meters: Meters,
         timeouts: Timeouts,
-        urls: dict[str, str],
+        places: Places,
     ) -> None:
-        """Hold it. `urls` are the configured base URLs by kind of upstream."""
+        """Hold it. `places` knows where each account's tokens go."""
         self.table = table
         self.pool = pool
         self.ticker = ticker
         self.clock = clock
         self.meters = meters
         self.timeouts = timeouts
-        self.urls = urls
-        self._places: dict[str, tuple[Origin, bytes]] = {}
+        self.places = places
+        self._origins: dict[str, tuple[Origin, bytes]] = {}
         self._turns: dict[str, int] = {}
 
-    def place(self, url: str) -> tuple[Origin, bytes]:
+    def origin(self, url: str) -> tuple[Origin, bytes]:
         """Return the origin and the path before every target of a base URL."""
-        known = self._places.get(url)
+        known = self._origins.get(url)
         if known is None:
             path = url.partition("://")[2].partition("/")[2]
             known = (Origin.of(url), b"/" + path.encode() if path else b"")
-            self._places[url] = known
+            self._origins[url] = known
         return known
 
     def turn(self, model: str) -> int:

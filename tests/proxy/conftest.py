@@ -116,11 +116,22 @@ MakeProxy = Callable[..., contextlib.AbstractAsyncContextManager[Proxy]]
 def proxy() -> MakeProxy:
     @contextlib.asynccontextmanager
     async def make(
-        daemon: FakeDaemon, upstream: str = "", *, limits: Limits | None = None, **settings: Any
+        daemon: FakeDaemon,
+        upstream: str = "",
+        *,
+        limits: Limits | None = None,
+        upstreams: dict[str, UpstreamConfig] | None = None,
+        **settings: Any,
     ) -> AsyncIterator[Proxy]:
         given = ProxyConfig(**{"port": 0, "api_keys": (Secret(KEY),), **settings})
-        upstreams = {name: UpstreamConfig(upstream) for name in ("gemini", "codeassist")} if upstream else {}
-        worker = Worker(Config(proxy=given, upstreams=upstreams), daemon, SystemClock(), SystemChance(), limits=limits)
+        there = {name: UpstreamConfig(base_url=upstream) for name in ("gemini", "codeassist")} if upstream else {}
+        worker = Worker(
+            Config(proxy=given, upstreams=there | (upstreams or {})),
+            daemon,
+            SystemClock(),
+            SystemChance(),
+            limits=limits,
+        )
         _, port = await worker.start(bind("127.0.0.1", 0))
         made = Proxy(worker, daemon, port)
         try:

@@ -1,5 +1,6 @@
 """Transcripts: what comes in on the left, what is done on the right."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,8 +50,9 @@ def answered(status: int, **fields: float | str) -> Answered:
 
 def told(action: Action) -> str:
     match action:
-        case Send(account, held_lease, delay):
-            return f"send {account}@{held_lease.generation}" + (f" after {delay}" if delay else "")
+        case Send(account, held_lease, delay, home):
+            place = f" home {home}" if home else ""
+            return f"send {account}@{held_lease.generation}{place}" + (f" after {delay}" if delay else "")
         case Borrow(account, delay):
             return f"borrow {account}" + (f" after {delay}" if delay else "")
         case Reject(account, generation):
@@ -80,6 +82,62 @@ def play(candidates: tuple[Candidate, ...], *events: Event) -> list[str]:
 
 def test_a_good_answer_is_relayed() -> None:
     assert play(held("a", "b"), answered(200)) == ["send a@1", "relay"]
+
+
+def elsewhere(status: int, **fields: float | str) -> Answered:
+    return msgspec.structs.replace(answered(status, **fields), elsewhere=True)
+
+
+@pytest.mark.parametrize(
+    "event", [elsewhere(404), elsewhere(408), elsewhere(429), elsewhere(503), Broken(LOST, elsewhere=True)]
+)
+def test_the_next_host_is_asked_with_the_same_account(event: Event) -> None:
+    assert play(held("a", "b"), event, answered(200)) == ["send a@1", "send a@1 home 1", "relay"]
+
+
+@pytest.mark.parametrize("status", [400, 402, 403])
+def test_another_host_would_say_the_same(status: int) -> None:
+    assert "home" not in " ".join(play(held("a", "b"), elsewhere(status)))
+
+
+def test_the_next_account_begins_at_the_first_host() -> None:
+    assert play(held("a", "b"), elsewhere(500), answered(500), answered(200)) == [
+        "send a@1",
+        "send a@1 home 1",
+        "send b@1",
+        "relay",
+    ]
+
+
+def test_a_replay_goes_to_the_host_that_rejected_the_token() -> None:
+    assert play(held("a"), elsewhere(500), answered(401), Leased(lease("a", 2)), answered(200)) == [
+        "send a@1",
+        "send a@1 home 1",
+        "reject a@1",
+        "send a@2 home 1",
+        "relay",
+    ]
+
+
+@pytest.mark.parametrize("last", [answered(404), answered(503), Broken(LOST)])
+def test_a_limit_one_host_told_is_kept_where_the_last_one_fails_otherwise(last: Event) -> None:
+    assert play(held("a", "b"), elsewhere(429, retry_after=60.0), last) == [
+        "send a@1",
+        "send a@1 home 1",
+        "limit a 60.0 says 429",
+        "send b@1",
+    ]
+
+
+def test_the_last_host_s_limit_counts() -> None:
+    told = play(held("a"), elsewhere(429, retry_after=60.0), answered(429, retry_after=5.0))
+    assert told[:3] == ["send a@1", "send a@1 home 1", "limit a 5.0 says 429"]
+
+
+def test_hosts_count_among_the_requests_sent() -> None:
+    told = play(held("a"), *[elsewhere(503)] * (2 * MAX_SENDS))
+    assert sum(each.startswith("send") for each in told) == MAX_SENDS
+    assert told[-1].startswith("give up")
 
 
 def test_nobody_to_ask() -> None:
@@ -219,6 +277,7 @@ def test_cool_downs(hint: float | None, strikes: int, seconds: float) -> None:
 
 EVENTS = st.one_of(
     st.sampled_from([200, 400, 401, 403, 404, 408, 429, 500, 503]).map(answered),
+    st.sampled_from([404, 429, 503]).map(elsewhere),
     st.just(Broken(LOST)),
     st.one_of(st.none(), st.integers(1, 4).map(lambda number: lease("a", number))).map(Leased),
     st.just(ClientGone()),

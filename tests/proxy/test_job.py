@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from broker.config import UpstreamConfig
 from broker.ipc.schema import Lease
 from tests.fakes.broker_socket import FakeDaemon, account, lease
 from tests.fakes.upstream import Peer, RawUpstream, Script, Taken, answer, chunked
@@ -518,11 +519,12 @@ async def test_what_cannot_be_sent_moves_on_or_goes_back(proxy: MakeProxy) -> No
         assert got.status == 400
         assert got.json()["error"]["param"] == "tool_choice"
     odd = FakeDaemon()
-    odd.put(account("gemini-api/odd", lease("gemini-api/odd", facts={"base_url": "http://127.0.0.1:1/a b"})))
+    name = "openai-compatible/odd"
+    odd.put(account(name, lease(name, facts={"base_url": "http://127.0.0.1:1/a b"})))
     async with proxy(odd) as p:
-        got = await p.chat()
+        got = await p.chat(model="openai-compatible/m")
         assert got.status == 503
-        assert "the address of its API is not valid" in got.json()["error"]["message"]
+        assert "the address of its API is none" in got.json()["error"]["message"]
     image = [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]
     async with proxy(one_key(), "http://127.0.0.1:1") as p:
         got = await p.ask(
@@ -534,10 +536,10 @@ async def test_what_cannot_be_sent_moves_on_or_goes_back(proxy: MakeProxy) -> No
         assert "messages[0]" in got.json()["error"]["message"]
 
 
-async def test_the_base_url_of_an_account_may_have_a_path(proxy: MakeProxy) -> None:
+async def test_a_base_url_may_have_a_path(proxy: MakeProxy) -> None:
     async with (
         RawUpstream([good()]) as upstream,
-        proxy(one_key(facts={"base_url": upstream.url + "/under/here/"})) as p,
+        proxy(one_key(), upstreams={"gemini": UpstreamConfig(base_url=upstream.url + "/under/here/")}) as p,
     ):
         assert (await p.chat()).status == 200
         assert upstream.requests[0].line.startswith("POST /under/here/v1beta/models/")

@@ -7,6 +7,7 @@ from broker.proxy import shop as shop_module
 from broker.proxy.leases import LeaseTable
 from broker.proxy.meters import Meters
 from broker.proxy.shop import Shop
+from broker.proxy.upstreams.places import Places
 from broker.proxy.wire.pool import Origin, Pool
 from broker.proxy.wire.ticker import Ticker
 from broker.system import SystemChance, SystemClock
@@ -17,7 +18,7 @@ from tests.fakes.broker_socket import FakeDaemon
 async def shop() -> AsyncIterator[Shop]:
     ticker, clock = Ticker(), SystemClock()
     table = LeaseTable(FakeDaemon(), clock, SystemChance())
-    yield Shop(table, Pool(ticker, 1.0), ticker, clock, Meters(0, {}), ProxyConfig(), {})
+    yield Shop(table, Pool(ticker, 1.0), ticker, clock, Meters(0, {}), ProxyConfig(), Places({}, {}))
     ticker.close()
 
 
@@ -28,9 +29,9 @@ async def shop() -> AsyncIterator[Shop]:
         ("http://127.0.0.1:1/under/here", Origin("http", "127.0.0.1", 1), b"/under/here"),
     ],
 )
-async def test_places(shop: Shop, url: str, origin: Origin, path: bytes) -> None:
-    assert shop.place(url) == (origin, path)
-    assert shop.place(url) is shop.place(url)
+async def test_origins(shop: Shop, url: str, origin: Origin, path: bytes) -> None:
+    assert shop.origin(url) == (origin, path)
+    assert shop.origin(url) is shop.origin(url)
 
 
 async def test_turns_are_counted_by_model(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 Owns: the protocol and its values. Pure; it must never name a vendor's URL or header.
 """
 
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Protocol
 
@@ -59,8 +58,3 @@ class Upstream(Protocol):
             BrokerError: `misconfigured` or `bad_request`, where the lease lacks a fact the API needs.
         """
         ...
-
-
-def base_url(upstream: Upstream, configured: Mapping[str, str], facts: Mapping[str, str]) -> str:
-    """Return where an account's API lies: the account's own `base_url`, else the configured, else the vendor's; no slash at its end."""
-    return (facts.get("base_url") or configured.get(upstream.kind) or upstream.default_url).rstrip("/")

@@ -1,9 +1,17 @@
-from broker.proxy.upstreams.base import base_url
-from broker.proxy.upstreams.gemini import GeminiApi
+import tomllib
+
+import pytest
+
+from broker.proxy.upstreams.base import Ask, Kind
+from broker.proxy.upstreams.table import UPSTREAMS
 
 
-def test_an_account_s_own_url_beats_the_config_beats_the_vendor_s() -> None:
-    api = GeminiApi()
-    assert base_url(api, {}, {}) == api.default_url
-    assert base_url(api, {"gemini": "http://127.0.0.1:1/", "codeassist": "http://x"}, {}) == "http://127.0.0.1:1"
-    assert base_url(api, {"gemini": "http://127.0.0.1:1"}, {"base_url": "https://a.example/"}) == "https://a.example"
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_kind_is_a_name_the_config_can_hold(kind: Kind) -> None:
+    assert tomllib.loads(f'[upstreams.{kind}]\nbase_url = ""') == {"upstreams": {kind.value: {"base_url": ""}}}
+    assert UPSTREAMS[kind].kind is kind
+
+
+def test_what_is_asked_for_by_default_is_a_whole_answer() -> None:
+    ask = Ask("m")
+    assert (ask.stream, ask.count, ask.query) == (False, False, None)
