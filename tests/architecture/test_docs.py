@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.imports import ROOT
+from tests.architecture.imports import ROOT, is_pure, modules, room
 
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 # Shapes of real secrets. Fixtures are obviously fake; these would not be.
@@ -34,6 +34,32 @@ def test_the_map_names_tests_that_exist() -> None:
     for name in re.findall(r"`((?:[a-z]+/)+[a-z_]*)`", table):
         path = ROOT / "tests" / name
         assert path.is_dir() or path.with_suffix(".py").exists(), f"architecture.md names {name}"
+
+
+def test_the_map_has_every_room_and_names_modules_that_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text[text.index("| room |") : text.index("An arrow points")]
+    cells = [line.split("|") for line in table.splitlines()[2:] if line.startswith("|")]
+    named = [(re.findall(r"`(\w+)`", of), re.findall(r"`([a-z_]+)`", what)) for _, of, what, _ in cells]
+    assert {each for rooms, _ in named for each in rooms} == {room(module) for module in modules()} - {"", "__main__"}
+    for (first, *more), names in named:
+        for name in [] if more else names:
+            path = ROOT / "broker" / first / name
+            assert path.is_dir() or path.with_suffix(".py").exists(), f"architecture.md names {first}/{name}"
+
+
+def test_what_the_map_calls_pure_is_pure() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text[text.index("| room |") : text.index("An arrow points")]
+    pure = set()
+    for line in table.splitlines()[2:]:
+        if len(cells := line.split("|")) == 4:
+            of = re.findall(r"`(\w+)`", cells[1])[0]
+            pure |= {f"broker.{of}"} if "*" in cells[1] else set()
+            pure |= {f"broker.{of}.{name}" for name in re.findall(r"`([a-z_]+)` \*", cells[2])}
+    assert len(pure) > 20
+    within = [name for name in modules() for each in pure if name == each or name.startswith(f"{each}.")]
+    assert not [name for name in within if not is_pure(name)]
 
 
 def test_the_page_on_reliability_names_tests_that_exist() -> None:

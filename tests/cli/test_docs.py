@@ -100,6 +100,11 @@ def test_every_setting_stands_with_its_default(heading: str) -> None:
     assert documented == {f"`{name}`": default_of(field) for name, field in settings()[heading].items()}
 
 
+def test_the_page_on_providers_lists_every_setting() -> None:
+    documented = [row[0].strip("`") for row in rows(sections("providers.md")["Settings"])]
+    assert sorted(documented) == sorted(settings()["[providers.NAME]"])
+
+
 def choices(kind: object) -> set[str]:
     if typing.get_origin(kind) is typing.Literal:
         return set(typing.get_args(kind))
