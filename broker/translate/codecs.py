@@ -135,6 +135,7 @@ UPSTREAMS: Mapping[Dialect, UpstreamCodec] = MappingProxyType(
         Dialect.CODE_ASSIST: CodeAssist(),
         Dialect.CLAUDE: Claude(),
         Dialect.OPENAI_CHAT: OpenAIChat(),
+        Dialect.RESPONSES: Responses(),
     }
 )
 """Dialects that can be translated to."""

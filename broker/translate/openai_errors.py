@@ -31,7 +31,11 @@ _BY_CODE: Final = {
     "context_length_exceeded": FailureKind.BAD_REQUEST,
     "invalid_request_error": FailureKind.BAD_REQUEST,
     "content_policy_violation": FailureKind.BAD_REQUEST,
+    "invalid_prompt": FailureKind.BAD_REQUEST,
+    "unsupported_parameter": FailureKind.BAD_REQUEST,
     "overloaded_error": FailureKind.OVERLOADED,
+    "server_is_overloaded": FailureKind.OVERLOADED,
+    "slow_down": FailureKind.OVERLOADED,
     "server_error": FailureKind.SERVER,
 }
 _STATUSES: Final = {

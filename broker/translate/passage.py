@@ -1,10 +1,11 @@
 """A client's body on its way to an upstream of the same dialect.
 
-Owns: reading the two fields a proxy must know of any JSON request, and changing the model's name in place. Every other byte stays as it is: order, spaces,
-notation of numbers, fields of next year. It must never know a dialect.
+Owns: reading the two fields a proxy must know of any JSON request, and changing the model's name, or other members, in place. Every other byte stays as it is:
+order, spaces, notation of numbers, fields of next year. It must never know a dialect.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -49,23 +50,61 @@ def with_model(body: bytes, model: str) -> bytes:
     read(_MEMBERS, body)
     pieces: list[bytes] = []
     kept = 0
-    for name, start, end in _values(body):
-        if name == "model":
-            pieces += (body[kept:start], msgspec.json.encode(model))
-            kept = end
+    for member in _members(body):
+        if member.name == "model":
+            pieces += (body[kept : member.value], msgspec.json.encode(model))
+            kept = member.end
     return b"".join((*pieces, body[kept:]))
 
 
-def _values(body: bytes) -> list[tuple[str, int, int]]:
-    """Return the members of an object that is known to be valid: name, and where the value begins and ends."""
-    found: list[tuple[str, int, int]] = []
+def with_members(body: bytes, wanted: Mapping[str, bytes | None]) -> bytes:
+    """Return a body with these members: each replaced in place or put at the end, or left out where its JSON is None; all else byte for byte.
+
+    Raises:
+        BrokerError: `bad_request` where it is no JSON object.
+    """
+    read(_MEMBERS, body)
+    members = _members(body)
+    first = members[0].start if members else body.index(b"{") + 1
+    last = members[-1].end if members else first
+    pieces: list[bytes] = []
+    before = first
+    for member in members:
+        told = wanted.get(member.name, body[member.value : member.end])
+        if told is not None:
+            gap = body[before : member.start] if pieces else b""
+            pieces.append(gap + body[member.start : member.value] + told)
+        before = member.end
+    named = {member.name for member in members}
+    added = (
+        msgspec.json.encode(name) + b":" + told
+        for name, told in wanted.items()
+        if told is not None and name not in named
+    )
+    for member_text in added:
+        pieces.append((b"," if pieces else b"") + member_text)
+    return b"".join((body[:first], *pieces, body[last:]))
+
+
+class _Member(msgspec.Struct, frozen=True):
+    """A member of an object: where its key and its value begin, and where the value ends."""
+
+    name: str
+    start: int
+    value: int
+    end: int
+
+
+def _members(body: bytes) -> list[_Member]:
+    """Return the members of an object that is known to be valid."""
+    found: list[_Member] = []
     at = _after(_SPACE, body, body.index(b"{") + 1)
     while body[at : at + 1] != b"}":
         key = _KEY.match(body, at)
         assert key is not None  # the body has been read as JSON
         name: str = msgspec.json.decode(key[0].rstrip(b" \t\r\n")[:-1])
         end = _end_of_value(body, key.end())
-        found.append((name, key.end(), end))
+        found.append(_Member(name, at, key.end(), end))
         comma = _NEXT.match(body, end)
         at = comma.end() if comma else _after(_SPACE, body, end)
     return found

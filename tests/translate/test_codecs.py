@@ -15,7 +15,10 @@ GEMINI_STREAM = b"data: " + GEMINI + b"\n\n"
 CLAUDE = b'{"type":"message","content":[{"type":"text","text":"pong"}],"stop_reason":"end_turn"}'
 CLAUDE_STREAM = b'data: {"type":"message_start","message":' + CLAUDE + b'}\n\ndata: {"type":"message_stop"}\n\n'
 CHAT = b'{"choices":[{"index":0,"message":{"content":"pong"},"finish_reason":"stop"}]}'
+RESPONSE = b'{"status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"pong"}]}]}'
+RESPONSE_STREAM = b'data: {"type":"response.completed","response":' + RESPONSE + b"}\n\n"
 ANSWERS = {
+    Dialect.RESPONSES: (RESPONSE, RESPONSE_STREAM),
     Dialect.OPENAI_CHAT: (CHAT, b"data: " + CHAT + b"\n\n"),
     Dialect.GEMINI: (GEMINI, GEMINI_STREAM),
     Dialect.CODE_ASSIST: (GEMINI, GEMINI_STREAM),
@@ -43,7 +46,9 @@ def test_every_client_meets_every_upstream(client, upstream):
     assert b"pong" in out
 
 
-@pytest.mark.parametrize("upstream", [each for each in UPSTREAMS if each is not Dialect.OPENAI_CHAT])
+@pytest.mark.parametrize(
+    "upstream", [each for each in UPSTREAMS if each not in (Dialect.OPENAI_CHAT, Dialect.RESPONSES)]
+)
 def test_upstreams_count_what_they_would_be_asked(upstream):
     codec = UPSTREAMS[upstream]
     body = b'{"model":"m","messages":[{"role":"user","content":"ping"}],"system":"be kind","tools":[{"name":"f"}]}'

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.model.errors import BrokerError
-from broker.translate.passage import Peeked, peek, with_model
+from broker.translate.passage import Peeked, peek, with_members, with_model
 from tests.contract.codec_contract import GARBAGE
 
 VALUES = st.recursive(
@@ -31,6 +31,39 @@ def test_what_names_no_model_is_refused(body):
 def test_what_is_no_object_is_refused(body):
     with pytest.raises(BrokerError):
         with_model(body, "n")
+    with pytest.raises(BrokerError):
+        with_members(body, {"a": b"1"})
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"{}", b'{"x":true}'),
+        (b' { "a" : 1e0 }\n', b' { "a" : 1e0,"x":true }\n'),
+        (b'{ "x" : 7 , "a":1e0}', b'{ "x" : true , "a":1e0}'),
+        (b'{ "gone": [1] , "a":1e0 }', b'{ "a":1e0,"x":true }'),
+        (b'{"a":1e0 , "gone":{"x":1}  }', b'{"a":1e0,"x":true  }'),
+        (b'{"a":1 , "gone":0, "b" : 2 }', b'{"a":1, "b" : 2,"x":true }'),
+        (b'{"gone":1}', b'{"x":true}'),
+        (b'{"x":1,"\\u0078":2}', b'{"x":true,"\\u0078":true}'),
+    ],
+)
+def test_members_are_changed_in_place_put_at_the_end_or_left_out(body, told):
+    assert with_members(body, {"x": b"true", "gone": None}) == told
+
+
+@given(
+    body=st.dictionaries(st.text(), VALUES, max_size=6),
+    wanted=st.dictionaries(st.text() | st.sampled_from("ab"), st.none() | st.booleans() | st.integers(), max_size=4),
+)
+def test_members_over_random_bodies(body, wanted):
+    told = {name: None if value is None else json.dumps(value).encode() for name, value in wanted.items()}
+    made = with_members(json.dumps(body).encode(), told)
+    expected = {
+        name: value for name, value in {**body, **wanted}.items() if name not in wanted or wanted[name] is not None
+    }
+    assert json.loads(made) == expected
+    assert with_members(json.dumps(body).encode(), {}) == json.dumps(body).encode()
 
 
 def test_every_other_byte_stays():

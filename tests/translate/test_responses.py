@@ -6,10 +6,12 @@ import openai
 import pytest
 from aiohttp import web
 
-from broker.translate.exchange import Reply, Route
+from broker.model.errors import BrokerError
+from broker.translate.exchange import Reply, Route, Target
 from broker.translate.fold import fold
 from broker.translate.ir import Failure, FailureKind
 from broker.translate.responses import Responses
+from broker.translate.signatures import SignatureMemory
 from broker.translate.sse import SseParser
 from tests.contract.codec_contract import IDS, ClientCodecContract, events_of
 
@@ -49,6 +51,26 @@ class TestContract(ClientCodecContract):
 
     def reassembled(self, data):
         return put_together(data)
+
+
+def test_tokens_cannot_be_counted():
+    codec = Responses()
+    with pytest.raises(BrokerError, match="counts tokens"):
+        codec.encode_count(codec.decode_request(json.dumps(MINIMAL).encode()), Target("m", SignatureMemory()))
+    assert codec.decode_count(b'{"input_tokens":1}') is None
+
+
+def test_what_a_client_of_the_dialect_says_arrives_as_it_was():
+    """Through both halves and back: an agent's conversation with reasoning, a call and its answer."""
+    said = [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": '{"a":1}'},
+        {"type": "function_call_output", "call_id": "c", "output": "sunny"},
+    ]
+    asked = {"model": "m", "instructions": "be kind", "input": said, "stream": True, "prompt_cache_key": "k"}
+    request = Responses().decode_request(json.dumps(asked).encode())
+    made = json.loads(Responses().encode_request(request, Target("m", SignatureMemory())).body)
+    assert made == asked | {"store": False, "include": ["reasoning.encrypted_content"]}
 
 
 def test_a_route_adds_nothing():
