@@ -27,6 +27,8 @@ def test_values_are_read() -> None:
         ("[proxxy]", "proxxy"),
         ("[proxy]\nport = 70000", "proxy.port"),
         ("[proxy]\nworkers = 0", "proxy.workers"),
+        ('[proxy]\nallow = ["10.0.0.0/33"]', "proxy.allow: '10.0.0.0/33' does not"),
+        ('[proxy]\ndeny = ["::1", "10.0.0.1/8"]', "proxy.deny: 10.0.0.1/8 has host bits set"),
         ('[proxy]\nhost = "0.0.0.0"', "api_keys"),
         ('[proxy]\napi_keys = ["short"]', "8 characters"),
         ("[proxy]\napi_keys = [1]", "api_keys"),

@@ -20,6 +20,7 @@ from broker.proxy.gateway import Gateway
 from broker.proxy.leases import LeaseSource, LeaseTable
 from broker.proxy.listen import BACKLOG
 from broker.proxy.meters import Meters
+from broker.proxy.networks import Networks
 from broker.proxy.shop import Shop
 from broker.proxy.upstreams.places import Places
 from broker.proxy.wire.exchange import Limits
@@ -65,7 +66,9 @@ class Worker:
         internal = Secret(INTERNAL_KEY) if proxy.internal_key else None
         rules = Rules.of(proxy.api_keys, internal, proxy.allowed_hosts)
         gateway = Gateway(shop, rules, clock, f"{chance.token(6)}-", safety_off=proxy.safety_off)
-        self._listener = Listener(gateway, limits or limits_of(proxy), self._ticker)
+        self._listener = Listener(
+            gateway, limits or limits_of(proxy), self._ticker, Networks(proxy.allow, proxy.deny).admit
+        )
         self._server: asyncio.Server | None = None
         self._following: asyncio.Task[None] | None = None
 

@@ -34,7 +34,7 @@ def test_settings_and_their_defaults() -> None:
     defaults = ProxyConfig()
     for name, value in told.items():
         assert value == str(getattr(defaults, name)).lower().removesuffix(".0"), name
-    elsewhere = {"host", "port", "api_keys", "internal_key", "allowed_hosts"}
+    elsewhere = {"host", "port", "api_keys", "internal_key", "allowed_hosts", "allow", "deny"}
     assert set(told) == set(ProxyConfig.__struct_fields__) - elsewhere
     for name in elsewhere - {"host", "port"}:
         assert name in TEXT

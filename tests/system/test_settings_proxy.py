@@ -67,6 +67,20 @@ async def test_host_names_are_checked_against_rebinding() -> None:
         assert (await ask(stage, Host="evil.test"))[0] in {403, 421}
 
 
+@covers("proxy.allow", "proxy.deny")
+async def test_addresses_are_let_in_and_kept_out_before_anything_is_read() -> None:
+    lists = '[proxy]\nallow = ["127.0.0.0/29", "::1"]\ndeny = ["127.0.0.2"]'
+    async with staged(config=lists, logged_in=False) as stage:
+        for source, status in (("127.0.0.1", 200), ("127.0.0.2", 403), ("127.0.0.7", 200), ("127.0.0.8", 403)):
+            connector = aiohttp.TCPConnector(local_addr=(source, 0))
+            async with aiohttp.ClientSession(connector=connector) as session:
+                # A public path, and a header that claims another address.
+                told = {"X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1"}
+                async with session.get(f"{stage.proxy_url}/health", headers=told) as answer:
+                    assert answer.status == status, source
+                    assert (answer.headers.get("Connection") == "close") is (status == 403)
+
+
 @covers("proxy.workers")
 async def test_several_workers_share_the_port() -> None:
     async with staged(config="[proxy]\nworkers = 2") as stage:

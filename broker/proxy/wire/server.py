@@ -25,14 +25,18 @@ _log = logging.getLogger(__name__)
 _MAX_PIPELINED: Final = 16
 _FRAMING_SLACK: Final = 524_288  # one read of the event loop can hold parts of several messages
 _FRAMING_PER_BYTE: Final = 8  # a chunk of one byte is six bytes on the wire
+_BARRED: Final = HeadError(403, "connections from this address are not taken here")
 
 
 class Listener:
     """What the connections of one listening socket share."""
 
-    def __init__(self, app: App, limits: Limits, ticker: Ticker) -> None:
-        """Serve `app`."""
+    def __init__(
+        self, app: App, limits: Limits, ticker: Ticker, admit: Callable[[str], bool] = lambda _address: True
+    ) -> None:
+        """Serve `app` to peers whose address `admit` lets stay."""
         self.app = app
+        self.admit = admit
         self.limits = limits
         self.ticker = ticker
         self.connections: set[ServerConnection] = set()
@@ -83,6 +87,7 @@ class ServerConnection(asyncio.Protocol):
         self._reading: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
         self._poison: HeadError | None = None
+        self._barred = False
         self._advancing = False
         self._paused = False
         self._url = b""
@@ -106,12 +111,18 @@ class ServerConnection(asyncio.Protocol):
         self.peer = _address(transport.get_extra_info("peername"))
         self.local = _address(transport.get_extra_info("sockname"))
         self._last_read = self._idle_since = self._ticker.now
+        admitted = self._listener.admit(self.peer[0])
         if len(self._listener.connections) >= self._limits.connections:
-            self._say(HeadError(503, "too many connections; close idle ones and try again"))
+            crowded = HeadError(503, "too many connections; close idle ones and try again")
+            self._say(crowded if admitted else _BARRED)
             transport.close()
             return
         self._listener.connections.add(self)
         self._ticker.add(self)
+        if not admitted:
+            # It is told with its first byte, as clients mistake an answer nobody asked for; one that says nothing is cut.
+            self._barred = True
+            self._linger_until = self._ticker.now + self._limits.linger_seconds
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go, and tell the call that its client is gone."""
@@ -147,6 +158,9 @@ class ServerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Frame what came."""
+        if self._barred:
+            self._turn_away()
+            return
         if self._linger_until is not None:
             self._linger_left -= len(data)
             if self._linger_left < 0:
@@ -359,6 +373,12 @@ class ServerConnection(asyncio.Protocol):
     def _say(self, fault: HeadError) -> None:
         headers, body = self._listener.app.refusal(fault.status, fault.text)
         self.send([heads.response_head(fault.status, headers, length=len(body), chunked=False, keep_alive=False), body])
+
+    def _turn_away(self) -> None:
+        self._barred = False
+        self._linger_until = None
+        self._say(_BARRED)
+        self._linger()
 
     def _too_large(self) -> HeadError:
         return HeadError(413, f"the request body is larger than {self._limits.body_bytes} bytes")

@@ -89,13 +89,16 @@ class Site:
     async def talk(self, *sent: bytes, end: bool = False) -> bytes:
         """Send pieces, and return all that comes until the server closes (or `end`: until the client has half-closed)."""
         reader, writer = await self.dial()
-        for piece in sent:
-            writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(0.01)
-        if end:
-            writer.write_eof()
         answer = b""
+        with contextlib.suppress(
+            ConnectionError
+        ):  # a server that has had enough resets; what it said before is still read
+            for piece in sent:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+            if end:
+                writer.write_eof()
         with contextlib.suppress(ConnectionError):
             answer = await asyncio.wait_for(reader.read(), 5)
         writer.close()

@@ -307,6 +307,35 @@ async def test_too_many_connections(site: MakeSite) -> None:
         assert statuses(await s.talk(b"GET /a HTTP/1.1\r\n" + H + CLOSE + b"\r\n")) == [200]
 
 
+@pytest.mark.parametrize("sent", [b"GET /a HTTP/1.1\r\n" + H + b"\r\n", b"no HTTP at all\r\n\r\n", b"G"])
+async def test_an_address_that_is_not_admitted_is_told_so_whatever_it_says(site: MakeSite, sent: bytes) -> None:
+    async with site(linger_seconds=0.05) as s:
+        s.listener.admit = lambda address: address != "127.0.0.1"
+        answer = await s.talk(sent, b"x" * 100_000)
+        assert statuses(answer) == [403]
+        assert b"connection: close\r\n" in answer
+        assert s.app.log == ["refusal 403"]
+        while s.listener.connections:
+            await asyncio.sleep(0.01)
+
+
+async def test_an_address_that_is_not_admitted_and_says_nothing_is_cut(site: MakeSite) -> None:
+    async with site(linger_seconds=0.05) as s:
+        s.listener.admit = lambda _address: False
+        assert await s.talk() == b""
+        assert not s.app.log
+
+
+async def test_an_address_that_is_not_admitted_is_told_so_in_a_crowd_too(site: MakeSite) -> None:
+    async with site(connections=1) as s:
+        _, first = await s.dial()
+        while not s.listener.connections:
+            await asyncio.sleep(0.01)
+        s.listener.admit = lambda _address: False
+        assert statuses(await s.talk()) == [403]
+        first.close()
+
+
 @pytest.mark.parametrize("half", [True, False])
 async def test_a_client_that_leaves_is_noticed(site: MakeSite, half: bool) -> None:
     async with site() as s:
