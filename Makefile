@@ -15,7 +15,7 @@ help:
 	@echo "make demo         watch the whole path work, without any account (ARGS=--keep leaves it running)"
 	@echo "make run          the daemon and the proxy in the foreground, on your own ~/.ccs"
 	@echo "make test         every test but the long fault-injection runs (ARGS=... for pytest)"
-	@echo "make test-faults  the long ones"
+	@echo "make test-faults  the long ones, and all that measures what is promised"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff format"
 	@echo "make bench        the benchmarks (ARGS=--quick, or names of suites)"
@@ -31,7 +31,7 @@ test: $(DEV)
 	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not faults" $(ARGS)
 
 test-faults: $(DEV)
-	$(BIN)/python -m pytest -q -m faults $(ARGS)
+	$(BIN)/python -m pytest -q -m "faults or figures" $(ARGS)
 
 lint: $(DEV)
 	$(BIN)/ruff check .

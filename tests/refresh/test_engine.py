@@ -191,6 +191,7 @@ async def test_next_refresh_is_told(world: World) -> None:
     await engine.stop()
 
 
+@pytest.mark.figures
 async def test_many_accounts_with_one_expiry_are_paced(world: World, request: pytest.FixtureRequest) -> None:
     world.server.rotate = False
     for number in range(200):

@@ -268,6 +268,7 @@ async def stepped(seed: int, *, own: bool) -> list[float]:
     return moments
 
 
+@pytest.mark.figures
 async def test_steps_and_skew_of_an_hour_cost_one_post_in_ten_minutes_at_most(request: pytest.FixtureRequest) -> None:
     counts = []
     for seed in range(10):

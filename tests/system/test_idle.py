@@ -9,8 +9,9 @@ import pytest
 
 from tests.system.conftest import staged
 
-SECONDS = 61
-ALLOWED = 2 + 1  # two a minute, and the one that falls into the extra second
+MINUTE = 59.5  # what comes once a minute comes a little later each time, and is seen up to a twentieth of a second late
+SECONDS = 3 * MINUTE
+ALLOWED = 2
 
 
 def switches(pid: int) -> int:
@@ -24,7 +25,8 @@ def switches(pid: int) -> int:
 
 @pytest.mark.faults
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-async def test_an_idle_daemon_wakes_at_most_twice_a_minute() -> None:
+@pytest.mark.timeout(300)
+async def test_an_idle_daemon_wakes_at_most_twice_a_minute(request: pytest.FixtureRequest) -> None:
     async with staged(proxy=False) as stage:
         pid = stage.processes["daemon"].pid
         await asyncio.sleep(5)
@@ -37,4 +39,9 @@ async def test_an_idle_daemon_wakes_at_most_twice_a_minute() -> None:
                     moments.append(now)
                 before = after
             await asyncio.sleep(0.05)
-        assert len(moments) <= ALLOWED, [round(each - moments[0], 2) for each in moments]
+        most = max((sum(moment <= each < moment + MINUTE for each in moments) for moment in moments), default=0)
+        told = f"idle: a daemon that nobody asks wakes {len(moments)} times in {SECONDS / 60:.1f} minutes, at most {most} times in any minute"
+        request.node.user_properties.append(("figure", told))
+        assert most <= ALLOWED, [round(each - moments[0], 2) for each in moments]
+        # It is not asleep for good: what is due once a minute has come.
+        assert len(moments) >= 2

@@ -16,6 +16,8 @@ from tests.system.rotation.homes import Home, Truth
 
 HOUR = 3600
 
+pytestmark = pytest.mark.figures
+
 
 def library() -> Path | None:
     """libfaketime as its PyPI package ships it."""

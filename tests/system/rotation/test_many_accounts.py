@@ -35,4 +35,4 @@ async def test_two_hundred_accounts_with_one_expiry_arrive_spread_out_and_none_l
         f"as the server saw them, the last {spare:.0f} s before the tokens ended"
     )
     assert spare > 0
-    assert len(gaps) / sum(gaps) <= A_SECOND * 1.01
+    assert most <= A_SECOND

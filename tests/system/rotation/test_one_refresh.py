@@ -67,6 +67,7 @@ async def wait_for_the_end(home: Home, ends: float) -> None:
     await asyncio.sleep(max(0.0, ends - home.truth.clock.now().boot))
 
 
+@pytest.mark.figures
 @pytest.mark.timeout(240)
 async def test_ten_thousand_waiters_over_two_daemons_cause_one_post(figure: Figure) -> None:
     config = "[refresh]\nahead = false"
@@ -124,6 +125,7 @@ async def test_two_daemons_with_one_state_directory_are_told_or_refused() -> Non
             await first.wait()
 
 
+@pytest.mark.figures
 @pytest.mark.parametrize("rotated", [False, True])
 async def test_the_lock_is_free_within_a_second_of_its_holders_death(figure: Figure, rotated: bool) -> None:
     config = "[refresh]\nahead = false"
@@ -163,6 +165,7 @@ async def test_the_lock_is_free_within_a_second_of_its_holders_death(figure: Fig
 REPORTERS = 500
 ANSWER_AFTER = 1.5
 BAR = 0.050
+TRIES = 3  # the machine may be busy with something else for a moment
 
 
 @dataclass(frozen=True)
@@ -227,7 +230,8 @@ def kept(late: list[float]) -> str:
     return f"{spread(late)} ({sum(each <= BAR for each in late)} of {len(late)} within {BAR * 1000:.0f} ms)"
 
 
-async def test_five_hundred_reports_at_once_cause_one_refresh_and_keep_their_deadlines(figure: Figure) -> None:
+async def reports(figure: Figure) -> list[float]:
+    """Report from everywhere at once; return by how many seconds each who gave up was told after its deadline."""
     config = "[socket]\nmax_connections = 1024"
     chance = random.Random(5)
     async with Truth.started() as truth, Home.made(truth, config=config) as home, Crowd.of(home) as crowd:
@@ -258,8 +262,23 @@ async def test_five_hundred_reports_at_once_cause_one_refresh_and_keep_their_dea
         f"answered after the deadline asked for by {kept(given_up)}; where all {REPORTERS} have the same deadline by {kept(together)}; "
         f"{REPORTERS} that wait for nothing are answered after {spread([each.seconds for each in stale])}"
     )
-    assert min(*given_up, *together) > -0.005
-    assert max(*given_up, *together) < 2.0
+    late = [*given_up, *together]
+    assert min(late) > -0.005
+    return late
+
+
+async def test_five_hundred_reports_at_once_cause_one_refresh_and_keep_their_deadlines(figure: Figure) -> None:
+    assert (
+        max(await reports(figure)) < 2.0
+    )  # the bar is held below: other programs' use of the processor is not ours to test
+
+
+@pytest.mark.faults
+async def test_five_hundred_reports_are_answered_within_the_bar(figure: Figure) -> None:
+    late = [await reports(figure)]
+    while max(late[-1]) > BAR and len(late) < TRIES:
+        late.append(await reports(figure))
+    assert max(late[-1]) <= BAR, [f"{max(each):.3f}" for each in late]
 
 
 async def at_one_moment() -> list[float]:

@@ -17,6 +17,8 @@ from tests.system.rotation.figures import Figure
 from tests.system.rotation.homes import PROVIDER, Home, Truth
 from tests.system.rotation.kills import Foundry
 
+pytestmark = pytest.mark.figures
+
 ROTATIONS = 20
 KILLS = {7: "answer:written", 11: "lock:after", 15: "file:exchange1"}
 

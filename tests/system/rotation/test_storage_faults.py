@@ -24,6 +24,8 @@ from tests.system.rotation.homes import FIELDS, Home, Truth, until
 from tests.system.rotation.kills import Foundry
 from tests.system.rotation.launcher import REFUSED
 
+pytestmark = pytest.mark.figures
+
 LIFETIME = 8.0  # its second half is for the loop to renew in: the fault has to strike in the first
 MOUNT = 'mount -t tmpfs -o size=512k,nr_inodes=48,mode=700 none "$1" && cp "$2" "$1/$3" && shift 3 && exec "$@"'
 

@@ -25,6 +25,8 @@ from tests.system.rotation.test_clock_steps import HOUR, Steps, library
 
 RESUME_BAR = 2.0
 
+pytestmark = pytest.mark.figures
+
 
 def time_namespaces() -> str | None:
     """Say why there can be no time namespace; None where there can."""
