@@ -5,7 +5,7 @@ import json
 
 from broker.cli.demo.stage import Stage
 from tests.system.conftest import staged
-from tests.system.test_canary import secrets_of
+from tests.system.test_canary import in_files
 
 # What other users, other programs and this machine may add to any home.
 OF_THE_MACHINE = {
@@ -50,7 +50,7 @@ async def test_a_sound_home_a_broken_one_and_a_mended_one() -> None:
 
 async def test_no_secret_is_shown() -> None:
     async with staged(proxy=False) as stage:
-        secrets = await secrets_of(stage)
+        secrets = in_files(stage) | {(stage.home / "client-secret").read_text().strip()}
         native = stage.home / ".tool" / "login.json"
         native.parent.mkdir()
         copy = next(stage.auth_dir.glob("*.json"))
