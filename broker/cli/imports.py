@@ -43,7 +43,10 @@ _EXPLAINED = (
 @json_option
 @click.pass_obj
 def import_logins(shared: Shared, tool: str, *, dry_run: bool, mode: str | None, file: Path | None) -> Imported:
-    """Take over the logins of TOOL: claude-code, codex, gemini-cli, antigravity, qwen, kimi, xai, kiro, copilot, cliproxyapi, vertex; or of all."""
+    """Take over the logins of TOOL, or of all programs.
+
+    TOOL: claude-code, codex, gemini-cli, antigravity, antigravity-proxy, qwen, kimi, xai, kiro, kiro-cli, copilot, cliproxyapi or vertex.
+    """
     from broker.cli.temporary import broker_socket
     from broker.ipc.schema import ImportRequest
 

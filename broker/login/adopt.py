@@ -14,20 +14,24 @@ from typing import Protocol
 
 import msgspec
 
+from broker.login.database import read_tables
 from broker.login.runner import run_flow
 from broker.login.sessions import ClientFinder
 from broker.model.account import Record, Tokens
 from broker.model.clock import Clock
 from broker.model.errors import BrokerError, ErrorCode
 from broker.oauth.failures import FlowFailedError
+from broker.oauth.messages import HttpRequest, adapted
 from broker.oauth.transport import Transport
 from broker.paths import expand
 from broker.providers.base import Client, Document, FormatError, Identity, Provider
+from broker.providers.elsewhere import elsewhere
 from broker.providers.naming import new_record
 from broker.providers.native.base import Login, Native, Refused, Seen, Spot
 from broker.providers.native.table import FORMATS
 
 _FILE_MAX = 1 << 20
+_DATABASE_MAX = 4 << 30  # of which a few pages are read
 _BESIDE_MAX = 32 << 20  # Claude Code's own file holds a history of every project
 _BESIDE_FILES = 50
 _FILES_MAX = 200
@@ -59,6 +63,8 @@ class Adoptable:
 def read_login(native: Native, path: Path) -> Seen | Refused | None:
     """Read a login file and what lies beside it; None where there is none. Blocks; never raises."""
     try:
+        if native.database:
+            return _read_database(native, path)
         data, mode = _read(path, _FILE_MAX)
     except FileNotFoundError:
         return None
@@ -140,7 +146,7 @@ class Adopter:
             return Refused("is of a type no provider here has")
         record = provider.read(document, discovery.path.name)
         client = provider.client_of(document) or Client(provider.client_id)
-        return Adoptable(provider, record, client, document)
+        return Adoptable(provider, record, client, document, elsewhere(provider, record.facts))
 
     async def _identified(self, provider: Provider, login: Login, *, online: bool) -> Adoptable:
         client, notes = await self._client(provider, login.client)
@@ -154,9 +160,8 @@ class Adopter:
                 notes = (*notes, f"{provider.title} could not be asked whose login this is: {error}")
         if not identity.email and not identity.subject:
             notes = (*notes, "Whose login this is does not stand in the file; the account has a made-up name.")
-        return Adoptable(
-            provider, new_record(provider.name, tokens, identity, None), client, notes=(*notes, *identity.notes)
-        )
+        notes = (*notes, *identity.notes, *elsewhere(provider, login.identity.facts))
+        return Adoptable(provider, new_record(provider.name, tokens, identity, None), client, notes=notes)
 
     async def _client(self, provider: Provider, carried: Client | None) -> tuple[Client, tuple[str, ...]]:
         try:
@@ -173,8 +178,14 @@ class Adopter:
             raise BrokerError(ErrorCode.REFRESH_FAILED, "its access token has ended")
         provider = await self._clients.resolve(provider)
         record = new_record(provider.name, tokens, login.identity, None)
-        renewed = await run_flow(provider.refresh(record, client, now), self._transport, self._clock)
+        flow = adapted(provider.refresh(record, client, now), _unspent, lambda answer: answer)
+        renewed = await run_flow(flow, self._transport, self._clock)
         return replace(renewed, refresh_token=renewed.refresh_token or tokens.refresh_token)
+
+
+def _unspent(request: HttpRequest) -> HttpRequest:
+    """Return a renewal of a token that stays good: nothing is spent, so that a login may ask for it."""
+    return replace(request, spends=False)
 
 
 def _complete(provider: Provider, identity: Identity) -> bool:
@@ -245,6 +256,12 @@ def _content(path: Path) -> object:
     return data.decode(errors="replace") if parsed is None else parsed
 
 
+def _read_database(native: Native, path: Path) -> Seen:
+    """Return what is in a SQLite file; its bytes are not kept, as it is never written. Raises OSError, ValueError."""
+    _, mode = _read(path, _DATABASE_MAX, head=True)
+    return Seen(b"", mode, native.read(read_tables(path, native.database), {}))
+
+
 def _parsed(data: bytes) -> object:
     try:
         parsed: object = msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"))
@@ -253,8 +270,11 @@ def _parsed(data: bytes) -> object:
     return parsed
 
 
-def _read(path: Path, limit: int) -> tuple[bytes, int]:
-    """Return a file's bytes and mode. Raises OSError, and ValueError with a word on what it is instead of a regular file of ours."""
+def _read(path: Path, limit: int, *, head: bool = False) -> tuple[bytes, int]:
+    """Return a file's bytes, with `head` none of them, and its mode.
+
+    Raises OSError, and ValueError with a word on what it is instead of a regular file of ours.
+    """
     # Without O_NONBLOCK a named pipe in its place would hold the thread for good.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as source:
         info = os.fstat(source.fileno())
@@ -262,8 +282,8 @@ def _read(path: Path, limit: int) -> tuple[bytes, int]:
             raise ValueError("is not a regular file")
         if info.st_uid != os.geteuid():
             raise ValueError("belongs to another user")
-        data = source.read(limit + 1)
-    if len(data) > limit:
+        data = b"" if head else source.read(limit + 1)
+    if max(info.st_size, len(data)) > limit:
         raise ValueError(f"is larger than {limit} bytes")
     return data, stat.S_IMODE(info.st_mode)
 

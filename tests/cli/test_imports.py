@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from broker.ipc.schema import Health, ImportAnswer, ImportedLogin
+from broker.providers.native.table import variables
 from tests.fakes.socket_desk import SocketDesk
 
 LOGIN = ImportedLogin(
@@ -18,7 +19,7 @@ HEALTH = Health(status="ok", version="0.1.0", pid=7, uptime=61.0, accounts={})
 
 @pytest.fixture
 def importing(desk: SocketDesk, monkeypatch: pytest.MonkeyPatch) -> SocketDesk:
-    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "GEMINI_CLI_HOME", "GROK_HOME", "KIMI_CODE_HOME", "KIMI_SHARE_DIR"):
+    for name in variables():
         monkeypatch.delenv(name, raising=False)
     desk.replies |= {
         "GET /v1/health": HEALTH,

@@ -95,6 +95,9 @@ class Seen:
 class Native:
     """One program's format. `provider` is whose logins it holds; empty where the file itself says so.
 
+    `database` names the tables of a SQLite file and the keys that are wanted of each, for programs that keep a login in one: rows of `key` and `value`. What
+    is read of them is the document then. Empty for files of JSON.
+
     `beside` names other files that are read too, each by a path relative to the login file's folder, the first that exists. `unlinked` says in a sentence why
     such a login can only be copied; None where it can be linked.
     """
@@ -106,6 +109,7 @@ class Native:
     beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lock: LockRule | None = None
     unlinked: str | None = None
+    database: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def read(self, document: Document, beside: Beside) -> tuple[Found, ...]:
         """Return every login in a file, and every one that cannot be used with the reason. Never raises."""

@@ -27,6 +27,7 @@ from broker.providers.native.base import (
 
 _SECTION = "claudeAiOauth"
 _PROFILE = "profile"
+_VARIABLES = (("CLAUDE_SECURESTORAGE_CONFIG_DIR", ""), ("CLAUDE_CONFIG_DIR", ""))
 _NAMES = Names("accessToken", "refreshToken", "idToken", "expiresAt", scopes="scopes", notation=MILLISECONDS)
 
 
@@ -80,7 +81,7 @@ FORMAT = ClaudeCode(
     tool="claude-code",
     title="Claude Code",
     provider="claude",
-    spots=(Spot("~/.claude", ".credentials.json", (("CLAUDE_CONFIG_DIR", ""),)),),
+    spots=(Spot("~/.claude", ".credentials.json", _VARIABLES),),
     beside={_PROFILE: (".claude.json", "../.claude.json")},
     # proper-lockfile's own default of 10 seconds: nothing else is known to be set.
     lock=LockRule(LockKind.FOLDER, "{folder}.lock", stale_seconds=10.0),

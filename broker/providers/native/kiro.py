@@ -1,7 +1,7 @@
 """Kiro: `~/.aws/sso/cache/kiro-auth-token.json`, and its client registration in a file of the same folder.
 
 The registration is the file named after `clientIdHash`, else the one whose `clientId` is the login's; one that only fits by region is never taken: its pair
-would be refused. The store of `kiro-cli` (SQLite) is not read. No lock is known that the program takes.
+would be refused. No lock is known that the program takes. The store of `kiro-cli` is `broker.providers.native.kiro_cli`'s.
 """
 
 from collections.abc import Mapping
@@ -60,6 +60,7 @@ def _method(document: Document) -> str:
 
 def _facts(document: Document, method: str) -> dict[str, str]:
     told = {
+        "provider": fields.hint(document, "provider") if method == "social" else None,
         "region": fields.hint(document, "region"),
         "profile_arn": fields.hint(document, "profileArn"),
         "start_url": fields.hint(document, "startUrl"),
@@ -78,7 +79,8 @@ def _registration(document: Document, siblings: object) -> Client | None:
             continue
         identifier = fields.hint(one, "clientId")
         if identifier and (one is named if wanted is None else identifier == wanted):
-            return Client(identifier, fields.secret(one, "clientSecret"))
+            ends = fields.stamp(one, ("expiresAt",))
+            return Client(identifier, fields.secret(one, "clientSecret"), expires_at=ends.seconds if ends else None)
     return None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from broker.providers.native import (
     antigravity,
+    antigravity_pool,
     claude_code,
     cliproxyapi,
     codex,
@@ -11,6 +12,7 @@ from broker.providers.native import (
     gemini_cli,
     kimi,
     kiro,
+    kiro_cli,
     qwen,
     vertex,
     xai,
@@ -20,7 +22,7 @@ from broker.providers.native.base import Native
 FORMATS: Mapping[str, Native] = {
     each.FORMAT.tool: each.FORMAT
     for each in (
-        claude_code, codex, gemini_cli, antigravity, qwen, kimi, xai, kiro, copilot, cliproxyapi, vertex,
+        claude_code, codex, gemini_cli, antigravity, antigravity_pool, qwen, kimi, xai, kiro, kiro_cli, copilot, cliproxyapi, vertex,
     )
 }  # fmt: skip
 """By the name the command line knows them by."""

@@ -3,6 +3,7 @@ from broker.providers.base import Client
 from broker.providers.native.kiro import FORMAT
 from tests.fakes.native import golden, login, refused, renewed
 
+ENDS_REGISTRATION = 1_765_270_400.0
 SIBLINGS = {
     "siblings": {
         "0123abcd.json": golden("kiro/siblings", "0123abcd.json"), "broken.json": "no JSON", "other.json": golden("kiro/siblings", "other.json"),
@@ -12,7 +13,7 @@ SIBLINGS = {
 
 def test_the_golden_file() -> None:
     found = login(FORMAT, golden("kiro", "kiro-auth-token.json"), SIBLINGS)
-    assert found.client == Client("client-1", Secret("fake-registration-1"))
+    assert found.client == Client("client-1", Secret("fake-registration-1"), expires_at=ENDS_REGISTRATION)
     assert found.identity.facts == {"region": "us-east-1", "client_id_hash": "0123abcd", "auth_method": "builder-id"}
     assert found.tokens.expires_at == 1_760_000_000.0
 
@@ -21,13 +22,14 @@ def test_a_social_login_needs_no_registration() -> None:
     found = login(FORMAT, golden("kiro", "social.json"))
     assert found.client is None
     assert found.identity.facts["auth_method"] == "social"
+    assert found.identity.facts["provider"] == "Google"
     assert found.identity.facts["profile_arn"].startswith("arn:aws:")
 
 
 def test_the_registration_whose_client_id_the_login_names() -> None:
     document = golden("kiro", "client-id.json")
     found = login(FORMAT, document, SIBLINGS)
-    assert found.client == Client("client-2", Secret("fake-registration-2"))
+    assert found.client == Client("client-2", Secret("fake-registration-2"), expires_at=ENDS_REGISTRATION)
     assert found.identity.facts["auth_method"] == "idc"
     assert login(FORMAT, {**document, "authMethod": None}, SIBLINGS).identity.facts["auth_method"] == "idc"
 

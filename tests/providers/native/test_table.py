@@ -35,7 +35,8 @@ def test_each_has_golden_files_and_places(tool: str) -> None:
 
 def test_the_variables_that_move_them() -> None:
     assert variables() == (
-        "CLAUDE_CONFIG_DIR", "CODEX_HOME", "GEMINI_CLI_HOME", "GROK_HOME", "KIMI_CODE_HOME", "KIMI_SHARE_DIR", "XDG_CONFIG_HOME",
+        "CLAUDE_CONFIG_DIR", "CLAUDE_SECURESTORAGE_CONFIG_DIR", "CODEX_HOME", "GEMINI_CLI_HOME", "GROK_HOME", "KIMI_CODE_HOME", "KIMI_SHARE_DIR",
+        "XDG_CONFIG_HOME", "XDG_DATA_HOME",
     )  # fmt: skip
 
 
@@ -68,6 +69,7 @@ json_values = st.recursive(
 )
 KEYS = (
     "tokens", "token", "claudeAiOauth", "access_token", "refresh_token", "accessToken", "refreshToken", "id_token", "expiresAt", "expires_at",
+    "auth_kv", "state", "accounts",
     "oauth_token", "key", "type", "github.com", "auth_method", "authMethod", "clientId", "scope", "scopes", "last_refresh", "active",
 )  # fmt: skip
 documents = st.dictionaries(st.sampled_from(KEYS) | st.text(), json_values, max_size=6)
