@@ -88,7 +88,7 @@ class Relay:
         reader, writer = await asyncio.open_connection(*self._to)
         try:
             writer.write(request)
-            return await _message(reader)
+            return await _message(reader, to_the_end=True)
         finally:
             writer.close()
 
@@ -109,8 +109,10 @@ class Relay:
         await writer.drain()
 
 
-async def _message(reader: asyncio.StreamReader) -> bytes:
-    """Read one HTTP message whose length its head tells."""
+async def _message(reader: asyncio.StreamReader, *, to_the_end: bool = False) -> bytes:
+    """Read one HTTP message: as long as its head tells, or (an answer) to the end of the connection where it does not."""
     head = await reader.readuntil(b"\r\n\r\n")
     lengths = [line.partition(b":")[2] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    return head + await reader.readexactly(int(lengths[0]) if lengths else 0)
+    if not lengths:
+        return head + (await reader.read() if to_the_end else b"")
+    return head + await reader.readexactly(int(lengths[0]))
