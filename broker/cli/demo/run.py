@@ -4,7 +4,10 @@ Owns: what the demo prints. It must always stop what it started, also on Ctrl-C,
 """
 
 import asyncio
+import shutil
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -95,14 +98,23 @@ def _table(outcomes: list[Outcome]) -> Table:
 
 
 def _usage(stage: Stage) -> str:
-    env = f"HOME={stage.home} CCS_BROKER_CONFIG={stage.config_file} CCS_BROKER_RUNTIME_DIR={stage.home / 'run'}"
+    env = " ".join(f"{name}={value}" for name, value in stage.places.items())
     pids = " ".join(str(process.pid) for process in stage.processes.values())
     question = '{"model":"gemini-2.5-flash","messages":[{"role":"user","content":"hello"}]}'
     return (
         "\nStill running. Try:\n"
         f"  curl {stage.proxy_url}/v1/chat/completions -H 'Authorization: Bearer {INTERNAL_KEY}' -d '{question}'\n"
         f"  curl --unix-socket {stage.token_socket} http://ccs-broker/v1/accounts\n"
-        f"  env {env} ccs-broker status\n"
+        f"  env {env} {_program()} status\n"
         f"  xdg-open {stage.proxy_url}/docs\n"
-        f"Stop it with:\n  kill {pids} && rm -r {stage.home}"
+        f"Stop it with:\n  kill {pids}; sleep 2; rm -r {stage.home}"
     )
+
+
+def _program() -> str:
+    # Started by `make demo` it is in .venv, where no shell looks.
+    started = Path(sys.argv[0]).absolute()
+    if started.name == "__main__.py":
+        return f"{sys.executable} -m broker"
+    found = shutil.which(started.name)
+    return started.name if found and Path(found).samefile(started) else str(started)

@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import shutil
-import signal
 import socket
 import stat
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from broker.cli.demo.child import Child
 from broker.config import INTERNAL_KEY
 from broker.ipc.client import BrokerClient
 from broker.model.clock import Clock
@@ -39,7 +39,7 @@ class Stage:
 
     home: Path
     clock: Clock
-    processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+    processes: dict[str, Child] = field(default_factory=dict)
     extra_env: dict[str, str] = field(default_factory=dict)
     sandbox_url: str = ""
     proxy_url: str = ""
@@ -58,16 +58,17 @@ class Stage:
             for key, value in os.environ.items()
             if key in {"PATH", "LANG", "LC_ALL", "TERM", "COVERAGE_PROCESS_START"}
         }
-        return (
-            kept
-            | self.extra_env
-            | {
-                "HOME": str(self.home),
-                "CCS_BROKER_CONFIG": str(self.config_file),
-                "CCS_BROKER_RUNTIME_DIR": str(self.home / "run"),
-                "XDG_STATE_HOME": str(self.home / "state"),
-            }
-        )
+        return kept | self.extra_env | self.places
+
+    @property
+    def places(self) -> dict[str, str]:
+        """The variables that move every place into the temporary home."""
+        return {
+            "HOME": str(self.home),
+            "CCS_BROKER_CONFIG": str(self.config_file),
+            "CCS_BROKER_RUNTIME_DIR": str(self.home / "run"),
+            "XDG_STATE_HOME": str(self.home / "state"),
+        }
 
     @property
     def config_file(self) -> Path:
@@ -92,7 +93,7 @@ class Stage:
         """Start the OAuth server and upstream, and write the config that points at it; `settings` as docs/sandbox.md lists them."""
         secret_file, chosen = self.home / "client-secret", self.home / "sandbox.json"
         chosen.write_text(json.dumps({"access_lifetime": access_lifetime, "rotate": "strict", **settings}))
-        process = await self._spawn(
+        process = self._spawn(
             "sandbox",
             "--client-secret-file",
             str(secret_file),
@@ -102,8 +103,7 @@ class Stage:
             str(chosen),
             piped=True,
         )
-        assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
+        line = await asyncio.wait_for(process.first_line(), START_SECONDS)
         if not line:
             raise DemoFailedError("the sandbox did not start")
         told = json.loads(line)
@@ -120,13 +120,13 @@ class Stage:
 
     async def start_daemon(self) -> None:
         """Start the daemon and wait until it answers."""
-        process = await self._spawn("serve")
+        process = self._spawn("serve")
         async with self.client() as client:
             await self._until("daemon", process, client.health)
 
     async def start_proxy(self) -> None:
         """Start the proxy and wait until it listens."""
-        process = await self._spawn("proxy")
+        process = self._spawn("proxy")
         host, port = self.proxy_url.removeprefix("http://").split(":")
 
         async def connect() -> None:
@@ -139,7 +139,7 @@ class Stage:
         """Ask a process to stop (SIGTERM) and wait; returns its exit code."""
         process = self.processes.pop(name)
         if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
+            process.terminate()
         try:
             return await asyncio.wait_for(process.wait(), STOP_SECONDS)
         except TimeoutError:
@@ -173,19 +173,13 @@ class Stage:
             parts.append("\n".join([f"--- {log.name}", *lines]))
         return "\n".join(parts)
 
-    async def _spawn(self, name: str, *arguments: str, piped: bool = False) -> asyncio.subprocess.Process:
+    def _spawn(self, name: str, *arguments: str, piped: bool = False) -> Child:
         with (self.home / f"{name}.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "broker", name, *arguments, env=self.env, cwd=self.home,
-                # A session of its own: Ctrl-C on the terminal reaches the demo, which then stops the others in order.
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE if piped else log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        self.processes["daemon" if name == "serve" else name] = process
-        return process
+            child = Child.start((name, *arguments), self.env, self.home, log, piped=piped)
+        self.processes["daemon" if name == "serve" else name] = child
+        return child
 
-    async def _until(
-        self, name: str, process: asyncio.subprocess.Process, probe: Callable[[], Awaitable[object]]
-    ) -> None:
+    async def _until(self, name: str, process: Child, probe: Callable[[], Awaitable[object]]) -> None:
         deadline = self.clock.now().boot + START_SECONDS
         while True:
             try:
