@@ -62,9 +62,9 @@ def status() -> Status:
 @click.argument("account", type=ACCOUNT)
 @click.option("--format", "form", type=click.Choice(fast.FORMATS), default="raw", show_default=True,
               help="raw: the token; json: the whole lease; header: an Authorization header; env: a line to eval.")  # fmt: skip
-@click.option("--min-validity", type=SECONDS, default=fast.DEFAULT_MIN_VALIDITY, show_default=True, metavar="SECONDS",
+@click.option("--min-validity", type=SECONDS, default=fast.DEFAULT_MIN_VALIDITY, show_default=True,
               help="How long the token must still be valid. Claude Code keeps a helper's answer for 300 s: give its apiKeyHelper 360.")  # fmt: skip
-@click.option("--max-wait", type=SECONDS, default=fast.DEFAULT_MAX_WAIT, show_default=True, metavar="SECONDS",
+@click.option("--max-wait", type=SECONDS, default=fast.DEFAULT_MAX_WAIT, show_default=True,
               help="How long to wait for a renewal.")  # fmt: skip
 @json_option
 @click.pass_obj
@@ -87,7 +87,6 @@ def token(shared: Shared, account: str, form: str, min_validity: float, max_wait
     type=SECONDS,
     default=_REFRESH_SECONDS,
     show_default=True,
-    metavar="SECONDS",
     help="How long to wait for it.",
 )
 @json_option

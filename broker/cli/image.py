@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from broker.cli.image_plan import DEFAULT_MODEL, RATIOS, SIZES, Wish
-from broker.cli.options import json_option, load_config
+from broker.cli.options import SecondsParameter, json_option, load_config
 from broker.cli.results import ImageFailed, Images
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
@@ -28,7 +28,12 @@ _MAX_KEY_BYTES = 4096
 @click.option("--model", default=DEFAULT_MODEL, show_default=True, help="The image model.")
 @click.option("--aspect-ratio", type=click.Choice(RATIOS), default=RATIOS[0], show_default=True, help="Its shape.")
 @click.option(
-    "--size", type=click.Choice(SIZES, case_sensitive=False), default=SIZES[0], show_default=True, help="Its size."
+    "--size",
+    type=click.Choice(SIZES, case_sensitive=False),
+    metavar=f"[{'|'.join(SIZES)}]",
+    default=SIZES[0],
+    show_default=True,
+    help="Its size.",
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("generated_images"),
               show_default=True, help="The folder to save in.")  # fmt: skip
@@ -38,10 +43,9 @@ _MAX_KEY_BYTES = 4096
               help=f"File with the proxy's key; else {_KEY_VARIABLE}, else the key for programs on this machine.")  # fmt: skip
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=1),
+    type=SecondsParameter(1),
     default=600.0,
     show_default=True,
-    metavar="SECONDS",
     help="For the whole answer.",
 )
 @json_option

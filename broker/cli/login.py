@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from broker.cli import output
-from broker.cli.options import PROVIDER, ask, json_option
+from broker.cli.options import PROVIDER, SecondsParameter, ask, json_option
 from broker.cli.results import LoggedIn
 from broker.cli.token import quote
 from broker.cli.wording import clean, span
@@ -57,10 +57,9 @@ _BY_ITSELF = "client-credentials"
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=1, max=3600),
+    type=SecondsParameter(1, 3600),
     default=300.0,
     show_default=True,
-    metavar="SECONDS",
     help="For you to finish.",
 )
 @json_option

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
-SECONDS = click.FloatRange(min=0, max=1e9)
-
 # For the daemon to answer when nothing is waited for.
 _ANSWER_SECONDS = 10.0
 _COMPLETION_SECONDS = 0.5  # a person waits for the list with a finger on the key
@@ -91,8 +89,33 @@ class ProviderParameter(click.ParamType):  # type: ignore[type-arg]  # as above
         return _items(_names_in("/v1/health", "providers", "name"), incomplete)
 
 
+class SecondsParameter(click.ParamType):  # type: ignore[type-arg]  # as above
+    """A duration. Its limits keep out what makes no sense, and `--help` need not tell them."""
+
+    name = "seconds"
+
+    def __init__(self, least: float = 0, most: float = 1e9) -> None:
+        """Take from `least` to `most` seconds."""
+        self._least, self._most = least, most
+
+    def convert(self, value: "str | float", param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Refuse what is no number, or out of range."""
+        try:
+            seconds = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        if not self._least <= seconds <= self._most:
+            self.fail(f"{value} is not between {self._least:g} and {self._most:g} seconds", param, ctx)
+        return seconds
+
+    def get_metavar(self, *_: object, **__: object) -> str:
+        """Say the unit."""
+        return "SECONDS"
+
+
 ACCOUNT = AccountParameter()
 PROVIDER = ProviderParameter()
+SECONDS = SecondsParameter()
 
 
 def known_accounts() -> list[str]:

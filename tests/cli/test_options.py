@@ -94,3 +94,25 @@ def test_in_a_real_bash(desk: SocketDesk, tmp_path: Path, line: str, offered: li
     )
     assert ended.stderr == ""
     assert ended.stdout.split() == offered
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("soon", "'soon' is no number"),
+        ("nan", "nan is not between"),
+        ("-1", "-1 is not between"),
+        ("inf", "inf is not"),
+    ],
+)
+def test_a_duration_that_cannot_be_is_refused(run, given: str, why: str) -> None:  # type: ignore[no-untyped-def]
+    for command in (("refresh", "gemini", "--max-wait"), ("login", "gemini", "--timeout")):
+        ended = run(*command, given)
+        assert ended.code == 2
+        assert why in ended.err
+
+
+def test_help_tells_the_unit_and_the_default_of_a_duration(run) -> None:  # type: ignore[no-untyped-def]
+    text = run("login", "--help").out
+    assert "--timeout SECONDS" in text
+    assert "x<=" not in text
