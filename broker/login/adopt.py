@@ -154,7 +154,8 @@ class Adopter:
         if online and not _complete(provider, identity):
             try:
                 tokens = await self._living(provider, login, client)
-                asked = await run_flow(provider.identify(tokens, self._clock.now()), self._transport, self._clock)
+                known = replace(tokens, facts={**tokens.facts, **identity.facts})
+                asked = await run_flow(provider.identify(known, self._clock.now()), self._transport, self._clock)
                 identity = _joined(identity, asked)
             except (FlowFailedError, BrokerError) as error:
                 notes = (*notes, f"{provider.title} could not be asked whose login this is: {error}")
@@ -190,13 +191,16 @@ def _unspent(request: HttpRequest) -> HttpRequest:
 
 def _complete(provider: Provider, identity: Identity) -> bool:
     """Tell whether a file says enough: whose login it is and, for Google's assistants, with which project."""
+    if "host" in identity.facts:
+        return True  # of a company's own GitHub: the usual one has nothing to do with that token
     if provider.google and "project_id" not in identity.facts:
         return False
     return bool(identity.email or identity.subject)
 
 
 def _joined(known: Identity, asked: Identity) -> Identity:
-    facts = {**known.facts, **asked.facts}
+    """Return what is known of a login. What its file says comes first: a device id, a region and a project belong to that very grant."""
+    facts = {**asked.facts, **known.facts}
     return Identity(asked.email or known.email, asked.subject or known.subject, facts, asked.notes)
 
 

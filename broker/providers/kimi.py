@@ -137,8 +137,15 @@ class Kimi(FlatProvider):
             raise FlowFailedError(final_by_status(error.failure, answer, _FINAL)) from None
 
     def identify(self, tokens: Tokens, now: Now, project: str | None = None) -> PacedFlow[Identity]:  # noqa: ARG002 - the protocol's
-        """Find out whose login it is; where Kimi does not say, it is called after its device. Raises FlowFailedError."""
-        return (yield from with_headers(self._identify(tokens, now), self.headers))
+        """Find out whose login it is, as its device and in its region where the grant says which; where Kimi does not say, it is called after its device.
+
+        Raises FlowFailedError.
+        """
+        told = tokens.facts.get("device_id", "")
+        device = told if _sendable(told) else _device_id(self.seed) if self.seed else _NO_DEVICE
+        home = self.moved(region := tokens.facts.get("region", self.region))
+        facts = {"device_id": device, "region": region}
+        return (yield from with_headers(home.asked(tokens, facts, now), self.headers_of(device)))
 
     def quota(self, record: Record, now: Now) -> Flow[Quota] | None:
         """Return the flow that asks for the limits; None without a token to ask with."""
@@ -183,10 +190,8 @@ class Kimi(FlatProvider):
             "disabled": record.disabled,
         }
 
-    def _identify(self, tokens: Tokens, now: Now) -> Flow[Identity]:
-        """Ask the API; it may be silent, for a login is good without."""
-        device = _device_id(self.seed) if self.seed else _NO_DEVICE
-        facts = {"device_id": device, "region": self.region}
+    def asked(self, tokens: Tokens, facts: Mapping[str, str], now: Now) -> Flow[Identity]:
+        """Ask the API where this value is; it may be silent, for a login is good without."""
         url, told, notes = self.setup.endpoints.api_url, _NOTHING, _NO_NOTES
         if url and tokens.access_token:
             asked = HttpRequest("GET", url.rstrip("/") + "/me", headers=_HEADERS, bearer=tokens.access_token)
@@ -196,7 +201,7 @@ class Kimi(FlatProvider):
                 notes = (f"Kimi did not tell whose login it is: {error.failure.reason}.",)
         claims = jwt.claims(tokens.access_token)
         subject = fields.hint(told, "user_id") or jwt.text_claim(claims, "sub")
-        return Identity(fields.hint(told, "email"), subject or f"device-{device[:8]}", facts, notes)
+        return Identity(fields.hint(told, "email"), subject or f"device-{facts['device_id'][:8]}", facts, notes)
 
 
 def _quota(url: str, bearer: Secret, now: Now) -> Flow[Quota]:

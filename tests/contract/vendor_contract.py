@@ -10,19 +10,22 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import parse_qs, urlsplit
 
+import aiohttp
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broker.config import parse
 from broker.daemon.outbound import Outbound
-from broker.ipc.schema import LoginStart, LoginView
+from broker.ipc.schema import LoginStart, LoginView, Problem
 from broker.login.clients import Clients
 from broker.login.runner import run_flow
 from broker.login.sessions import Kept, Logins
 from broker.model.account import Record, Tokens
 from broker.model.clock import Now
+from broker.model.errors import ErrorCode
 from broker.model.secret import Secret
 from broker.oauth.failures import AnswerLost, Failure, FlowFailedError, Permanent, RateLimited, Transient
 from broker.oauth.messages import PAUSED, HttpRequest, Pause
@@ -30,6 +33,7 @@ from broker.oauth.revoke import revoked
 from broker.providers.base import Client, FormatError, LoginFlow, Provider, Quota
 from broker.providers.registry import build
 from broker.system import SystemChance
+from tests.contract.taking_over import TakingOver
 from tests.fakes.clock import HastyClock
 from tests.fakes.vendors.server import Fault, VendorServer
 
@@ -40,6 +44,13 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
     max_leaves=8,
 )
+NO_ANSWERS = [
+    Fault(500, "oops", "text/plain"),
+    Fault(200, "{}"),
+    Fault(200, '{"access_token":"fake-acc'),
+    Fault(200, "[]"),
+    Fault(403, "<html>wait</html>", "text/html"),
+]
 KEYS = st.sampled_from(
     (
         "access_token", "refresh_token", "id_token", "token", "expired", "expires_at", "expiry", "expires_in", "email", "label", "sub", "scope", "scopes",
@@ -59,6 +70,8 @@ class Bench:
     outbound: Outbound
     clock: HastyClock
     logins: Logins
+    anywhere: Logins
+    """The logins of the provider with `redirect_port = 0`."""
     kept: list[tuple[Record, Client]]
     clients: Clients
 
@@ -82,10 +95,46 @@ class Bench:
         record, self.client = self.kept[-1]
         return record
 
-    async def ended(self, view: LoginView) -> LoginView:
-        while view.state in {"waiting", "finishing"}:
-            view = await self.logins.follow(view.id, 30.0)
+    async def come_back(self, **options: str) -> LoginView:
+        """Log in by code with a browser that follows the vendor's last step to the callback here."""
+        # Any free port: suites run beside each other, and beside the programs the ports belong to.
+        self.server.any_port = True
+        redirect = self.provider.redirect
+        asked = LoginStart(provider=self.server.name, flow=LoginFlow.CODE, timeout=60.0, options=options)
+        view = await self.anywhere.start(asked)
+        back = urlsplit(str(view.redirect_uri))
+        assert (back.scheme, back.hostname, back.path) == ("http", redirect.host, redirect.path)
+        final = await self.server.approve(str(view.url))
+        for wrong in (f"{view.redirect_uri}?code=fake-code", f"{view.redirect_uri}?code=fake-code&state=fake-state"):
+            assert await _visited(wrong) == 400
+        assert await _visited(final) == 200
+        view = await self.ended(view, self.anywhere)
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await _visited(final)
         return view
+
+    async def ended(self, view: LoginView, logins: Logins | None = None) -> LoginView:
+        while view.state in {"waiting", "finishing"}:
+            view = await (logins or self.logins).follow(view.id, 30.0)
+        return view
+
+    async def fails(self, flow: LoginFlow, text: str | None = None, **options: str) -> Problem:
+        """Log in until it fails: with what the vendor's page gives, or with `text` and the state that belongs there. Nothing may be kept."""
+        before = len(self.kept)
+        asked = LoginStart(provider=self.server.name, flow=flow, callback=False, timeout=60.0, options=options)
+        view = await self.logins.start(asked)
+        if view.user_code:
+            await self.server.approve_device(view.user_code)
+        elif text is None:
+            await self.logins.finish(view.id, Secret(await self.server.approve(str(view.url))))
+        else:
+            state = parse_qs(urlsplit(str(view.url)).query)["state"][0]
+            await self.logins.finish(view.id, Secret(f"{text}&state={state}"))
+        view = await self.ended(view)
+        assert (view.state, len(self.kept)) == ("failed", before)
+        assert view.problem is not None
+        assert view.problem.hint
+        return view.problem
 
     async def renew(self, record: Record) -> Record:
         """Renew, as the refresh engine does: the one request that spends is sent once."""
@@ -109,7 +158,13 @@ class Bench:
         return caught.value.failure
 
 
-class VendorContract:
+async def _visited(url: str) -> int:
+    async with aiohttp.ClientSession() as browser, browser.get(url) as answer:
+        await answer.read()
+        return answer.status
+
+
+class VendorContract(TakingOver):
     """The suite."""
 
     server: ClassVar[type[VendorServer]]
@@ -139,14 +194,16 @@ class VendorContract:
                 return Kept(record.account, "x.json")
 
             logins = Logins(registry, clients, outbound, clock, chance, keep)
+            free = parse(text.replace("user_agent", "redirect_port = 0\nuser_agent", 1).encode())
+            anywhere = Logins(build(free.providers), clients, outbound, clock, chance, keep)
             provider = await clients.resolve(registry.get(server.name))
             try:
                 carried = None if provider.flows else provider.client_of(server.imported()[1])
-                yield Bench(
-                    provider, await clients.find(provider, carried), server, outbound, clock, logins, kept, clients
-                )
+                client = await clients.find(provider, carried)
+                yield Bench(provider, client, server, outbound, clock, logins, anywhere, kept, clients)
             finally:
                 await logins.close()
+                await anywhere.close()
 
     # --- logging in ---
 
@@ -157,6 +214,44 @@ class VendorContract:
             assert record.account.provider == bench.server.name
             assert record.account.label
             assert not record.account.label.startswith("login-"), "nobody knows whose it is"
+
+    async def test_the_browser_comes_back_to_the_callback_once(self, bench: Bench) -> None:
+        if LoginFlow.CODE not in bench.provider.flows or not bench.provider.redirect.loopback:
+            pytest.skip("nothing comes back here")
+        view = await bench.come_back(**self.login_options)
+        assert view.state == "done", view.problem
+        [(record, _)] = bench.kept
+        assert record.tokens.access_token
+
+    async def test_a_person_may_say_no(self, bench: Bench) -> None:
+        if not bench.provider.flows:
+            pytest.skip("there is no login")
+        if LoginFlow.CODE in bench.provider.flows:
+            problem = await bench.fails(
+                LoginFlow.CODE, "error=access_denied&error_description=No.", **self.login_options
+            )
+            assert problem.code == ErrorCode.LOGIN_DENIED.value
+        if LoginFlow.DEVICE in bench.provider.flows and bench.server.denial is not None:
+            for error, code in (("access_denied", ErrorCode.LOGIN_DENIED), ("expired_token", ErrorCode.LOGIN_EXPIRED)):
+                bench.server.stop_poll(Fault(bench.server.denial, json.dumps({"error": error})))
+                assert (await bench.fails(LoginFlow.DEVICE, **self.login_options)).code == code.value
+        assert (await bench.log_in(**self.login_options)).tokens.access_token
+
+    @pytest.mark.parametrize("fault", NO_ANSWERS)
+    async def test_a_code_that_brings_no_grant_keeps_nothing(self, bench: Bench, fault: Fault) -> None:
+        if LoginFlow.CODE not in bench.provider.flows:
+            pytest.skip("it has no login by code")
+        bench.server.stop_exchange(fault)
+        problem = await bench.fails(LoginFlow.CODE, **self.login_options)
+        assert "fake-acc" not in problem.detail
+        assert (await bench.log_in(LoginFlow.CODE, **self.login_options)).tokens.access_token
+
+    @pytest.mark.parametrize("fault", NO_ANSWERS)
+    async def test_polling_outlasts_answers_that_are_none(self, bench: Bench, fault: Fault) -> None:
+        if LoginFlow.DEVICE not in bench.provider.flows:
+            pytest.skip("it has no login by device code")
+        bench.server.stop_poll(fault, fault)
+        assert (await bench.log_in(LoginFlow.DEVICE, **self.login_options)).tokens.access_token
 
     async def test_every_request_calls_itself_what_the_config_says(self, bench: Bench) -> None:
         record = await bench.log_in(**self.login_options)

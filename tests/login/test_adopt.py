@@ -265,6 +265,28 @@ async def test_a_refresh_token_that_is_good_once_is_never_spent_to_learn_a_name(
     assert made.record.tokens.refresh_token == Secret("fake-r")
 
 
+async def test_what_a_grant_is_bound_to_is_its_files_to_say(tmp_path: Path) -> None:
+    """A Kimi login is good for the device it was made with; another would be refused."""
+    put(tmp_path / "device_id", "fake-device-1\n")
+    put(tmp_path / "region", "global")
+    desk = Desk(tmp_path, HttpResponse(200, body=b'{"user_id": "u-7"}'))
+    grant = {"access_token": "fake-a", "refresh_token": "fake-r", "expires_at": desk.clock.wall + 600}
+    made = await desk.ready("kimi", grant)
+    assert made.record.facts == {"device_id": "fake-device-1", "region": "global"}
+    assert made.record.subject == "u-7"
+    assert (desk.asked[0].headers["X-Msh-Device-Id"], desk.asked[0].url) == (
+        "fake-device-1",
+        "https://api.kimi.ai/coding/v1/me",
+    )
+
+
+async def test_githubs_own_host_is_not_asked_about_a_companys_token(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    made = await desk.ready("copilot", {"ghe.example.com:Iv1.x": {"oauth_token": "fake"}})
+    assert desk.asked == []
+    assert made.record.facts["host"] == "ghe.example.com"
+
+
 async def test_a_provider_that_does_not_answer_is_a_note(tmp_path: Path) -> None:
     desk = Desk(tmp_path, HttpResponse(500), HttpResponse(500), HttpResponse(500))
     made = await desk.ready("claude-code", claude(600, desk.clock))

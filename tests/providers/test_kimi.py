@@ -183,6 +183,16 @@ def test_the_api_tells_who_it_is_else_the_token_else_the_device() -> None:
     assert len(unknown.notes) == 1
 
 
+def test_a_grant_that_says_which_device_it_is_of_is_asked_about_as_that_device() -> None:
+    tokens = replace(TOKENS, facts={"device_id": "device-1", "region": "global"})
+    asked, told = run_canned(KIMI.identify(tokens, NOW), [answer({})])
+    assert asked[0].url == "https://api.kimi.ai/coding/v1/me"
+    assert asked[0].headers["X-Msh-Device-Id"] == "device-1"
+    assert dict(told.facts) == {"device_id": "device-1", "region": "global"}
+    odd = replace(TOKENS, facts={"device_id": "a\nb"})
+    assert identified(odd, answer({})).facts["device_id"] == identified(TOKENS, answer({})).facts["device_id"]
+
+
 def test_without_an_api_nobody_is_asked() -> None:
     bare = replace(KIMI, setup=replace(DEFAULTS, endpoints=Endpoints()))
     asked, told = run_canned(bare.identify(TOKENS, NOW), [])

@@ -13,6 +13,7 @@ from tests.fakes.vendors.server import Fault
 
 class TestKiro(VendorContract):
     server = KiroVendor
+    native_names = ("kiro-auth-token.json", "client-id.json")
 
     async def test_the_registration_is_made_once_a_login_and_goes_into_the_file(self, bench: Bench) -> None:
         assert isinstance(bench.server, KiroVendor)
@@ -67,6 +68,7 @@ class TestKiro(VendorContract):
 
 class TestKiroCenter(VendorContract):
     server = KiroCenter
+    native_names = ("client-id.json",)
 
     async def test_the_organisations_address_and_region_are_kept(self, bench: Bench) -> None:
         facts = (await bench.log_in()).facts
@@ -76,6 +78,7 @@ class TestKiroCenter(VendorContract):
 
 class TestKiroSocial(VendorContract):
     server = KiroSocial
+    native_names = ("social.json",)
 
     async def test_the_address_is_pasted_whether_a_browser_opens_or_not(self, bench: Bench) -> None:
         view = await bench.logins.start(LoginStart(provider="kiro", callback=True, timeout=60.0))

@@ -75,8 +75,8 @@ def _registration(document: Document, siblings: object) -> Client | None:
     named = files.get(f"{fields.hint(document, 'clientIdHash')}.json")
     wanted = fields.hint(document, "clientId")
     for one in (named, *files.values()):
-        if not isinstance(one, Mapping):
-            continue
+        if not isinstance(one, Mapping) or "clientSecret" not in one:
+            continue  # the login itself lies there too, and names the client
         identifier = fields.hint(one, "clientId")
         if identifier and (one is named if wanted is None else identifier == wanted):
             ends = fields.stamp(one, ("expiresAt",))

@@ -34,13 +34,20 @@ def test_the_registration_whose_client_id_the_login_names() -> None:
     assert login(FORMAT, {**document, "authMethod": None}, SIBLINGS).identity.facts["auth_method"] == "idc"
 
 
+def test_the_login_itself_is_no_registration() -> None:
+    document = golden("kiro", "client-id.json")
+    beside = {"siblings": {"kiro-auth-token.json": document, **SIBLINGS["siblings"]}}
+    assert login(FORMAT, document, beside).client == login(FORMAT, document, SIBLINGS).client
+
+
 def test_never_one_that_only_lies_there() -> None:
     document = golden("kiro", "client-id.json")
     assert "no client registration" in refused(FORMAT, {**document, "clientId": "client-9"}, SIBLINGS).reason
     assert "no client registration" in refused(FORMAT, {**document, "clientId": None}, SIBLINGS).reason
     assert "no client registration" in refused(FORMAT, document).reason
-    without = {"siblings": {"0123abcd.json": {"clientSecret": "fake"}}}
-    assert "no client registration" in refused(FORMAT, golden("kiro", "kiro-auth-token.json"), without).reason
+    for half in ({"clientSecret": "fake"}, {"clientId": "client-1"}):
+        without = {"siblings": {"0123abcd.json": half}}
+        assert "no client registration" in refused(FORMAT, golden("kiro", "kiro-auth-token.json"), without).reason
 
 
 def test_no_login() -> None:
