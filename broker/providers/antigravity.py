@@ -9,6 +9,7 @@ A file tells the end of its access token twice: `expired`, and `timestamp` (mill
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 from broker.model.account import Record, Tokens
@@ -30,7 +31,7 @@ from broker.providers.base import (
 )
 from broker.providers.flat import FlatProvider
 from broker.providers.naming import file_piece
-from broker.providers.setup import Setup
+from broker.providers.setup import PASTE, Setup
 from broker.providers.timestamps import Unix
 
 CLIENT_ID = "1071006060591-tmhssin2h21lcre235vtolojh4g403ep.apps.googleusercontent.com"
@@ -63,6 +64,7 @@ _VARIABLES = ("ANTIGRAVITY_OAUTH_CLIENT_SECRET", "ANTIGRAVITY_CLIENT_SECRET")
 _BINARIES = ("{path}/agy", "~/.local/bin/agy", "/usr/local/bin/agy", "/opt/homebrew/bin/agy")
 _PROJECT_KEYS = ("cloudaicompanionProject", "projectId", "project")
 _FREE_TIER = "free-tier"
+_PAGE = "https://antigravity.google/oauth-callback"  # what `agy` is reported to use
 _POSTS, _POST_SECONDS = 5, 2.0  # CLIProxyAPI's patience
 
 
@@ -95,6 +97,18 @@ class Antigravity(FlatProvider):
         anchors = (self.client_id, google.KEY_PREFIX)
         binaries = tuple(SecretSource(SourceKind.BINARY, path, anchors) for path in _BINARIES)
         return (*programs, *(variables if self.setup.own_client else ()), *cached, *binaries)
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """The options of a login."""
+        return {
+            PASTE: "true to have Antigravity's page show the code, to be pasted here; not known to take this client"
+        }
+
+    def for_login(self, options: Mapping[str, str], seed: Secret) -> Self:
+        """Return the provider as one login uses it; raises BrokerError."""
+        made = FlatProvider.for_login(self, options, seed)
+        return replace(made, setup=made.setup.pasting(_PAGE))
 
     def find_secret(self, source: SecretSource, text: str) -> Secret | None:
         """Find the client secret in a source's text."""

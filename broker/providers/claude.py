@@ -12,7 +12,6 @@ from typing import Self
 
 from broker.model.account import Record, Tokens
 from broker.model.clock import Now
-from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth.failures import FlowFailedError, Permanent, Transient
 from broker.oauth.grant import Reading, read_tokens
@@ -31,9 +30,10 @@ from broker.providers.base import (
 )
 from broker.providers.flat import FlatProvider
 from broker.providers.naming import file_piece
-from broker.providers.setup import Setup
+from broker.providers.setup import PASTE, Setup
 
 _HOUR = 3600.0
+_PAGE = "https://platform.claude.com/oauth/code/callback"
 
 DEFAULTS = Setup(
     name="claude",
@@ -52,9 +52,7 @@ DEFAULTS = Setup(
         "user:mcp_servers",
         "user:file_upload",
     ),
-    redirect=Redirect(
-        host="localhost", port=54545, path="/callback", manual_uri="https://platform.claude.com/oauth/code/callback"
-    ),
+    redirect=Redirect(host="localhost", port=54545, path="/callback", manual_uri=_PAGE),
     # CLIProxyAPI renews four hours before the end, half of a token's eight. Whoever is first leaves nothing for the other to spend.
     policy=RefreshPolicy(lead_seconds=4.5 * _HOUR, lead_share=0.6, rotates=True),
     extra_params={"code": "true"},  # the page of the manual redirect shows the code instead of leading somewhere
@@ -63,13 +61,11 @@ DEFAULTS = Setup(
 )
 READING = Reading(lifetime=8 * _HOUR)
 
-PASTE = "paste"
 SETUP_TOKEN = "setup-token"  # noqa: S105 - the name of an option
 _SETUP_SCOPES = ("user:inference",)
 _SETUP_SECONDS = 31_536_000  # a year, as `claude setup-token` asks for
 _SETUP_FLAGS = ("is_setup_token", "setup_token")
 _FULL = "full"
-_YES, _NO = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 
 _FACTS = ("account_uuid", "organization_uuid", "organization_name", "plan", "rate_limit_tier")
 _KIND = "scope_kind"
@@ -99,10 +95,8 @@ class Claude(FlatProvider):
     def for_login(self, options: Mapping[str, str], seed: Secret) -> Self:
         """Return the provider as one login uses it; raises BrokerError."""
         made = FlatProvider.for_login(self, options, seed)
-        setup = made.setup
-        if _wanted(setup, PASTE):
-            setup = replace(setup, redirect=replace(setup.redirect, loopback=False))
-        if _wanted(setup, SETUP_TOKEN):
+        setup = made.setup.pasting(_PAGE)
+        if setup.wants(SETUP_TOKEN):
             setup = replace(setup, scopes=_SETUP_SCOPES)
         return replace(made, setup=setup)
 
@@ -175,7 +169,7 @@ class Claude(FlatProvider):
         return HttpRequest("POST", url, headers={**self.headers, **_HEADERS}, json=body)
 
     def _exchange(self, authorization: Authorization, given: Secret, client: Client, now: Now) -> Flow[Tokens]:
-        setup_token, reading = _wanted(self.setup, SETUP_TOKEN), self.reading
+        setup_token, reading = self.setup.wants(SETUP_TOKEN), self.reading
         body: dict[str, object] = {
             "grant_type": "authorization_code",
             "code": given,
@@ -240,13 +234,6 @@ class Claude(FlatProvider):
     def _profile_url(self) -> str | None:
         known = self.setup.endpoints
         return known.userinfo_url or (known.api_url.rstrip("/") + "/api/oauth/profile" if known.api_url else None)
-
-
-def _wanted(setup: Setup, option: str) -> bool:
-    wish = setup.options.get(option, "false").strip().lower()
-    if wish not in _YES | _NO:
-        raise BrokerError(ErrorCode.BAD_REQUEST, f"{option} is true or false")
-    return wish in _YES
 
 
 def _is_setup_token(document: Document) -> bool:

@@ -196,7 +196,7 @@ class Codex(FlatProvider):
             except FlowFailedError as error:
                 pause = _stumbled(error.failure, pause)
                 continue
-            if answer.status == 200:
+            if answer.status == 200 and _secret(_body(answer), "authorization_code"):
                 return answer
             pause = given.interval if answer.status in _PENDING else _stumbled(_judged(answer, now()), pause)
         raise FlowFailedError(Permanent(device.EXPIRED, "the code was not approved in time"))

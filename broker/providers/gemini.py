@@ -8,6 +8,7 @@ A file holds its grant twice: in the object `token`, which counts, and sometimes
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Self
 
 from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Now
@@ -26,7 +27,7 @@ from broker.providers.base import (
     SourceKind,
 )
 from broker.providers.naming import file_piece, first_label, stem
-from broker.providers.setup import Setup
+from broker.providers.setup import PASTE, Setup
 from broker.providers.standard import StandardProvider
 from broker.providers.timestamps import write
 from broker.providers.tokenmap import merge, read_grant, replace_grant, with_known_end
@@ -34,6 +35,7 @@ from broker.providers.tokenmap import merge, read_grant, replace_grant, with_kno
 CLIENT_ID = "681255809395-oo8ft2oprdrnp9e3aqf6av3hmdib135j.apps.googleusercontent.com"
 _TYPES = frozenset({"gemini", "gemini-cli"})
 _UNIVERSE = "googleapis.com"
+_PAGE = "https://codeassist.google.com/authcode"  # where Gemini CLI itself sends who has no browser
 
 DEFAULTS = Setup(
     name="gemini",
@@ -82,6 +84,18 @@ class Gemini(StandardProvider):
         programs = tuple(SecretSource(SourceKind.GLOB, "{npm-root}/" + path) for path in _PACKAGES)
         variables = tuple(SecretSource(SourceKind.ENV, name) for name in _VARIABLES)
         return files + programs + (variables if self.setup.own_client else ())
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """The options of a login."""
+        return {
+            PASTE: "true to have Google's page show the code, to be pasted here: no callback on this computer, no ssh tunnel"
+        }
+
+    def for_login(self, options: Mapping[str, str], seed: Secret) -> Self:
+        """Return the provider as one login uses it; raises BrokerError."""
+        made = StandardProvider.for_login(self, options, seed)
+        return replace(made, setup=made.setup.pasting(_PAGE))
 
     def find_secret(self, source: SecretSource, text: str) -> Secret | None:
         """Find the client secret in a source's text, where our client id stands beside it."""

@@ -7,8 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
+from broker.model.errors import BrokerError, ErrorCode
 from broker.oauth.client import Client
 from broker.providers.base import Endpoints, Redirect, RefreshPolicy
+
+PASTE = "paste"
+"""The option of a login whose last page shows the code, to be pasted, instead of calling back."""
+
+_YES, _NO = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 
 ClientAuth = Literal["post", "basic"]
 
@@ -143,6 +149,23 @@ class Setup:
     def client(self, client: Client) -> Client:
         """Return a registration that proves itself as these settings say."""
         return client if client.basic == self.basic else replace(client, basic=self.basic)
+
+    def wants(self, option: str) -> bool:
+        """Tell whether an option that is true or false is set.
+
+        Raises:
+            BrokerError: `bad_request` where it is neither.
+        """
+        wish = self.options.get(option, "false").strip().lower()
+        if wish not in _YES | _NO:
+            raise BrokerError(ErrorCode.BAD_REQUEST, f"{option} is true or false")
+        return wish in _YES
+
+    def pasting(self, page: str) -> "Setup":
+        """Return these settings with `page`, which shows the code, in the place of the callback where the option `PASTE` is set; raises BrokerError."""
+        if not self.wants(PASTE):
+            return self
+        return replace(self, redirect=replace(self.redirect, manual_uri=page, loopback=False))
 
 
 def filled(known: Endpoints, found: Endpoints) -> Endpoints:

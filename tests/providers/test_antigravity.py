@@ -246,3 +246,10 @@ def test_the_secret_is_found_in_each_kind_of_source() -> None:
     assert AGY.find_secret(env, " ") is None
     assert AGY.find_secret(glob, f"clientId: '{CLIENT_ID}', clientSecret: '{KEY}'") == Secret(KEY)
     assert AGY.find_secret(binary, f"\0{CLIENT_ID}\0{KEY}\0") == Secret(KEY)
+
+
+def test_the_code_can_be_pasted_from_a_page() -> None:
+    assert AGY.for_login({}, Secret("s" * 43)).redirect == DEFAULTS.redirect
+    login = AGY.for_login({"paste": "true"}, Secret("s" * 43))
+    assert (login.redirect.manual_uri, login.redirect.loopback) == ("https://antigravity.google/oauth-callback", False)
+    assert set(AGY.options) == {"paste"}

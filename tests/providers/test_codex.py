@@ -219,13 +219,18 @@ def test_polling_waits_for_the_person_and_exchanges_the_code_with_its_verifier()
         ([answer(400, error="something_new")], Transient),
         ([answer(400, error="invalid_client")], Misconfigured),
         ([answer(authorization_code="fake")], Transient),
-        ([answer(code_verifier="v" * 43)], Transient),
-        ([answer(authorization_code="fake\n\x01code", code_verifier="v" * 43)], Transient),
         ([APPROVED, answer(400, error="invalid_grant")], Permanent),
     ],
 )
 def test_polling_ends_with_a_refusal(said: list[HttpResponse], kind: type[Failure]) -> None:
     assert isinstance(failure(lambda: polled(*said)), kind)
+
+
+@pytest.mark.parametrize(
+    "said", [answer(code_verifier="v" * 43), answer(authorization_code="fake\n\x01code"), answer()]
+)
+def test_an_approval_without_a_code_is_asked_for_again(said: HttpResponse) -> None:
+    assert polled(said, APPROVED, answer(access_token="fake-access"))[2].access_token
 
 
 def test_polling_waits_as_long_as_it_is_told_and_no_longer_than_the_code_lasts() -> None:

@@ -408,3 +408,10 @@ def test_limits_are_those_of_the_first_project() -> None:
     )
     assert told.windows[0].name == "m"
     assert replace(GEMINI, setup=replace(DEFAULTS, endpoints=Endpoints())).quota(record, NOW) is None
+
+
+def test_the_code_can_be_pasted_from_a_page() -> None:
+    assert GEMINI.for_login({}, Secret("s" * 43)).redirect == DEFAULTS.redirect
+    login = GEMINI.for_login({"paste": "true"}, Secret("s" * 43))
+    assert (login.redirect.manual_uri, login.redirect.loopback) == ("https://codeassist.google.com/authcode", False)
+    assert set(GEMINI.options) == {"paste"}

@@ -1,4 +1,9 @@
+from dataclasses import replace
+
+import pytest
+
 from broker.config import ProviderConfig
+from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth.client import Client
 from broker.providers.base import Endpoints, Redirect, RefreshPolicy
@@ -69,3 +74,27 @@ def test_how_a_client_proves_itself_is_a_setting() -> None:
 def test_gaps_are_filled_and_what_is_known_stays() -> None:
     assert filled(Endpoints(token_url="https://mine"), BASE.endpoints).token_url == "https://mine"
     assert filled(Endpoints(token_url="https://mine"), BASE.endpoints).revoke_url == "https://r"
+
+
+def with_options(**options: str) -> Setup:
+    return replace(BASE, options=options)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"), [("true", True), (" Yes ", True), ("1", True), ("off", False), ("0", False)]
+)
+def test_an_option_is_true_or_false(said: str, wanted: bool) -> None:
+    assert with_options(sure=said).wants("sure") is wanted
+    assert not BASE.wants("sure")
+
+
+def test_an_option_that_is_neither_is_refused() -> None:
+    with pytest.raises(BrokerError, match="sure is true or false") as caught:
+        with_options(sure="perhaps").wants("sure")
+    assert caught.value.code is ErrorCode.BAD_REQUEST
+
+
+def test_a_page_that_shows_the_code_takes_the_callback_s_place_where_wanted() -> None:
+    assert with_options(paste="no").pasting("https://page") == with_options(paste="no")
+    made = with_options(paste="true").pasting("https://page").redirect
+    assert made == Redirect("localhost", 8085, "/cb", manual_uri="https://page", loopback=False)

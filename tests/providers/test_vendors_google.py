@@ -1,18 +1,40 @@
 """Gemini CLI and Antigravity pass the vendor contract against a loopback Google."""
 
+from urllib.parse import parse_qs, urlsplit
+
+from broker.ipc.schema import LoginStart
 from broker.login.runner import run_flow
+from broker.model.account import Record
+from broker.model.secret import Secret
 from broker.oauth.failures import Misconfigured
 from tests.contract.vendor_contract import Bench, VendorContract
-from tests.fakes.vendors.google import AntigravityVendor, GeminiVendor
+from tests.fakes.vendors.google import EMAIL, AntigravityVendor, GeminiVendor, GoogleVendor
 from tests.fakes.vendors.server import Fault
+
+
+async def log_in_by_page(bench: Bench) -> Record:
+    """Log in with `paste=true`, pasting the bare code that the page shows."""
+    assert isinstance(bench.server, GoogleVendor)
+    view = await bench.logins.start(LoginStart(provider=bench.server.name, options={"paste": "true"}))
+    assert view.redirect_uri == bench.server.page
+    shown = parse_qs(urlsplit(await bench.server.approve(str(view.url))).query)["code"][0]
+    view = await bench.ended(await bench.logins.finish(view.id, Secret(shown)))
+    assert view.state == "done", view.problem
+    return bench.kept[-1][0]
 
 
 class TestGemini(VendorContract):
     server = GeminiVendor
 
+    async def test_with_the_option_google_s_page_shows_the_code_and_nothing_listens(self, bench: Bench) -> None:
+        assert (await log_in_by_page(bench)).email == EMAIL
+
 
 class TestAntigravity(VendorContract):
     server = AntigravityVendor
+
+    async def test_with_the_option_a_page_shows_the_code_and_nothing_listens(self, bench: Bench) -> None:
+        assert (await log_in_by_page(bench)).email == EMAIL
 
     async def test_an_account_without_a_tier_is_signed_up_and_gets_its_project(self, bench: Bench) -> None:
         assert isinstance(bench.server, AntigravityVendor)

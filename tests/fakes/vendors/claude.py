@@ -5,6 +5,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from urllib.parse import urlencode
 
 import aiohttp
 from aiohttp import web
@@ -52,10 +53,10 @@ class ClaudeVendor(VendorServer):
         )
 
     async def approve(self, url: str) -> str:
-        """The manual page shows `code#state`."""
+        """The manual page shows `code#state`; else the browser goes back to the callback."""
         async with aiohttp.ClientSession() as browser, browser.get(url, allow_redirects=False) as answer:
-            assert answer.status == 200, await answer.text()
-            return await answer.text()
+            assert answer.status in {200, 302}, await answer.text()
+            return answer.headers["Location"] if answer.status == 302 else await answer.text()
 
     async def _authorize(self, request: web.Request) -> web.Response:
         query = dict(request.query)
@@ -63,9 +64,12 @@ class ClaudeVendor(VendorServer):
         assert query["response_type"] == "code"
         assert query["code"] == "true"
         assert query["code_challenge_method"] == "S256"
-        assert query["redirect_uri"] == MANUAL_URI
+        redirect = query["redirect_uri"]
+        assert redirect == MANUAL_URI or self.knows(redirect, "http://localhost:54545/callback")
         code = secrets.token_urlsafe(12)
         self.codes[code] = query
+        if redirect != MANUAL_URI:
+            raise web.HTTPFound(redirect + "?" + urlencode({"code": code, "state": query["state"]}))
         return web.Response(text=f"{code}#{query['state']}")
 
     async def _token(self, request: web.Request) -> web.Response:

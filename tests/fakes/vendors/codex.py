@@ -35,6 +35,8 @@ class CodexVendor(VendorServer):
 
     name = "codex"
     refresh_path = "/oauth/token"
+    poll_path = "/api/accounts/deviceauth/token"
+    denial = None
     lifetime = 864_000.0
 
     def __init__(self) -> None:
@@ -74,7 +76,7 @@ class CodexVendor(VendorServer):
     async def _authorize(self, request: web.Request) -> web.Response:
         query = request.query
         assert (query["client_id"], query["response_type"]) == (DEFAULTS.client_id, "code")
-        assert query["redirect_uri"] == "http://localhost:1455/auth/callback"
+        assert self.knows(query["redirect_uri"], "http://localhost:1455/auth/callback")
         assert (query["code_challenge_method"], query["scope"], query["prompt"]) == ("S256", SCOPES, "login")
         assert query["id_token_add_organizations"] == query["codex_cli_simplified_flow"] == "true"
         code = self._code(query["code_challenge"], query["redirect_uri"])

@@ -20,6 +20,8 @@ class CopilotVendor(VendorServer):
 
     name = "github-copilot"
     refresh_path = "/copilot_internal/v2/token"
+    exchange_path = "/login/oauth/access_token"
+    denial = 200
     rotates = False
     lifetime = 1800.0
     base = ""

@@ -23,6 +23,8 @@ class GoogleVendor(VendorServer):
     rotates = False
     client_id: ClassVar[str]
     redirect: ClassVar[str]
+    page: ClassVar[str]
+    """Google's own page that shows the code."""
     tier: str | None = "standard-tier"
     """The account's tier; None where it must be signed up first."""
     project: str | None = "my-project-123456"
@@ -61,13 +63,14 @@ class GoogleVendor(VendorServer):
         query = request.query
         assert query["client_id"] == self.client_id
         assert query["response_type"] == "code"
-        assert query["redirect_uri"] == self.redirect
+        redirect = query["redirect_uri"]
+        assert redirect == self.page or self.knows(redirect, self.redirect)
         assert query["code_challenge_method"] == "S256"
         assert (query["access_type"], query["prompt"]) == ("offline", "consent")
         assert query["scope"].startswith("https://www.googleapis.com/auth/cloud-platform ")
         code = self.fresh("code")
         self.codes[code] = (query["code_challenge"], query["redirect_uri"])
-        raise web.HTTPFound(query["redirect_uri"] + "?" + urlencode({"state": query["state"], "code": code}))
+        raise web.HTTPFound(redirect + "?" + urlencode({"state": query["state"], "code": code}))
 
     async def _token(self, request: web.Request) -> web.Response:
         assert request.content_type == "application/x-www-form-urlencoded"
@@ -125,6 +128,7 @@ class GeminiVendor(GoogleVendor):
     name = "gemini"
     client_id = gemini.CLIENT_ID
     redirect = "http://localhost:8085/oauth2callback"
+    page = "https://codeassist.google.com/authcode"
 
     def limits(self) -> Iterable[web.RouteDef]:
         return (web.post("/v1internal:retrieveUserQuota", self._quota),)
@@ -143,6 +147,7 @@ class AntigravityVendor(GoogleVendor):
     name = "antigravity"
     client_id = antigravity.CLIENT_ID
     redirect = "http://localhost:51121/oauth-callback"
+    page = "https://antigravity.google/oauth-callback"
 
     def limits(self) -> Iterable[web.RouteDef]:
         return (web.post("/v1internal:fetchAvailableModels", self._models),)

@@ -50,7 +50,7 @@ class IFlowVendor(VendorServer):
         query = request.query
         assert set(query) == {"loginMethod", "type", "redirect", "state", "client_id"}
         assert (query["loginMethod"], query["type"], query["client_id"]) == ("phone", "phone", DEFAULTS.client_id)
-        assert query["redirect"] == "http://localhost:11451/oauth2callback"
+        assert self.knows(query["redirect"], "http://localhost:11451/oauth2callback")
         code = self.fresh("code")
         self.codes[code] = query["redirect"]
         raise web.HTTPFound(query["redirect"] + "?" + urlencode({"code": code, "state": query["state"]}))

@@ -21,6 +21,8 @@ class KiroVendor(VendorServer):
 
     name = "kiro"
     refresh_path = "/token"
+    exchange_path = "/oauth/token"
+    poll_path = "/token"
     start_url = START_URL
     options = ""
 

@@ -1,6 +1,7 @@
 """The loopback server a vendor's fake is built on: it answers in that vendor's shapes, keeps what it was asked, and fails when told to."""
 
 import json
+import re
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +41,14 @@ class VendorServer:
     """The provider's name."""
     refresh_path: ClassVar[str]
     """Where a refresh goes."""
+    exchange_path: ClassVar[str] = ""
+    """Where a code is exchanged; empty where that is `refresh_path`."""
+    poll_path: ClassVar[str] = ""
+    """Where a device code is polled with; empty where that is `exchange_path`."""
+    denial: ClassVar[int | None] = 400
+    """The status with which a poll learns that the person said no; None where the vendor cannot tell."""
+    any_port: bool = False
+    """Whether a callback may be on any port, as tests that run beside each other need it."""
     rotates: ClassVar[bool] = True
     lifetime: float = 3600.0
     """Of the next access token, in seconds."""
@@ -63,6 +72,20 @@ class VendorServer:
     def reject(self) -> None:
         """Answer the next refresh as the vendor does for a dead login."""
         self.fail(self.refresh_path, Fault(400, '{"error":"invalid_grant","error_description":"it is no more"}'))
+
+    def knows(self, redirect: str, registered: str) -> bool:
+        """Tell whether a callback is the registered one."""
+        if self.any_port:
+            redirect, registered = (re.sub(r":\d+/", "/", each) for each in (redirect, registered))
+        return redirect == registered
+
+    def stop_exchange(self, *faults: Fault) -> None:
+        """Answer the next exchanges of a code with these."""
+        self.fail(self.exchange_path or self.refresh_path, *faults)
+
+    def stop_poll(self, *faults: Fault) -> None:
+        """Answer the next polls with these."""
+        self.fail(self.poll_path or self.exchange_path or self.refresh_path, *faults)
 
     async def approve(self, url: str) -> str:
         """Be the person at the authorization page; return what they paste."""

@@ -58,7 +58,7 @@ class XaiVendor(VendorServer):
         assert query["client_id"] == CLIENT_ID
         assert query["scope"] == SCOPE
         assert query["code_challenge_method"] == "S256"
-        assert query["redirect_uri"] == "http://127.0.0.1:56121/callback"
+        assert self.knows(query["redirect_uri"], "http://127.0.0.1:56121/callback")
         assert (query["plan"], len(query["nonce"])) == ("generic", 32)
         code = self.fresh("code")
         self.codes[code] = query
@@ -76,7 +76,7 @@ class XaiVendor(VendorServer):
                 "user_code": user_code,
                 "verification_uri": f"{self.url}/device",
                 "expires_in": 1800,
-                "interval": 5,
+                "interval": 1,
             }
         )
 
