@@ -21,7 +21,7 @@ class Route(Value, frozen=True):
 class Reply(Value, frozen=True):
     """What a client codec needs to answer: ids, the model name the client asked for, whether it wants usage in a stream, and thinking at all.
 
-    `extras` is what the request's codec left for its answer (`Request.extras` under the dialect's name).
+    `extras` is what the request's codec left for its answer (`Request.extras` under the dialect's name), or what the URL says of it.
     """
 
     ids: Ids

@@ -1,6 +1,6 @@
 """Reading a client's JSON so that a fault names its field.
 
-Owns: decoding into typed structs, and turning every way this can fail into `BrokerError(bad_request)` whose detail begins with the field's
+Owns: decoding and shaping into typed structs, and turning every way this can fail into `BrokerError(bad_request)` whose detail begins with the field's
 path (`messages[2].content: expected ...`). It must never quote a value: it may be private or 20 MB long.
 """
 
@@ -47,6 +47,18 @@ def read(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, path: str 
         bad_field(path or "body", f"not valid JSON: {error}")
     except RecursionError:
         bad_field(path or "body", "nested too deeply")
+
+
+def shaped(kind: type[T], value: object, path: str = "") -> T:
+    """Put a decoded value, which lies at `path` of the body, into a typed shape; numbers may be written as text, as Google's API takes them.
+
+    Raises:
+        BrokerError: `bad_request` naming the field: missing or of the wrong type.
+    """
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        _refuse(str(error), path)
 
 
 def join(path: str, inner: str) -> str:

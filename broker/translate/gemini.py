@@ -1,20 +1,40 @@
-"""The Gemini codec: generateContent as an upstream, and errors for Gemini clients.
+"""The Gemini codec: generateContent for clients and for upstreams.
 
-Owns: the halves under one name, as `codecs.UpstreamCodec` and `codecs.ErrorCodec`. It must never hold a rule of its own.
+Owns: the four halves under one name, as `codecs.ClientCodec` and `codecs.UpstreamCodec`. It must never hold a rule of its own.
 """
 
 import msgspec
 
-from broker.translate import gemini_answer, gemini_errors, gemini_request
+from broker.translate import (
+    gemini_answer,
+    gemini_client_answer,
+    gemini_client_request,
+    gemini_errors,
+    gemini_request,
+)
 from broker.translate.counting import read_count
-from broker.translate.exchange import Encoded, Reading, Target
-from broker.translate.ir import Event, Failure, Request
+from broker.translate.exchange import Encoded, Reading, Reply, Route, Target
+from broker.translate.ir import Answer, Event, Failure, Request
+
+_BODY_SAYS_ALL = Route()
 
 
 class Gemini:
-    """See `codecs.UpstreamCodec`. The model and whether to stream are said in the URL, which is not a codec's."""
+    """See `codecs`. The model and whether to stream are said in the URL: a client's codec is told by the route."""
 
     __slots__ = ()
+
+    def decode_request(self, body: bytes, route: Route = _BODY_SAYS_ALL) -> Request:
+        """Understand a request."""
+        return gemini_client_request.decode(body, route)
+
+    def encode_answer(self, answer: Answer, reply: Reply) -> bytes:
+        """Return the `GenerateContentResponse`."""
+        return gemini_client_answer.encode_answer(answer, reply)
+
+    def stream_encoder(self, reply: Reply) -> gemini_client_answer.GeminiChunks:
+        """Begin a stream of them."""
+        return gemini_client_answer.GeminiChunks(reply)
 
     def encode_request(self, request: Request, target: Target) -> Encoded:
         """Write the body of generateContent or streamGenerateContent."""

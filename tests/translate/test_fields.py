@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.translate.fields import bad_field, field_of, join, read
+from broker.translate.fields import bad_field, field_of, join, read, shaped
 
 
 class Inner(msgspec.Struct):
@@ -51,6 +51,15 @@ def test_nesting_beyond_the_stack_is_refused(path, named):
 
 def test_reading_what_is_right():
     assert read(DECODER, b'{"a":[{"b":1}]}') == Outer([Inner(1)])
+
+
+def test_shaping_what_is_decoded_already():
+    assert shaped(Outer, {"a": [{"b": "1"}]}) == Outer([Inner(1)])
+    with pytest.raises(BrokerError) as caught:
+        shaped(Outer, {"a": [{"b": "x"}]}, "at[0]")
+    assert caught.value.detail.startswith("at[0].a[0].b: expected int")
+    with pytest.raises(BrokerError, match="body: expected object"):
+        shaped(Outer, [])
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.translate.exchange import Reading, Reply, Target
+from broker.translate.exchange import Reading, Reply, Route, Target
 from broker.translate.fold import fold
 from broker.translate.gemini import Gemini
-from broker.translate.ir import Failure, FailureKind, Ids
+from broker.translate.ir import CalledTool, Failure, FailureKind, Ids, Text
 from broker.translate.names import ToolNames
 from broker.translate.openai_chat import OpenAIChat
 from broker.translate.signatures import SignatureMemory
 from broker.translate.sse import SseParser
-from tests.contract.codec_contract import UpstreamCodecContract, cut
+from tests.contract.codec_contract import CUTS, PIECES, UpstreamCodecContract, cut, events_of
+from tests.contract.codec_contract import reading as contract_reading
 from tests.translate.gemini_samples import answer, chunked, framed
 
 GOLDEN = sorted((Path(__file__).parent.parent / "golden" / "gemini").glob("answer_*.json"))
@@ -108,3 +109,37 @@ def test_an_image_of_25_megabytes_passes_whole_and_streamed():
 def test_errors_both_ways():
     failure = Failure(429, FailureKind.RATE_LIMITED, "Wait.", code="RESOURCE_EXHAUSTED", retry_after=2.0)
     assert Gemini().decode_error(429, Gemini().encode_error(failure)) == failure
+
+
+@given(pieces=PIECES, cuts=CUTS)
+def test_what_a_client_is_told_reads_like_an_answer_of_google(pieces, cuts):
+    events = events_of(pieces)
+    told = fold(events)
+    encoder = Gemini().stream_encoder(REPLY)
+    stream = encoder.encode(events) + encoder.close()
+    decoder = Gemini().stream_decoder(contract_reading())
+    streamed = fold([*(event for piece in cut(stream, cuts) for event in decoder.feed(piece)), *decoder.close()])
+    whole = fold(Gemini().decode_answer(Gemini().encode_answer(told, REPLY), contract_reading()))
+    for read in (streamed, whole):
+        assert read.failure is None
+        assert read.usage == told.usage
+        assert read.choices[0].finished.reason is told.choices[0].finished.reason
+        said = [part for part in read.choices[0].parts if part != Text("")]
+        assert [normal(part) for part in said] == [normal(part) for part in told.choices[0].parts]
+
+
+def normal(part):
+    return (part.id, part.name, json.loads(part.arguments)) if isinstance(part, CalledTool) else part
+
+
+def test_a_client_s_request_is_read():
+    assert Gemini().decode_request(b'{"model":"models/m","contents":[{"parts":[{"text":"x"}]}]}').model == "m"
+
+
+def test_counting_asks_with_all_that_would_be_sent():
+    body = b'{"contents":[{"parts":[{"text":"x"}]}],"systemInstruction":{"parts":[{"text":"s"}]}}'
+    request = Gemini().decode_request(body, Route("m"))
+    sent = json.loads(Gemini().encode_count(request, Target("models/g", SignatureMemory(), safety_off=False)))
+    assert sent["generateContentRequest"]["model"] == "models/g"
+    assert sent["generateContentRequest"]["systemInstruction"]["parts"] == [{"text": "s"}]
+    assert Gemini().decode_count(b'{"totalTokens":7}') == 7

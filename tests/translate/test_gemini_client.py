@@ -1,0 +1,201 @@
+"""The Gemini codec for clients as a whole: the contract, and what the official SDK makes of it."""
+
+import json
+
+import google.genai as genai
+import pytest
+from aiohttp import web
+from google.genai.errors import ClientError, ServerError
+from google.genai.types import HttpOptions, Part
+
+from broker.translate import gemini_client_signatures
+from broker.translate.exchange import Reply, Route
+from broker.translate.fold import fold
+from broker.translate.gemini import Gemini
+from broker.translate.gemini_client_answer import LISTED
+from broker.translate.ir import Failed, Failure, FailureKind, TextDelta
+from broker.translate.sse import SseParser
+from tests.contract.codec_contract import IDS, ClientCodecContract, events_of
+
+PIECES = [("thinking", "hm"), ("text", "hel"), ("text", "lo"), ("call", '{"a": 1}'), ("call", "{}")]
+MINIMAL = {"model": "m", "contents": [{"parts": [{"text": "x"}]}]}
+
+# The SDK subclasses aiohttp's session, which aiohttp discourages: nothing of ours.
+pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")
+
+
+def chunks_of(data):
+    return [json.loads(event.data) for event in SseParser().feed(data)]
+
+
+def put_together(chunks):
+    """Add the chunks up as clients do: texts that follow each other are one, what is not a list is what was said last."""
+    whole = {}
+    for chunk in chunks:
+        whole |= {key: value for key, value in chunk.items() if key != "candidates"}
+        for candidate in chunk["candidates"]:
+            into = whole.setdefault("candidates", {}).setdefault(candidate["index"], {})
+            parts = into.get("content", {}).get("parts", [])
+            into |= candidate
+            if parts or "content" in candidate:
+                said = [*parts, *candidate.get("content", {}).get("parts", [])]
+                into["content"] = {"parts": merged(said), "role": "model"}
+    return whole | {"candidates": [whole["candidates"][index] for index in sorted(whole["candidates"])]}
+
+
+def merged(parts):
+    out = []
+    for part in parts:
+        last = out[-1] if out else {}
+        own, thoughts = gemini_client_signatures.read(part.get("thoughtSignature"))
+        closed = gemini_client_signatures.read(last.get("thoughtSignature"))[0]
+        together = "text" in part and "text" in last and part.get("thought") == last.get("thought")
+        if part == {"text": ""} and out:
+            continue
+        if together and not thoughts and closed is None and not (own and "thoughtSignature" in last):
+            out[-1] = {**last, **part, "text": last["text"] + part["text"]}
+        else:
+            out.append(part)
+    return out
+
+
+class TestContract(ClientCodecContract):
+    codec = Gemini()
+    minimal = MINIMAL
+
+    def reassembled(self, data):
+        return put_together(chunks_of(data))
+
+
+class TestContractAsAnArray(ClientCodecContract):
+    """The same answers in the form of a client that does not ask for events."""
+
+    minimal = MINIMAL
+
+    class codec(Gemini):
+        def stream_encoder(self, reply):
+            return super().stream_encoder(listed(reply))
+
+    codec = codec()
+
+    def reassembled(self, data):
+        return put_together(json.loads(data))
+
+
+def listed(reply):
+    return Reply(reply.ids, reply.model, reply.include_usage, reply.thinking, {LISTED: True})
+
+
+def test_the_route_says_what_is_asked():
+    body = json.dumps(MINIMAL).encode()
+    told = Gemini().decode_request(body, Route("other", True))
+    assert (told.model, told.stream) == ("other", True)
+
+
+def test_an_array_is_whole_also_where_it_fails():
+    encoder = Gemini().stream_encoder(listed(Reply(IDS, "asked")))
+    failed = Failed(Failure(529, FailureKind.OVERLOADED, "too much"))
+    out = encoder.encode([TextDelta("a"), failed]) + encoder.close()
+    first, last = json.loads(out)
+    assert first["candidates"][0]["content"]["parts"] == [{"text": "a"}]
+    assert last["error"] == {"code": 529, "message": "too much", "status": "UNAVAILABLE"}
+    alone = Gemini().stream_encoder(listed(Reply(IDS, "asked")))
+    assert [list(each) for each in json.loads(alone.encode([failed]))] == [["error"]]
+
+
+async def test_the_sdk_reads_whole_answers_and_streams_alike(aiohttp_server):
+    events = events_of(PIECES)
+    reply = Reply(IDS, "asked")
+    encoder = Gemini().stream_encoder(reply)
+    stream = encoder.encode(events) + encoder.close()
+    whole = Gemini().encode_answer(fold(events), reply)
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path.endswith(":streamGenerateContent"):
+            return web.Response(body=stream, content_type="text/event-stream")
+        return web.Response(body=whole, content_type="application/json")
+
+    client = sdk(await serving(aiohttp_server, answer))
+    told = await client.models.generate_content(model="m", contents="x")
+    parts = [chunk async for chunk in await client.models.generate_content_stream(model="m", contents="x")]
+    assert told.text == "hello"
+    assert [(call.id, call.name, call.args) for call in told.function_calls or []] == [
+        ("call_contract_0", "f", {"a": 1}), ("call_contract_1", "f", {}),
+    ]  # fmt: skip
+    assert [call.args for chunk in parts for call in chunk.function_calls or []] == [{"a": 1}, {}]
+    assert "".join(chunk.text or "" for chunk in parts) == "hello"
+    assert told.usage_metadata.total_token_count == parts[-1].usage_metadata.total_token_count == 7
+    assert told.usage_metadata.thoughts_token_count == 1
+    assert (told.model_version, told.response_id) == ("asked", "r-1")
+    await client.aclose()
+
+
+async def test_a_chat_of_the_sdk_keeps_every_chunk_and_sends_them_back(aiohttp_server):
+    bodies = []
+
+    async def answer(request: web.Request) -> web.Response:
+        bodies.append(await request.read())
+        encoder = Gemini().stream_encoder(Reply(IDS, "asked"))
+        body = encoder.encode(events_of([("text", "hel"), ("text", "lo")])) + encoder.close()
+        return web.Response(body=body, content_type="text/event-stream")
+
+    client = sdk(await serving(aiohttp_server, answer))
+    chat = client.chats.create(model="m")
+    for text in ("one", "two"):
+        async for _ in await chat.send_message_stream(text):
+            pass
+    told = Gemini().decode_request(bodies[1], Route("m"))
+    assert [message.parts[0].text for message in told.messages] == ["one", "hello", "two"]
+    assert len(chat.get_history(curated=True)) == len(chat.get_history())
+    await client.aclose()
+
+
+async def test_the_sdk_says_images_and_answers_so_that_they_are_understood(aiohttp_server):
+    bodies = []
+
+    async def answer(request: web.Request) -> web.Response:
+        bodies.append(await request.read())
+        return web.Response(body=Gemini().encode_answer(fold([TextDelta("ok")]), Reply(IDS, "m")))
+
+    client = sdk(await serving(aiohttp_server, answer))
+    contents = [
+        Part.from_bytes(data=bytes(range(256)), mime_type="image/png"),
+        Part.from_function_response(name="f", response={"result": "r"}),
+    ]
+    await client.models.generate_content(model="m", contents=contents)
+    image, result = Gemini().decode_request(bodies[0], Route("m")).messages[0].parts
+    assert "-" not in image.data
+    assert (result.name, result.content[0].text) == ("f", "r")
+    await client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "error"),
+    [(429, FailureKind.RATE_LIMITED, ClientError), (529, FailureKind.OVERLOADED, ServerError)],
+)
+async def test_the_sdk_raises_what_an_error_means(aiohttp_server, status, kind, error):
+    failure = Failure(status, kind, "not now")
+
+    async def refuse(request: web.Request) -> web.Response:
+        if request.path.endswith(":streamGenerateContent"):
+            encoder = Gemini().stream_encoder(Reply(IDS, "m"))
+            body = encoder.encode([TextDelta("a"), Failed(failure)])
+            return web.Response(body=body, content_type="text/event-stream")
+        return web.Response(status=status, body=Gemini().encode_error(failure), content_type="application/json")
+
+    client = sdk(await serving(aiohttp_server, refuse))
+    with pytest.raises(error, match="not now"):
+        await client.models.generate_content(model="m", contents="x")
+    with pytest.raises(error, match="not now"):
+        [chunk async for chunk in await client.models.generate_content_stream(model="m", contents="x")]
+    await client.aclose()
+
+
+async def serving(aiohttp_server, handler):
+    app = web.Application()
+    app.router.add_post("/{path:.*}", handler)
+    return await aiohttp_server(app)
+
+
+def sdk(server):
+    return genai.Client(api_key="fake", http_options=HttpOptions(base_url=str(server.make_url("/")))).aio
