@@ -34,6 +34,8 @@ _STYLES = {
 }
 _LEGEND = "* is what the provider's name alone means"
 _TOLD_FACTS = ("project_id", "plan", "region", "host")
+_FULLEST = 2
+"""Windows of a quota that are named in a list of accounts; some vendors have one for each model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +126,11 @@ def _identity(view: "AccountView") -> str:
 
 
 def in_short(quota: "AccountQuota", now: float) -> str:
-    """Return what is known of a quota in a line: `pro, 5 hours 25 % used, 2 min ago`; empty where nothing is."""
+    """Return what is known of a quota in a line, the fullest windows first: `quota 2 min ago: pro, 5 hours 25 % used, 2 more`; empty where nothing is."""
+    windows = sorted((each for each in quota.windows if each.used is not None), key=lambda each: -(each.used or 0.0))
     told = [quota.plan] if quota.plan else []
-    told += [f"{each.name} {percent(each.used)} used" for each in quota.windows if each.used is not None]
+    told += [f"{each.name} {percent(each.used or 0.0)} used" for each in windows[:_FULLEST]]
+    told += [f"{len(windows) - _FULLEST} more"] if len(windows) > _FULLEST else []
     return f"quota {moment(quota.read_at, now)}: {', '.join(told)}" if told else ""
 
 

@@ -43,7 +43,7 @@ def test_version(run) -> None:
         (["token"], "Missing argument 'ACCOUNT'"),
         (["token", "gemini/"], "write PROVIDER or PROVIDER/LABEL"),
         (["token", "gemini", "--format", "xml"], "'xml' is not one of"),
-        (["token", "gemini", "--min-validity", "-1"], "not in the range"),
+        (["token", "gemini", "--min-validity", "-1"], "is not between"),
         (["completion", "tcsh"], "'tcsh' is not one of"),
     ],
 )

@@ -153,7 +153,7 @@ def test_no_proxy_ends_with_4(run, home: Path, monkeypatch: pytest.MonkeyPatch) 
         (["  "], "PROMPT is empty"),
         (["a", "--aspect-ratio", "2:1"], "'2:1' is not one of"),
         (["a", "--size", "8K"], "'8K' is not one of"),
-        (["a", "--timeout", "0"], "not in the range"),
+        (["a", "--timeout", "0"], "is not between"),
         (["a", "--url", "http://192.0.2.1"], "plain http is used for loopback hosts only"),
         (["a", "--url", "https://proxy.example"], "needs a key of its own"),
         (["a", "--api-key-file", "missing"], "missing: No such file"),
