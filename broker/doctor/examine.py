@@ -116,6 +116,8 @@ CHECKS: dict[str, _Judge] = {
     "provider-settings": _provider_settings,
     "client-secret-missing": lambda s: config.secret_missing(s.registrations),
     "client-secret-mode": lambda s: config.secret_mode(s.secret_files),
+    "provider-credentials-mode": lambda s: config.credentials_mode(s.credentials),
+    "provider-credentials": lambda s: config.credentials_unusable(s.credentials),
     "auth-dir-missing": _missing,
     "auth-dir-mode": _each_folder(files.mode, "auth-dir-mode"),
     "auth-dir-owner": _each_folder(files.owner, "auth-dir-owner"),

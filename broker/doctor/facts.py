@@ -41,6 +41,14 @@ class SecretFile:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialsFile:
+    """`provider-credentials.json`. `warnings` are sentences about what is left out of it."""
+
+    file: SecretFile
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
     """A provider whose client registration cannot be had. `told` says where it was looked for; `wanted` why it matters, empty where it may not."""
 

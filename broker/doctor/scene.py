@@ -82,6 +82,11 @@ class Scene:
         return look_config.secret_files(self.config, self.around.env)
 
     @cached_property
+    def credentials(self) -> facts.CredentialsFile | None:
+        """The file of registrations and addresses, where there is one."""
+        return look_config.credentials_file(self.config, self.registry, self.around.env)
+
+    @cached_property
     def registrations(self) -> list[facts.Registration]:
         """The client registrations that cannot be had."""
         return look_config.registrations(self.config, self.registry, self.auth_files, self.around.env)

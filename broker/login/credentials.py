@@ -21,7 +21,8 @@ from broker.providers.setup import Settings
 
 _log = logging.getLogger(__name__)
 
-_FILE_MAX = 1 << 20
+FILE_MAX = 1 << 20
+"""Larger files are refused."""
 
 Print = tuple[int, int, int, int, int]
 
@@ -105,7 +106,7 @@ class Credentials:
 
     def _read(self) -> tuple[Listed, str | None]:
         try:
-            return credentials.read(read_private(self._path, _FILE_MAX), self._known), None
+            return credentials.read(read_private(self._path, FILE_MAX), self._known), None
         except OSError as error:
             return EMPTY, f"cannot be read: {error.strerror}"
         except ValueError as error:

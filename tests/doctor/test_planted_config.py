@@ -1,12 +1,16 @@
 """Faults of the config file and of what it names, planted for real."""
 
+import os
 from pathlib import Path
 
 import keyring
 import keyring.backends.fail
 import pytest
 
+from broker.doctor.examine import examine
 from broker.doctor.finding import Severity
+from broker.doctor.scene import Surroundings
+from broker.system import SystemClock
 from tests.doctor.planting import OWN, found, given_away, login, one, plants, put
 from tests.store.test_keys import Desktop, desktop  # noqa: F401 - a fixture
 
@@ -97,6 +101,70 @@ def test_a_secret_others_can_read(config, home: Path, monkeypatch: pytest.Monkey
     assert found("client-secret-mode") == ()
     given_away(secret, monkeypatch)
     assert one("client-secret-mode").fix is None
+
+
+@plants("provider-credentials-mode")
+def test_registrations_others_can_read_or_change(config, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config()
+    assert found("provider-credentials-mode") == ()
+    beside = put(
+        home / ".config" / "ccs-broker" / "provider-credentials.json", '{"own": {"clientSecret": "canary-s"}}', 0o644
+    )
+    finding = one("provider-credentials-mode")
+    assert (finding.severity, finding.mend) == (Severity.ERROR, f"Run: chmod 600 {beside}")
+    assert found("provider-credentials") == ()
+    examine(Surroundings(os.environ, SystemClock()), ("provider-credentials-mode",), fix=True)
+    assert beside.stat().st_mode & 0o777 == 0o600
+    assert found("provider-credentials-mode") == ()
+    named = put(home / "named.json", "{}", 0o620)
+    config(f'[store]\nprovider_credentials = "{named}"\n')
+    assert one("provider-credentials-mode").where == str(named)
+    given_away(named, monkeypatch)
+    assert one("provider-credentials-mode").fix is None
+
+
+@plants("provider-credentials")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"nobody": {}}', "There is no provider 'nobody'; that is left out"), ('{"own": {"clientSecret": 7}}', "Own.clientSecret is not text"),
+        ('{"own": {"tokenUrl": "http://evil.example/canary"}}', "Own.tokenUrl is no https address"), ("{", "It is not JSON"),
+    ],
+)  # fmt: skip
+def test_registrations_that_cannot_be(config, home: Path, text: str, said: str) -> None:
+    config()
+    put(home / ".config" / "ccs-broker" / "provider-credentials.json", text)
+    finding = one("provider-credentials")
+    assert finding.severity is Severity.WARNING
+    assert finding.what.startswith(said)
+
+
+def test_places_where_no_file_of_registrations_can_be(config, home: Path) -> None:
+    folder = home / "folder"
+    folder.mkdir()
+    config(f'[store]\nprovider_credentials = "{folder}"\n')
+    folder.chmod(0o700)
+    assert "Is a directory" in one("provider-credentials").what
+    os.mkfifo(home / "pipe", 0o600)
+    config(f'[store]\nprovider_credentials = "{home}/pipe"\n')
+    assert "is not a regular file" in one("provider-credentials").what
+    config(f'[store]\nprovider_credentials = "{home}/{"x" * 300}"\n')
+    assert "It cannot be read" in one("provider-credentials").what
+
+
+def test_a_secret_in_the_file_of_registrations_is_not_missing(config, home: Path) -> None:
+    config(own=f'{OWN}client_secret_file = "{home}/nowhere"\n')
+    assert [each.where for each in found("client-secret-missing") if each.where == "providers.own"] == ["providers.own"]
+    config(
+        own=OWN.replace(
+            'client_id = "fake-client"\n', 'client_id = "fake-client"\nclient_auth = "client_secret_post"\n'
+        )
+    )
+    put(
+        home / ".config" / "ccs-broker" / "provider-credentials.json",
+        '{"own": {"clientSecret": "canary-s"}, "gemini": {"clientSecret": "canary-g"}}',
+    )
+    assert {"providers.own", "providers.gemini"}.isdisjoint({each.where for each in found("client-secret-missing")})
 
 
 @plants("seal-key")

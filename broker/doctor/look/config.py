@@ -9,17 +9,22 @@ from pathlib import Path
 
 from broker import paths
 from broker.config import Config, load
-from broker.doctor.facts import AuthFile, ConfigFile, Registration, SecretFile
+from broker.doctor.facts import AuthFile, ConfigFile, CredentialsFile, Registration, SecretFile
 from broker.doctor.rules.config import unknown_in
 from broker.login.clients import Clients
+from broker.login.credentials import FILE_MAX, Credentials, file_of
+from broker.login.private import read_private
 from broker.model.errors import BrokerError
 from broker.oauth.messages import HttpRequest, HttpResponse
 from broker.oauth.transport import NotSentError
+from broker.providers import credentials
 from broker.providers.base import Provider
 from broker.providers.registry import Registry
 from broker.system import SystemClock
 
 Env = Mapping[str, str]
+
+_CREDENTIALS = "provider-credentials.json"
 
 
 class _NoNetwork:
@@ -64,13 +69,36 @@ def secret_files(config: Config, env: Env) -> list[SecretFile]:
     return found
 
 
+def credentials_file(config: Config, registry: Registry, env: Env) -> CredentialsFile | None:
+    """Look at `provider-credentials.json`, and read it where it is not refused for its mode; None where there is none."""
+    path = file_of(config, env)
+    try:
+        info = path.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return CredentialsFile(SecretFile(_CREDENTIALS, path, 0o600, True), (f"it cannot be read: {error.strerror}",))
+    file = SecretFile(_CREDENTIALS, path, stat.S_IMODE(info.st_mode), info.st_uid in (0, os.geteuid()))
+    return CredentialsFile(file, () if file.mode & 0o077 or not file.mine else _left_out(path, registry))
+
+
+def _left_out(path: Path, registry: Registry) -> tuple[str, ...]:
+    try:
+        return credentials.read(read_private(path, FILE_MAX), registry.names).warnings
+    except OSError as error:
+        return (f"it cannot be read: {error.strerror}",)
+    except ValueError as error:
+        return (f"it {error}",)
+
+
 def registrations(config: Config, registry: Registry, files: Sequence[AuthFile], env: Env) -> list[Registration]:
     """Look for each provider's client registration as a login and a renewal would; return those that cannot be had."""
     return asyncio.run(_registrations(config, registry, files, env))
 
 
 async def _registrations(config: Config, registry: Registry, files: Sequence[AuthFile], env: Env) -> list[Registration]:
-    clients = Clients(config.providers, config.auth_directories(), _NoNetwork(), SystemClock(), env)
+    listed = Credentials(file_of(config, env), registry.names, config.providers)
+    clients = Clients(config.providers, config.auth_directories(), _NoNetwork(), SystemClock(), env, listed)
     missing: list[Registration] = []
     for provider in registry:
         renewed = [file for file in files if _of(file, provider) and file.refresh is not None]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from broker.config import Config, is_loopback
-from broker.doctor.facts import ConfigFile, Person, Registration, SecretFile
+from broker.doctor.facts import ConfigFile, CredentialsFile, Person, Registration, SecretFile
 from broker.doctor.finding import Finding, SetMode, Severity, mendable, quoted
 
 _NAMES_SHOWN = 3
@@ -73,16 +73,23 @@ def secret_missing(registrations: Iterable[Registration]) -> Iterator[Finding]:
 def secret_mode(files: Iterable[SecretFile]) -> Iterator[Finding]:
     """Secrets others can read."""
     for each in files:
-        if each.mode & 0o077 and each.mine:
-            yield mendable(
-                "client-secret-mode", Severity.ERROR, f"{each.setting}: other users can read it (mode {each.mode:04o}), so it is refused",
-                SetMode(each.path, 0o600),
-            )  # fmt: skip
-        elif not each.mine:
-            yield Finding(
-                "client-secret-mode", Severity.ERROR, f"{each.setting}: it belongs to another user, so it is refused",
-                f"Run: sudo chown $USER {quoted(each.path)}", str(each.path),
-            )  # fmt: skip
+        yield from _open_to_others("client-secret-mode", each)
+
+
+def credentials_mode(found: CredentialsFile | None) -> Iterator[Finding]:
+    """Registrations and addresses others can read, or change: whoever may, may have refresh tokens sent elsewhere."""
+    if found is not None:
+        yield from _open_to_others("provider-credentials-mode", found.file)
+
+
+def credentials_unusable(found: CredentialsFile | None) -> Iterator[Finding]:
+    """What of that file is left out."""
+    if found is None:
+        return
+    for warning in found.warnings:
+        what = f"{warning[:1].upper()}{warning[1:]}; that is left out"
+        mend = "Correct it as docs/providers.md says."
+        yield Finding("provider-credentials", Severity.WARNING, what, mend, str(found.file.path))
 
 
 def default_key(config: Config, person: Person) -> Iterator[Finding]:
@@ -116,6 +123,15 @@ def exposed(config: Config) -> Iterator[Finding]:
 def unknown_in(tree: Mapping[str, object]) -> dict[str, str | None]:
     """Return the dotted names in a config that no setting has, each with the nearest that exists beside it."""
     return dict(_unknown(tree, Config, ""))
+
+
+def _open_to_others(id_: str, each: SecretFile) -> Iterator[Finding]:
+    if each.mine and each.mode & 0o077:
+        what = f"{each.setting}: it is open to other users (mode {each.mode:04o}), so it is refused"
+        yield mendable(id_, Severity.ERROR, what, SetMode(each.path, 0o600))
+    elif not each.mine:
+        what = f"{each.setting}: it belongs to another user, so it is refused"
+        yield Finding(id_, Severity.ERROR, what, f"Run: sudo chown $USER {quoted(each.path)}", str(each.path))
 
 
 def _unknown(tree: Mapping[str, object], table: type[msgspec.Struct], before: str) -> Iterator[tuple[str, str | None]]:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from broker.config import Config, ProxyConfig
-from broker.doctor.facts import ConfigFile, Person, Registration, SecretFile
+from broker.doctor.facts import ConfigFile, CredentialsFile, Person, Registration, SecretFile
 from broker.doctor.finding import Finding, SetMode, Severity
 from broker.doctor.rules import config as rules
 from broker.doctor.rules.config import unknown_in
@@ -68,6 +68,13 @@ def test_a_registration_that_is_wanted_is_a_fault() -> None:
 def test_secrets_of_others_and_open_ones() -> None:
     made = [SecretFile("s", PATH, 0o600, True), SecretFile("s", PATH, 0o640, True), SecretFile("s", PATH, 0o644, False)]
     first, second = rules.secret_mode(made)
+    assert [ids(rules.credentials_mode(CredentialsFile(each))) for each in made] == [
+        [],
+        *[["provider-credentials-mode"]] * 2,
+    ]
+    assert list(rules.credentials_mode(None)) == list(rules.credentials_unusable(None)) == []
+    (told,) = rules.credentials_unusable(CredentialsFile(made[0], ("own is not an object",)))
+    assert told.what == "Own is not an object; that is left out"
     assert first.fix == SetMode(PATH, 0o600)
     assert "belongs to another user" in second.what
 
