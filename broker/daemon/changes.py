@@ -146,10 +146,12 @@ class Changes:
         """Revoke (RFC 7009); return why it was not done, None where it was."""
         try:
             provider = await self.clients.resolve(self.accounts.registry.get(entry.account.provider))
-            request = provider.revoke(entry.record, await self.clients.find(provider, entry.client))
+            # Asked first: a registration that is not there must not be the reason where nothing could be done with one.
+            able = provider.endpoints.revoke_url is not None
+            request = provider.revoke(entry.record, await self.clients.find(provider, entry.client)) if able else None
             if request is None:
-                return f"{provider.title} has no way to revoke a login; end it in your account there"
+                return f"{provider.title} has no way to revoke it; end it in your account there"
             answer = await self.transport.send(request)
         except (BrokerError, FlowFailedError, TransportError) as error:
-            return f"not revoked: {error}"
-        return None if revoked(answer) else f"not revoked: the provider answered {answer.status}"
+            return str(error)
+        return None if revoked(answer) else f"the provider answered {answer.status}"

@@ -4,7 +4,8 @@ from functools import partial
 
 import pytest
 
-from broker.ipc.schema import Changed
+from broker.ipc.schema import Changed, KeyAdd
+from broker.model.account import AccountId
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.sandbox.faults import Delay, Drop, ErrorStatus, Target
@@ -155,6 +156,13 @@ async def test_a_provider_that_cannot_be_reached_keeps_nobody_logged_in(
     assert not answer.revoked
     assert answer.detail
     assert not (running.auth / "sandbox-ann@example.com.json").exists()
+
+
+async def test_what_cannot_be_revoked_is_told_without_looking_for_a_registration(running: Running) -> None:
+    added = await running.client.add_key(KeyAdd(provider="openai-api", key=Secret("fake-key")))
+    answer = await running.client.logout(AccountId.parse(added.account))
+    assert not answer.revoked
+    assert answer.detail == "OpenAI API key has no way to revoke it; end it in your account there"
 
 
 async def test_changes_to_nobody(running: Running) -> None:
