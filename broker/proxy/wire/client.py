@@ -95,7 +95,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._receiver: Receiver | None = None
         self._method = ""
-        self._uses = 0
         self._headers: Headers = []
         self._in_head = False
         self._head_size = 0
@@ -113,18 +112,12 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether it can take a request now."""
         return self._transport is not None and not self._transport.is_closing() and self._receiver is None
 
-    @property
-    def uses(self) -> int:
-        """How many requests it was given."""
-        return self._uses
-
     def send(self, receiver: Receiver, method: str, head: bytes, body: bytes) -> None:
         """Send a request; the answer goes to `receiver`."""
         transport = self._transport
         assert transport is not None
         self._receiver = receiver
         self._method = method
-        self._uses += 1
         self._got_bytes = self._until_close = self._complete = self._keep = self._interim = False
         self._parser = httptools.HttpResponseParser(self) if self._parser is None else self._parser
         if len(body) > HIGH_WATER:
