@@ -150,12 +150,11 @@ class Listed:
 
     def opening(self) -> Start:
         """Return the head of a JSON answer."""
-        return Start(200, [(b"content-type", b"application/json"), (b"x-request-id", self._request_id)])
+        return _json_start(self._request_id)
 
     def ending(self, told: bytes) -> bytes:
         """Make the error the last element, as Google does."""
-        body = told.removeprefix(b"data: ").rstrip(b"\n")
-        return (b",\r\n" if self._any else b"[") + body + b"]"
+        return _last_element(told, first=not self._any)
 
     def _elements(self, events: Iterable[bytes]) -> bytes:
         parts: list[bytes] = []
@@ -200,6 +199,32 @@ class Translated:
         return self._encoder.encode(events) if events else b""
 
 
+class TranslatedList(Translated):
+    """A stream in another dialect for a Gemini client that reads a JSON array; the encoder writes the elements."""
+
+    __slots__ = ("_any",)
+
+    def __init__(self, decoder: StreamDecoder, encoder: StreamEncoder, request_id: bytes) -> None:
+        """Read with one codec, write with another."""
+        super().__init__(decoder, encoder, request_id)
+        self._any = False
+        self.between = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the elements for these bytes."""
+        out = super().feed(data)
+        self._any = self._any or bool(out)
+        return out
+
+    def opening(self) -> Start:
+        """Return the head of a JSON answer."""
+        return _json_start(self._request_id)
+
+    def ending(self, told: bytes) -> bytes | None:
+        """Make the error the last element, as Google does."""
+        return _last_element(told, first=not self._any)
+
+
 class Whole:
     """An answer that is converted when it is complete. `convert` returns the client's body, or the failure the answer really is."""
 
@@ -237,8 +262,7 @@ class Whole:
 
     def opening(self) -> Start:
         """Return the head of a JSON answer."""
-        headers = [(b"content-type", b"application/json"), (b"x-request-id", self._request_id)]
-        return Start(200, headers, self._length)
+        return msgspec.structs.replace(_json_start(self._request_id), length=self._length)
 
     def ending(self, told: bytes) -> bytes | None:
         """Return None: a part of a whole answer has never gone out."""
@@ -249,6 +273,15 @@ class Whole:
 def event_start(request_id: bytes) -> Start:
     """Return how a stream of events starts."""
     return Start(200, [(b"content-type", _EVENTS), (b"cache-control", b"no-cache"), (b"x-request-id", request_id)])
+
+
+def _json_start(request_id: bytes) -> Start:
+    return Start(200, [(b"content-type", b"application/json"), (b"x-request-id", request_id)])
+
+
+def _last_element(told: bytes, *, first: bool) -> bytes:
+    """Return an error event as the last element of an array."""
+    return (b"[" if first else b",\r\n") + told.removeprefix(b"data: ").rstrip(b"\n") + b"]"
 
 
 def _is_events(head: ResponseHead) -> bool:

@@ -6,11 +6,13 @@ from hypothesis import strategies as st
 
 from broker.proxy import relays
 from broker.proxy.failures import error_event, failure
-from broker.proxy.relays import Listed, Translated, Untouched, Unwrapped, Whole
+from broker.proxy.relays import Listed, Translated, TranslatedList, Untouched, Unwrapped, Whole
 from broker.proxy.routes import Voice
 from broker.proxy.wire.heads import ResponseHead
 from broker.translate.codecs import CLIENTS, UPSTREAMS, Dialect
 from broker.translate.exchange import Reading, Reply
+from broker.translate.gemini import Gemini
+from broker.translate.gemini_client_answer import LISTED
 from broker.translate.ir import Failure, Ids
 from broker.translate.names import ToolNames
 from broker.translate.signatures import SignatureMemory
@@ -136,6 +138,41 @@ def test_a_translated_stream_that_is_no_answer() -> None:
     cut.feed(wrapped("one"))
     assert b"error" in cut.close()
     assert cut.failure is not None
+
+
+CLAUDE = b"""data: {"type":"message_start","message":{"type":"message"}}
+
+data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"one"}}
+
+"""
+
+
+def listed() -> TranslatedList:
+    ids = Ids("r-1", 1)
+    decoder = UPSTREAMS[Dialect.CLAUDE].stream_decoder(Reading(ids, ToolNames(), SignatureMemory()))
+    return TranslatedList(decoder, Gemini().stream_encoder(Reply(ids, "m", extras={LISTED: True})), b"r-1")
+
+
+def test_a_translated_stream_as_an_array() -> None:
+    relay = listed()
+    assert not relay.between
+    start = relay.opening()
+    assert (start.status, dict(start.headers)[b"content-type"]) == (200, b"application/json")
+    out = relay.feed(CLAUDE) + relay.feed(b"") + relay.feed(b'data: {"type":"message_stop"}\n\n') + relay.close()
+    first, last = json.loads(out)
+    assert first["candidates"][0]["content"]["parts"] == [{"text": "one"}]
+    assert last["candidates"][0]["finishReason"] == "STOP"
+
+
+def test_an_error_is_the_last_element_of_a_translated_array() -> None:
+    assert json.loads(listed().ending(TOLD) or b"")[0]["error"]["code"] == 502
+    relay = listed()
+    elements = json.loads(relay.feed(CLAUDE) + (relay.ending(TOLD) or b""))
+    assert elements[1]["error"]["message"] == "the connection broke"
+    told = listed()
+    elements = json.loads(told.feed(CLAUDE + b'data: {"type":"error","error":{"type":"overloaded_error"}}\n\n'))
+    assert elements[1]["error"]["status"] == "UNAVAILABLE"
+    assert told.failure is not None
 
 
 def test_whole_answers() -> None:

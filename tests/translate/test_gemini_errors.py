@@ -117,7 +117,9 @@ def test_writing_all_of_it():
     }
 
 
-@pytest.mark.parametrize(("status", "word"), [(404, "NOT_FOUND"), (422, "INVALID_ARGUMENT"), (529, "UNAVAILABLE"), (599, "INTERNAL")])
+@pytest.mark.parametrize(
+    ("status", "word"), [(404, "NOT_FOUND"), (422, "INVALID_ARGUMENT"), (529, "UNAVAILABLE"), (599, "INTERNAL")]
+)
 def test_the_word_for_a_status(status, word):
     assert json.loads(encode_error(Failure(status, FailureKind.SERVER, "m")))["error"] == {
         "code": status,
