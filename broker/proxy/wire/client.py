@@ -95,6 +95,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._receiver: Receiver | None = None
         self._method = ""
+        self._uses = 0
         self._headers: Headers = []
         self._in_head = False
         self._head_size = 0
@@ -118,6 +119,7 @@ class UpstreamConnection(asyncio.Protocol):
         assert transport is not None
         self._receiver = receiver
         self._method = method
+        self._uses += 1
         self._got_bytes = self._until_close = self._complete = self._keep = self._interim = False
         self._parser = httptools.HttpResponseParser(self) if self._parser is None else self._parser
         if len(body) > HIGH_WATER:
