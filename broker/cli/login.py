@@ -260,7 +260,7 @@ def _pasted(desk: _Desk, view: "LoginView", text: str) -> "LoginView":
     except BrokerError as error:
         if error.code is not ErrorCode.BAD_REQUEST:
             raise
-        output.notice(f"That is not it: {clean(error.detail)}. Paste the whole address, or the code.")
+        output.notice(f"That is not it: {clean(error.detail)}.")
         return view
 
 

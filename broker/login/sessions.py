@@ -174,8 +174,8 @@ class Logins:
         if callback.state is not None and not state_matches(callback.state, session.way.authorization.state):
             raise BrokerError(
                 ErrorCode.BAD_REQUEST,
-                "this address belongs to another login",
-                hint="Paste the address that followed on the newest login URL.",
+                "this belongs to another login: paste what followed on the newest address",
+                hint="Paste what followed on the newest address.",
             )
         _accept(session, session.way, callback)
         return session.view()

@@ -12,6 +12,7 @@ import msgspec
 from broker.model.account import Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
+from broker.oauth.discovery import acceptable_url
 from broker.oauth.failures import FlowFailedError, Misconfigured, Permanent
 from broker.oauth.messages import Flow, HttpRequest, HttpResponse, PacedFlow, Pause
 from broker.oauth.sorting import clean, sort_failure
@@ -67,7 +68,11 @@ def expected(answer: HttpResponse, now: Now) -> Document:
     found = parsed(answer)
     if answer.status != 200 or found is None:
         failure = sort_failure(answer, now)
-        raise FlowFailedError(Permanent("setup_refused", failure.reason) if answer.status == 403 else failure)
+        if answer.status != 403:
+            raise FlowFailedError(failure)
+        link = _verification(found or {})
+        where = f". Open {link} to verify the account, and log in again" if link else ""
+        raise FlowFailedError(Permanent("setup_refused", f"{failure.reason}{where}"))
     return found
 
 
@@ -121,6 +126,19 @@ def refused(notes: tuple[str, ...], service: str = "Code Assist") -> FlowFailedE
     return FlowFailedError(
         Permanent("ineligible", f"Google does not let this account use {service}. " + " ".join(notes))
     )
+
+
+def _verification(refusal: Document) -> str | None:
+    """Return where Google wants the account verified in a browser: a refusal with the reason VALIDATION_REQUIRED says so in its details."""
+    error = refusal.get("error")
+    details = error.get("details") if isinstance(error, Mapping) else None
+    listed = [each for each in (details if isinstance(details, list) else []) if isinstance(each, Mapping)]
+    if all(each.get("reason") != "VALIDATION_REQUIRED" for each in listed):
+        return None
+    told = [each.get("metadata") for each in listed]
+    told += [link for each in listed if isinstance(links := each.get("links"), list) for link in links]
+    found = (each.get("validation_link") or each.get("url") for each in told if isinstance(each, Mapping))
+    return next((link for link in found if isinstance(link, str) and acceptable_url(link) and link.isprintable()), None)
 
 
 def _projects(

@@ -191,6 +191,29 @@ def test_a_403_is_final_and_a_500_is_not() -> None:
     assert isinstance(fails([HttpResponse(403), HttpResponse(200)][:1]), Permanent)
 
 
+LINK = "https://accounts.example.com/verify"
+HELP = {"links": [{"description": "Verify"}, "x", {"url": LINK}]}
+
+
+@pytest.mark.parametrize(
+    ("details", "link"),
+    [
+        ([{"reason": "VALIDATION_REQUIRED", "metadata": {"validation_link": LINK}}], LINK),
+        ([HELP, {"reason": "VALIDATION_REQUIRED"}], LINK),
+        (["x", {"reason": "VALIDATION_REQUIRED", "metadata": {"validation_link": "http://x.example/"}, **HELP}], LINK),
+        ([{"reason": "VALIDATION_REQUIRED", "links": "x"}], None),
+        ([{"reason": "SERVICE_DISABLED", **HELP}], None),
+        ("x", None),
+    ],
+)
+def test_where_the_account_is_to_be_verified_is_told(details: object, link: str | None) -> None:
+    refusal = {"status": "PERMISSION_DENIED", "message": "Verify your account.", "details": details}
+    told = fails([HttpResponse(403, body=json.dumps({"error": refusal}).encode())])
+    assert isinstance(told, Permanent)
+    assert told.reason.endswith(f". Open {link} to verify the account, and log in again") is (link is not None)
+    assert "Open" in told.reason or link is None
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"[" * 200_000])
 def test_an_answer_that_is_no_object_is_a_failure(body: bytes) -> None:
     with pytest.raises(FlowFailedError):
