@@ -126,11 +126,16 @@ def _identity(view: "AccountView") -> str:
 
 
 def in_short(quota: "AccountQuota", now: float) -> str:
-    """Return what is known of a quota in a line, the fullest windows first: `quota 2 min ago: pro, 5 hours 25 % used, 2 more`; empty where nothing is."""
+    """Return what is known of a quota in a line, the fullest windows first: `quota 2 min ago: pro, 5 hours 25 % used, 2 more`.
+
+    Where no window could be read, it says why. Empty where nothing is known.
+    """
     windows = sorted((each for each in quota.windows if each.used is not None), key=lambda each: -(each.used or 0.0))
     told = [quota.plan] if quota.plan else []
     told += [f"{each.name} {percent(each.used or 0.0)} used" for each in windows[:_FULLEST]]
     told += [f"{len(windows) - _FULLEST} more"] if len(windows) > _FULLEST else []
+    if not windows:
+        told += quota.notes[:1]
     return f"quota {moment(quota.read_at, now)}: {', '.join(told)}" if told else ""
 
 

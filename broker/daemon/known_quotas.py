@@ -20,6 +20,11 @@ class KnownQuotas:
         """Take an answer in the place of an older one."""
         self._table[account] = quota
 
+    def failed(self, account: AccountId, why: str, now: float) -> None:
+        """Note that the provider did not tell: what was known stays, as old as it is."""
+        known = self._table.get(account) or AccountQuota(account=str(account), read_at=now)
+        self._table[account] = msgspec.structs.replace(known, notes=(why,))
+
     def forget(self, account: AccountId) -> None:
         """Drop an account that is gone."""
         self._table.pop(account, None)

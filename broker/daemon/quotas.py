@@ -107,11 +107,16 @@ class Quotas:
         except BrokerError as error:
             outcome, kept = error, _FAILURE_KEPT_SECONDS
         except FlowFailedError as error:
-            outcome, kept = _refusal(error.failure, account), _FAILURE_KEPT_SECONDS
+            outcome, kept = self._failed(account, _refusal(error.failure, account)), _FAILURE_KEPT_SECONDS
         except Exception as fault:  # noqa: BLE001 - whatever a provider answers, the question must get an answer
             _log.error("quota not read", extra={"account": log_id(account), "error": type(fault).__name__})
-            outcome, kept = _unavailable(account, "its answer could not be read"), _FAILURE_KEPT_SECONDS
+            outcome = self._failed(account, _unavailable(account, "its answer could not be read"))
+            kept = _FAILURE_KEPT_SECONDS
         self._held[account] = _Held(self.accounts.clock.now().boot + kept, outcome)
+
+    def _failed(self, account: AccountId, error: BrokerError) -> BrokerError:
+        self.accounts.quotas.failed(account, f"could not be read: {error.detail}", self.accounts.clock.now().wall)
+        return error
 
     async def _ask(self, account: AccountId) -> AccountQuota:
         accounts, clock = self.accounts, self.accounts.clock

@@ -19,6 +19,17 @@ def test_what_was_read_is_known_until_it_is_forgotten() -> None:
     assert table.of(ANN, 99.0) is None
 
 
+def test_a_provider_that_did_not_tell_takes_nothing_away() -> None:
+    table = KnownQuotas()
+    table.failed(ANN, "overloaded", 5.0)
+    assert table.of(ANN, 6.0) == AccountQuota(account=str(ANN), read_at=5.0, notes=("overloaded",))
+    table.remember(ANN, AccountQuota(account=str(ANN), read_at=7.0, plan="pro", windows=(PLAIN,)))
+    table.failed(ANN, "gone", 8.0)
+    assert table.of(ANN, 9.0) == AccountQuota(
+        account=str(ANN), read_at=7.0, plan="pro", windows=(PLAIN,), notes=("gone",)
+    )
+
+
 def test_a_window_that_began_anew_is_no_longer_known() -> None:
     table = KnownQuotas()
     table.remember(ANN, AccountQuota(account=str(ANN), read_at=1.0, plan="pro", windows=(SHORT, LONG, PLAIN)))

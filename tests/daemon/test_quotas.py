@@ -177,6 +177,10 @@ async def test_a_refusal_is_told_and_not_repeated_at_once(
             await desk.quotas.read(ANN, 5)
         assert caught.value.code is code
     assert len(desk.api.asked) == 1
+    known = (await desk.running.client.account(ANN)).quota
+    assert known is not None
+    assert said in known.notes[0]
+    assert known.windows == ()
 
 
 @pytest.mark.parametrize("fault", [NotSentError("cannot connect"), AnswerLostError("no whole answer")])
