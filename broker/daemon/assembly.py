@@ -145,6 +145,8 @@ def build(
 ) -> Daemon:
     """Put a daemon together on the running event loop; nothing is touched but `state_dir`, which is made.
 
+    Long, as it is the one list of all parts, in the order in which they need one another.
+
     Raises:
         BrokerError: `bad_request` for a config that makes no sense, `misconfigured` where sealed files cannot be had for want of their key.
     """

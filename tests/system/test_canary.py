@@ -183,6 +183,19 @@ async def refused_with_the_token_repeated(stage: Stage, client: BrokerClient, ve
     assert (await client.account("claude/user@example.com")).state == "needs_login"
 
 
+def credentials_file(stage: Stage) -> Path:
+    """Registrations of which some cannot be used, and are told of in the log."""
+    path = stage.config_file.with_name("provider-credentials.json")
+    path.touch(mode=0o600)
+    told = {
+        "antigravity": {"clientId": "fake-client", "clientSecret": "fake-registered-secret"},
+        "nobody": {"clientSecret": "fake-secret-of-nobody"},
+        "kimi": {"clientSecret": ["fake-secret-in-a-list"], "client_secrets": "fake-secret-misspelt"},
+    }
+    path.write_text(json.dumps(told))
+    return path
+
+
 async def test_no_secret_of_any_kind_of_login_is_written_anywhere() -> None:
     vendors = Vendors()
     async with AsyncExitStack() as stack:
@@ -192,10 +205,11 @@ async def test_no_secret_of_any_kind_of_login_is_written_anywhere() -> None:
         stage = await stack.enter_async_context(staged(config=config, logged_in=False, proxy=False))
         client = await stack.enter_async_context(stage.client())
 
+        registered = credentials_file(stage)
         await client.add_key(KeyAdd(provider="openai-api", key=Secret("fake-key-given-by-socket")))
         output = await said(stage, "add-key", "anthropic-api", stdin="fake-key-given-by-pipe\n")
         seen = await log_in_everywhere(client, vendors) | in_files(stage)
-        holders = await take_over(stage, client, vendors) | {stage.home / "client-secret", stage.home / "api-key"}
+        holders = await take_over(stage, client, vendors) | {stage.home / "client-secret", registered}
         for account in await client.accounts():
             if account.renewable:
                 await client.refresh(account.account)
@@ -208,5 +222,8 @@ async def test_no_secret_of_any_kind_of_login_is_written_anywhere() -> None:
         seen |= vendors.sent() | {stage.home.joinpath("client-secret").read_text().strip()}
         assert {"fake-key-given-by-socket", "fake-key-given-by-pipe", "fake-device", "fake-device-code"} <= seen
         assert len(seen) > 30
+        seen |= set(re.findall(r"fake-[a-z-]*secret[a-z-]*", registered.read_text()))
         views = {"accounts": repr(await client.accounts()), "what commands printed": output}
-        nowhere(seen, written(stage, holders) | views)
+        texts = written(stage, {*holders, stage.home / "api-key"})
+        assert "nobody" in texts["serve.log"]
+        nowhere(seen, texts | views)
