@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from broker.daemon import imports
@@ -233,6 +234,60 @@ async def test_cliproxyapis_files_are_copied_whole(home: Home) -> None:
     entry = home.running.daemon.store.entries()[ANN]
     await until(lambda: copies.warnings(entry))
     assert "--linked" not in copies.warnings(entry)[0]
+
+
+async def test_over_the_socket(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As curl would ask: `POST /v1/import` on the control socket, with the caller's variables; not on the tokens' socket."""
+    moved = home.running.folder / "moved"
+    home.log_in()
+    home.file.rename(moved.with_name("x"))
+    moved.mkdir()
+    moved.with_name("x").rename(moved / ".credentials.json")
+    (home.running.folder / ".claude.json").rename(moved / ".claude.json")
+
+    async def post(path: Path, body: dict[str, object]) -> tuple[int, dict[str, object]]:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session,
+            session.post("http://localhost/v1/import", json=body) as answer,
+        ):
+            return answer.status, await answer.json(content_type=None)
+
+    control = home.running.control_path
+    trial = {"tool": "all", "dry_run": True, "variables": {"CLAUDE_CONFIG_DIR": str(moved)}}
+    status, told = await post(control, trial)
+    assert status == 200
+    assert (told["dry_run"], told["adopted"], told["refused"]) == (True, [], {})
+    (login,) = told["logins"]  # type: ignore[misc]
+    assert (login["action"], login["account"], login["linkable"]) == ("added", str(ANN), True)
+    assert home.ours() is None
+    status, told = await post(control, {**trial, "dry_run": False, "mode": "linked"})
+    assert (status, told["adopted"]) == (200, [str(ANN)])
+    view = await home.running.client.account(ANN)
+    assert (view.linked, view.linked_file) == ("claude-code", str(moved / ".credentials.json"))
+    for body, said in (
+        ({"tool": "nobody"}, "no program"),
+        ({"mode": "steal"}, "copy or linked"),
+        ({"tool": 7}, "tool"),
+        ({"path": "x", "tool": "claude-code"}, "absolute"),
+    ):
+        status, told = await post(control, body)
+        assert status == 400, body
+        assert said in str(told["detail"])
+    status, _ = await post(home.running.token_path, trial)
+    assert status in {403, 404}
+
+
+async def test_a_file_that_sends_tokens_elsewhere_says_so(home: Home) -> None:
+    folder = home.running.folder / ".cli-proxy-api"
+    folder.mkdir()
+    document = json.loads(home.running.plant(ANN).read_bytes())
+    (home.running.auth / f"{PROVIDER}-{ANN.label}.json").unlink(missing_ok=True)
+    await until(lambda: home.ours() is None)
+    (folder / "sandbox-ann.json").write_text(json.dumps({**document, "base_url": "https://evil.example/v1"}))
+    for dry_run in (True, False):
+        (login,) = (await home.run("cliproxyapi", dry_run=dry_run)).logins
+        assert login.action == "added"
+        assert any("its tokens go to evil.example (base_url)" in note for note in login.notes)
 
 
 async def test_storage_that_refuses_is_a_reason(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

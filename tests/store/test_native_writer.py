@@ -1,12 +1,18 @@
+import json
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from broker.model.account import Tokens
 from broker.model.secret import Secret
-from broker.providers.native.base import Seen
+from broker.providers.native.base import Login, Native, Seen
 from broker.providers.native.claude_code import FORMAT
+from broker.providers.native.table import FORMATS
+from broker.store import codec
 from broker.store.base import StorageError
 from broker.store.files import Disk
 from broker.store.native import NativeWriter, compose
@@ -51,6 +57,48 @@ def test_what_cannot_be_written_is_refused() -> None:
             compose(FORMAT, seen(data), "", RENEWED, NOW)
     with pytest.raises(StorageError, match="would not read back"):
         compose(FORMAT, seen(), "", Tokens(Secret("fake-access-2")), NOW)
+
+
+def linkable() -> Iterator[tuple[Native, bytes]]:
+    """Every golden file that holds one login of a program that can be linked."""
+    for native in FORMATS.values():
+        for path in sorted(each for each in (GOLDEN / native.tool).iterdir() if each.is_file()):
+            parsed = codec.parse_object(path.read_bytes())
+            if native.unlinked is None and isinstance(parsed, codec.Parsed):
+                found = native.read(parsed.document, SIBLINGS)
+                if len(found) == 1 and isinstance(found[0], Login) and found[0].tokens.refresh_token:
+                    yield native, path.read_bytes()
+
+
+SIBLINGS = {"siblings": {each.name: json.loads(each.read_bytes()) for each in (GOLDEN / "kiro" / "siblings").iterdir()}}
+LINKABLE = tuple(linkable())
+scalars = st.sampled_from(
+    ["1e400", "-0", "1.50", "123456789012345678901234567890", "null", "true", '"\\u00e9\\ud800"', '""', "[]", "{ }"]
+)
+values = st.recursive(
+    scalars | st.text(max_size=8).map(json.dumps),
+    lambda inner: st.lists(inner, max_size=3).map(lambda each: f"[ {' ,'.join(each)}]"),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(case=st.sampled_from(LINKABLE), extra=st.lists(values, min_size=1, max_size=4))
+def test_whatever_else_is_in_a_programs_file_comes_back_as_it_was(case: tuple[Native, bytes], extra: list[str]) -> None:
+    native, data = case
+    text = data.decode().strip()
+    front = "".join(f'"x-{number}" :  {value} ,\n' for number, value in enumerate(extra))
+    back = "".join(f',\t"y-{number}":{value}' for number, value in enumerate(extra))
+    told = ("{" + front + text[1:-1].rstrip() + back + " }\n").encode("utf-8", "surrogatepass")
+    parsed = codec.parse_object(told)
+    assert isinstance(parsed, codec.Parsed)
+    found = native.read(parsed.document, SIBLINGS)
+    login = next(each for each in found if isinstance(each, Login))
+    made = compose(native, Seen(told, 0o600, found, SIBLINGS), login.key, RENEWED, NOW).decode("utf-8", "surrogatepass")
+    assert made.startswith("{" + front)
+    assert made.endswith(back + " }\n")
+    assert "fake-refresh-2" in made
+    assert "fake-refresh-1" not in made
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640])
