@@ -1,0 +1,140 @@
+"""Antigravity's envelope around Gemini requests: Code Assist's, with fields of its own.
+
+Owns: `{project, model, userAgent, requestType, requestId, request}` and what Antigravity wants otherwise inside `request`: a `sessionId`, no safety settings,
+no limit of output but for Claude's models, and function calls in the mode VALIDATED with those. It must never re-encode anything else inside. Answers, errors and
+counts are Code Assist's.
+
+Facts from CLIProxyAPI; Google documents none of it.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+
+from broker.translate import codeassist, gemini_request
+from broker.translate.codeassist import CodeAssist
+from broker.translate.digests import number_of, uuid_of
+from broker.translate.exchange import Encoded, Target
+from broker.translate.fields import read
+from broker.translate.ir import Request
+
+_Members = dict[str, msgspec.Raw]
+
+_MEMBERS: Final = msgspec.json.Decoder(_Members)
+_TOOLS: Final = msgspec.json.Decoder(list[_Members])
+_TEXT: Final = msgspec.json.Decoder(str)
+_CONTENTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_SESSION: Final = re.compile(r"-?\d{1,19}", re.ASCII)
+_VALIDATED: Final = msgspec.Raw(b'"VALIDATED"')
+
+# Google's JSON takes both spellings of a name.
+_SAFETY: Final = ("safetySettings", "safety_settings")
+_SESSIONS: Final = ("sessionId", "session_id")
+_GENERATION: Final = ("generationConfig", "generation_config")
+_LIMITS: Final = ("maxOutputTokens", "max_output_tokens")
+_TOOL_CONFIG: Final = ("toolConfig", "tool_config")
+_CALLING: Final = ("functionCallingConfig", "function_calling_config")
+_SEARCHES: Final = frozenset({"googleSearch", "google_search"})
+
+
+class Antigravity(CodeAssist):
+    """See `codecs.UpstreamCodec`."""
+
+    __slots__ = ()
+
+    def encode_request(self, request: Request, target: Target) -> Encoded:
+        """Write the enveloped body of generateContent or streamGenerateContent."""
+        inner, names = gemini_request.build(request, target)
+        if request.session is not None:
+            inner["sessionId"] = request.session
+        return Encoded(wrap_request(msgspec.json.encode(inner), target), names)
+
+
+def wrap_request(body: bytes, target: Target) -> bytes:
+    """Put a generateContent body into the envelope.
+
+    Raises:
+        BrokerError: `bad_request` where it, or one of the objects in it that must be changed, is no JSON object.
+    """
+    inner = read(_MEMBERS, body)
+    claude = "claude" in target.model
+    session = _session(inner)
+    for name in (*_SAFETY, *_SESSIONS):
+        inner.pop(name, None)
+    if claude:
+        _validate(inner)
+    else:
+        _unlimit(inner)
+    inner["sessionId"] = msgspec.Raw(msgspec.json.encode(session))
+    head = {
+        **({"project": target.project} if target.project is not None else {}),
+        "model": target.model,
+        "userAgent": "antigravity",
+        "requestType": _kind(inner, target.model),
+        "requestId": f"agent-{uuid_of(target.prompt_id or '')}",
+    }
+    return b"".join((msgspec.json.encode(head)[:-1], b',"request":', msgspec.json.encode(inner), b"}"))
+
+
+wrap_count_tokens = codeassist.wrap_count_tokens
+
+
+def _session(inner: _Members) -> str:
+    """Return the id of a conversation: the client's where it has the shape, else one of the client's, else one of what was said first."""
+    given = next((inner[name] for name in _SESSIONS if name in inner), None)
+    if given is not None and bytes(given)[:1] == b'"':
+        text = read(_TEXT, bytes(given))
+        return text if _SESSION.fullmatch(text) else f"-{number_of(text)}"
+    said = read(_CONTENTS, bytes(inner["contents"])) if bytes(inner.get("contents", b""))[:1] == b"[" else []
+    first = bytes(said[0]) if said else b""
+    return f"-{number_of(first.decode('utf-8', 'replace'))}"
+
+
+def _unlimit(inner: _Members) -> None:
+    for name in _GENERATION:
+        if bytes(inner.get(name, b""))[:1] == b"{":
+            config = read(_MEMBERS, bytes(inner[name]))
+            inner[name] = _raw({key: value for key, value in config.items() if key not in _LIMITS})
+
+
+def _validate(inner: _Members) -> None:
+    """Have Claude's calls checked against their schemas, unless the client forbids calls or has no functions."""
+    if not _declares(_tools(inner)):
+        return
+    outer = _object(inner, _TOOL_CONFIG)
+    calling = _object(outer, _CALLING)
+    if bytes(calling.get("mode", b"")).upper() == b'"NONE"':
+        return
+    calling["mode"] = _VALIDATED
+    for name in _TOOL_CONFIG:
+        inner.pop(name, None)
+    for name in _CALLING:
+        outer.pop(name, None)
+    outer["functionCallingConfig"] = _raw(calling)
+    inner["toolConfig"] = _raw(outer)
+
+
+def _kind(inner: _Members, model: str) -> str:
+    if "image" in model:
+        return "image_gen"
+    tools = _tools(inner)
+    searches = any(_SEARCHES & tool.keys() for tool in tools)
+    return "web_search" if searches and not _declares(tools) else "agent"
+
+
+def _tools(inner: _Members) -> list[_Members]:
+    return read(_TOOLS, bytes(inner["tools"])) if bytes(inner.get("tools", b""))[:1] == b"[" else []
+
+
+def _declares(tools: list[_Members]) -> bool:
+    return any({"functionDeclarations", "function_declarations"} & tool.keys() for tool in tools)
+
+
+def _object(members: _Members, names: tuple[str, ...]) -> _Members:
+    found = next((members[name] for name in names if name in members), None)
+    return read(_MEMBERS, bytes(found)) if found is not None and bytes(found)[:1] == b"{" else {}
+
+
+def _raw(members: _Members) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(members))
