@@ -33,6 +33,11 @@ def config_file(env: Env = os.environ) -> Path:
     return _xdg(env, "XDG_CONFIG_HOME", ".config") / APP / "config.toml"
 
 
+def local_keys_file(env: Env = os.environ) -> Path:
+    """Return the file of the proxy's local keys: beside the config file, as the proxy may be kept from the state directory (docs/services.md)."""
+    return config_file(env).with_name("proxy-keys.json")
+
+
 def state_dir(env: Env = os.environ) -> Path:
     """Return the state directory: systemd's `STATE_DIRECTORY` first, else `$XDG_STATE_HOME/ccs-broker`."""
     if given := env.get("STATE_DIRECTORY"):

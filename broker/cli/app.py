@@ -9,7 +9,20 @@ from collections.abc import Sequence
 import click
 
 from broker import __version__
-from broker.cli import accounts, add_key, completion, doctor, image, imports, login, quota, running, services, settings
+from broker.cli import (
+    accounts,
+    add_key,
+    completion,
+    doctor,
+    image,
+    imports,
+    local_keys,
+    login,
+    quota,
+    running,
+    services,
+    settings,
+)
 from broker.cli.demo import command as demo
 from broker.cli.exits import EXIT_OF, Exit
 from broker.cli.options import Shared
@@ -54,6 +67,7 @@ for _command in (
     accounts.rename,
     accounts.logout,
     quota.quota,
+    local_keys.key,
     running.serve,
     running.proxy,
     demo.demo,

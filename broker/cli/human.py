@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import singledispatch
 from typing import TYPE_CHECKING
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text as RichText
 
@@ -41,9 +41,10 @@ def _plain(text: str, style: str = "") -> RichText:
     return RichText(clean(text), style=style)
 
 
-def _whole(text: str, style: str = "") -> RichText:
+def _whole(text: str, style: str = "") -> RenderableType:
     """A sentence that the terminal breaks by itself: a command in it is then copied in one piece."""
-    return RichText(clean(text), style=style, no_wrap=True, overflow="ignore")
+    # In a group: a text of its own is joined with what is printed beside it, and forgets not to wrap.
+    return Group(RichText(clean(text), style=style, no_wrap=True, overflow="ignore"))
 
 
 @layout.register
@@ -69,7 +70,8 @@ def _quotas(result: results.Quotas) -> list[RenderableType]:
 def _changed(result: results.Changed) -> list[RenderableType]:
     view = result.account
     state = "" if view.state == result.done else f"{view.state}, "
-    line = f"{view.account} {result.done}: {state}token expires {moment(view.expires_at, result.now, never='never')}"
+    ends = "never expires" if view.expires_at is None else f"expires {moment(view.expires_at, result.now)}"
+    line = f"{view.account} {result.done}: {state}token {ends}"
     return [_plain(line)]
 
 
@@ -152,6 +154,31 @@ def _imported(result: results.Imported) -> list[RenderableType]:
         notes += [_plain(f"{each.title}: {text.rstrip('.')}.", "yellow") for text in said]
     trial = [RichText("This was a trial: nothing was changed.", style="bold")] if answer.dry_run else []
     return [table, *notes, *trial]
+
+
+@layout.register
+def _local_keys(result: results.LocalKeys) -> list[RenderableType]:
+    if not result.keys:
+        return [RichText("No keys were made here yet. Run: ccs-broker key add NAME")]
+    table = _table("KEY", "MODELS", "REQUESTS", "MADE", "EXPIRES")
+    for each in result.keys:
+        rate = "any number" if each.rpm is None else f"{each.rpm} a minute"
+        ends = (
+            RichText("expired", style="bold red") if each.expired else moment(each.expires, result.now, never="never")
+        )
+        models = ", ".join(each.models) or "all"
+        table.add_row(_plain(each.name), _plain(models), rate, moment(each.created, result.now), ends)
+    return [table]
+
+
+@layout.register
+def _key_made(result: results.KeyMade) -> list[RenderableType]:
+    return [_whole(result.text)]
+
+
+@layout.register
+def _key_revoked(result: results.KeyRevoked) -> list[RenderableType]:
+    return [_plain(f"{result.revoked} is revoked; running proxies refuse it within a second.")]
 
 
 @layout.register

@@ -1,10 +1,10 @@
 """What commands return: frozen values with everything a person or a script may want to know.
 
 Owns: the shapes, and their JSON form (`document`): an object whose `version` is raised when a field changes its meaning. It must never print, and
-never hold a secret. Messages of the socket contract appear in the JSON as they are on the socket.
+never hold a secret but one that was asked for (`Text`, `KeyMade`). Messages of the socket contract appear in the JSON as they are on the socket.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from broker.cli.exits import Exit
@@ -100,6 +100,42 @@ class Imported:
     """`import`: what was found, and what was done with it."""
 
     answer: "ImportAnswer"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLine:
+    """What is known of a local key. `created` and `expires` are wall-clock seconds, `rpm` requests a minute; no models means all."""
+
+    name: str
+    models: tuple[str, ...]
+    rpm: int | None
+    created: int
+    expires: int | None
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LocalKeys:
+    """`key list`. `now` is when they were read, in wall-clock seconds."""
+
+    file: str
+    keys: tuple[KeyLine, ...]
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMade:
+    """`key add`. `text` is the key itself, which was asked for and is told this once."""
+
+    key: KeyLine
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRevoked:
+    """`key revoke`."""
+
+    revoked: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +238,9 @@ Result = (
     | LoggedIn
     | LoggedOut
     | Imported
+    | LocalKeys
+    | KeyMade
+    | KeyRevoked
     | ServiceChange
     | ServiceStatus
     | Settings
@@ -249,9 +288,7 @@ def _members(result: Result) -> dict[str, object]:
         return {"type": "about:blank", "title": "No image was made", **msgspec.to_builtins(result)}
     if isinstance(result, Diagnosis):
         return _diagnosis(result)
-    if isinstance(
-        result, Checks | ServiceStatus | Status | Accounts | Changed | Quotas | ServiceChange | Checked | Images | Text
-    ):
+    if not isinstance(result, LoggedIn | LoggedOut | Imported):
         built: dict[str, object] = msgspec.to_builtins(result)
         return built
     inner: dict[str, object] = msgspec.to_builtins(result.login if isinstance(result, LoggedIn) else result.answer)

@@ -4,6 +4,7 @@ Owns: walking the config's tables, and the checks that need more than the file's
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,6 +115,7 @@ def _findings(file: Path, config: "Config") -> Iterator[Finding]:
     yield _folder("state directory", paths.state_dir())
     for name in (paths.TOKEN_SOCKET, paths.CONTROL_SOCKET):
         yield _socket(name)
+    yield _local_keys(paths.local_keys_file())
     yield from _providers(config)
 
 
@@ -131,6 +133,20 @@ def _socket(name: str) -> Finding:
         return Finding("socket", str(paths.socket_path(name, paths.runtime_dir())))
     except BrokerError as error:
         return Finding("socket", name, error.detail, error.hint)
+
+
+def _local_keys(file: Path) -> Finding:
+    from broker.proxy.keyfile import read
+
+    try:
+        keys = read(file)
+    except BrokerError as error:
+        return Finding("local keys", str(file), error.detail, error.hint)
+    mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0
+    if mode & 0o077:
+        told = f"{file} can be read by other users (mode {mode:04o})"
+        return Finding("local keys", str(file), told, f"Run: chmod 600 {file}")
+    return Finding("local keys", f"{len(keys)} in {file}" if keys else "none")
 
 
 def _providers(config: "Config") -> Iterator[Finding]:

@@ -2,10 +2,9 @@
 
 Owns: the rules about keys, Host and Origin, as one decision over values. Pure; who the peer is it is told by `peers`.
 
-Keys are compared as digests, in constant time, every key every time. No keys configured and the internal key off means closed, not open.
+Keys of the config are compared as digests, in constant time, every key every time; local keys as `keys` says. No keys at all means closed, not open.
 """
 
-import hashlib
 import hmac
 import ipaddress
 from collections.abc import Callable
@@ -17,10 +16,14 @@ import msgspec
 
 from broker.model.secret import Secret
 from broker.proxy.failures import failure
+from broker.proxy.keys import Holder, Ring, digest_of
 from broker.proxy.wire.heads import RequestHead
 from broker.translate.ir import Failure
 
-HINT: Final = "use a key of proxy.api_keys in the config file"
+DIGEST_CHARACTERS: Final = 32
+"""As many of the hexadecimal digits of SHA-256 `Secret.digest` keeps."""
+
+HINT: Final = "use a key of proxy.api_keys in the config file, or one made by `ccs-broker key add`"
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -48,6 +51,16 @@ class Peer(msgspec.Struct, frozen=True):
     same_user: Callable[[], bool | None]
 
 
+class Door(msgspec.Struct, frozen=True):
+    """What local keys there are at this moment. `wall` reads the time in seconds since the epoch; asked only where a local key was shown."""
+
+    ring: Ring
+    wall: Callable[[], float]
+
+
+NO_LOCAL_KEYS: Final = Door(Ring(), lambda: 0.0)
+
+
 def check_site(head: RequestHead, rules: Rules) -> Failure | None:
     """Refuse requests that were not meant for us: DNS rebinding and other sites' scripts. Holds for public paths as well."""
     host = _text(head.get(b"host"))
@@ -65,24 +78,29 @@ def check_site(head: RequestHead, rules: Rules) -> Failure | None:
     return None
 
 
-def check_key(head: RequestHead, peer: Peer, rules: Rules) -> Failure | None:
-    """Refuse requests without a valid key; any of the places a client may put one will do."""
-    if not rules.keys and rules.internal is None:
+def check_key(head: RequestHead, peer: Peer, rules: Rules, door: Door = NO_LOCAL_KEYS) -> Failure | Holder | None:
+    """Refuse requests without a valid key; any of the places a client may put one will do.
+
+    Returns whose local key it is, which may have limits; None for a key of the config or the internal one, which have none.
+    """
+    if not rules.keys and rules.internal is None and not len(door.ring):
         return failure(401, f"no keys are configured, so nobody is let in; {HINT}", reason="closed")
-    digests = [_digest(text) for text in _presented(head)]
+    digests = [digest_of(text) for text in _presented(head)]
     if not digests:
         return failure(401, f"no API key was sent; {HINT}", reason="missing_api_key")
     known = internal = False
     for digest in digests:
+        short = digest[:DIGEST_CHARACTERS]
         for key in rules.keys:
-            known |= hmac.compare_digest(digest, key)
+            known |= hmac.compare_digest(short, key)
         if rules.internal is not None:
-            internal |= hmac.compare_digest(digest, rules.internal)
+            internal |= hmac.compare_digest(short, rules.internal)
     if known:
         return None
-    if internal:
-        return _check_internal(peer)
-    return failure(401, f"the API key is not known here; {HINT}", reason="invalid_api_key")
+    holder, expired = _holder(digests, door)
+    if holder is not None or not internal:
+        return holder or _unknown(expired)
+    return _check_internal(peer)
 
 
 @lru_cache(256)
@@ -94,6 +112,12 @@ def is_loopback(address: str) -> bool:
         return False
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
     return (mapped or ip).is_loopback
+
+
+def _unknown(expired: Holder | None) -> Failure:
+    if expired is not None:
+        return failure(401, f"the API key {expired.key.name!r} has expired; {HINT}", reason="expired_api_key")
+    return failure(401, f"the API key is not known here; {HINT}", reason="invalid_api_key")
 
 
 def _check_internal(peer: Peer) -> Failure | None:
@@ -117,9 +141,16 @@ def _presented(head: RequestHead) -> list[str]:
     return found
 
 
-def _digest(text: str) -> str:
-    # As `Secret.digest`, without its check of the result: this runs on every request.
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def _holder(digests: list[str], door: Door) -> tuple[Holder | None, Holder | None]:
+    """Return whose local key is among them, and whose is that has expired."""
+    expired = None
+    for digest in digests:
+        found = door.ring.find(digest)
+        if found is not None:
+            if not found.expired(door.wall()):
+                return found, None
+            expired = found
+    return None, expired
 
 
 @lru_cache(256)

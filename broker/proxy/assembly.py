@@ -9,7 +9,9 @@ import socket
 
 from broker.config import Config
 from broker.ipc.client import BrokerClient
-from broker.paths import TOKEN_SOCKET, runtime_dir, socket_path
+from broker.paths import TOKEN_SOCKET, local_keys_file, runtime_dir, socket_path
+from broker.proxy.buckets import Buckets
+from broker.proxy.keyfile import KeyFile
 from broker.proxy.leases import LeaseSource
 from broker.proxy.listen import bind
 from broker.proxy.server import Worker
@@ -40,11 +42,16 @@ async def run_proxy(
 
 
 async def serve_from_daemon(
-    config: Config, listening: socket.socket, ready: Ready | None, stop: asyncio.Event, number: int = 0
+    config: Config,
+    listening: socket.socket,
+    ready: Ready | None,
+    stop: asyncio.Event,
+    number: int = 0,
+    rates: Buckets | None = None,
 ) -> None:
     """Run one worker on a bound socket, with the daemon's leases."""
     async with BrokerClient(socket_path(TOKEN_SOCKET, runtime_dir())) as client:
-        await serve(config, listening, client, ready, stop, number)
+        await serve(config, listening, client, ready, stop, number, rates)
 
 
 async def serve(
@@ -54,9 +61,11 @@ async def serve(
     ready: Ready | None,
     stop: asyncio.Event,
     number: int = 0,
+    rates: Buckets | None = None,
 ) -> None:
-    """Run one worker on a bound socket until `stop`."""
-    worker = Worker(config, source, SystemClock(), SystemChance(), number=number)
+    """Run one worker on a bound socket until `stop`; `rates` is what it shares with its siblings."""
+    keys = KeyFile(local_keys_file())
+    worker = Worker(config, source, SystemClock(), SystemChance(), number=number, keys=keys, rates=rates)
     try:
         host, port = await worker.start(listening)
         if ready is not None:

@@ -13,11 +13,13 @@ from broker import __version__
 from broker.model.clock import Clock
 from broker.model.errors import BrokerError, ErrorCode
 from broker.proxy import meters, models, pages
-from broker.proxy.access import Peer, Rules, check_key, check_site
+from broker.proxy.access import Peer
 from broker.proxy.failures import failure, refusal
 from broker.proxy.headers import Headers
 from broker.proxy.job import Job
+from broker.proxy.keys import Holder
 from broker.proxy.peers import same_user
+from broker.proxy.porter import Porter
 from broker.proxy.routes import (
     ChatCompletions,
     CountMessages,
@@ -42,8 +44,10 @@ from broker.proxy.verdict import Asked
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.works import Context, GeminiWork, TalkWork, Work
 from broker.translate.codecs import Dialect
+from broker.translate.effort import split_suffix
 from broker.translate.failures import failure_of
 from broker.translate.ir import Failure, FailureKind
+from broker.translate.passage import peek
 from broker.translate.signatures import SignatureMemory
 
 _log = logging.getLogger(__name__)
@@ -76,10 +80,10 @@ class _Root(msgspec.Struct, frozen=True):
 class Gateway:
     """What one worker serves."""
 
-    def __init__(self, shop: Shop, rules: Rules, clock: Clock, ids: str, *, safety_off: bool) -> None:
+    def __init__(self, shop: Shop, porter: Porter, clock: Clock, ids: str, *, safety_off: bool) -> None:
         """Serve from `shop`. `ids` begins every request id of this worker."""
         self.shop = shop
-        self.rules = rules
+        self.porter = porter
         self._clock = clock
         self._ids = ids
         self._number = 0
@@ -133,7 +137,7 @@ class Gateway:
 class ClientCall:
     """One request (see `wire.exchange.Call`)."""
 
-    __slots__ = ("_exchange", "_gateway", "_job", "_route", "request_id")
+    __slots__ = ("_exchange", "_gateway", "_holder", "_job", "_route", "request_id")
 
     def __init__(self, gateway: Gateway, exchange: Exchange, where: Route, request_id: str) -> None:
         """Belongs to `exchange`."""
@@ -142,15 +146,18 @@ class ClientCall:
         self._route = where
         self.request_id = request_id
         self._job: Job | None = None
+        self._holder: Holder | None = None
 
     def on_head(self) -> None:
         """Refuse whoever may not come in before a body is read."""
-        head, rules = self._exchange.head, self._gateway.rules
-        told = check_site(head, rules)
-        if told is None and not self._route.public:
-            told = check_key(head, Peer(self._exchange.peer[0], self._same_user), rules)
-        if told is not None:
-            self._refuse(told)
+        exchange = self._exchange
+        found = self._gateway.porter.check(
+            exchange.head, Peer(exchange.peer[0], self._same_user), public=self._route.public
+        )
+        if isinstance(found, Failure):
+            self._refuse(found)
+        else:
+            self._holder = found
 
     def on_body(self, body: bytes) -> None:
         """Answer, or give the request to a job."""
@@ -209,6 +216,11 @@ class ClientCall:
                 told = failure(404, error.detail, reason="model_not_found", param="model")
             self._refuse(told)
             return
+        if self._holder is not None and self._holder.limited:
+            refused = self._narrow(work, self._holder, body)
+            if refused is not None:
+                self._refuse(refused)
+                return
         agent = head.get(b"user-agent") or b""
         repeats = agent.startswith((b"claude-cli/", b"claude-code/"))
         asked = Asked(work.wanted.model, work.wanted.providers, repeats, gateway.shop.table.away)
@@ -227,8 +239,20 @@ class ClientCall:
             )
         return TalkWork(_spoken(target), head, body, context, count=isinstance(target, CountMessages))
 
+    def _narrow(self, work: Work, holder: Holder, body: bytes) -> Failure | None:
+        """Leave of what is wanted what the key opens; say so where that is nothing."""
+        target = self._route.target
+        asked = target.model if isinstance(target, Generate | CountTokens) else split_suffix(peek(body).model)[0]
+        narrowed = holder.narrowed(asked, work.wanted)
+        if narrowed is None:
+            return forbidden(holder, asked)
+        work.wanted = narrowed
+        return None
+
     def _models(self, name: str | None) -> None:
         served = self._gateway.served_models()
+        if self._holder is not None and self._holder.limited:
+            served = tuple(each for each in served if opens(self._holder, each))
         if name is None:
             self._reply([_JSON], models.listed(served, self._route.voice))
             return
@@ -266,6 +290,18 @@ class ClientCall:
         if line.trusted is None:
             line.trusted = same_user(self._exchange.peer, self._exchange.local)
         return line.trusted
+
+
+def forbidden(holder: Holder, model: str) -> Failure:
+    """Say that a key does not open a model, and which it does."""
+    listed = ", ".join(holder.key.models)
+    text = f"the API key {holder.key.name!r} does not open the model {model[:100]!r}; it opens: {listed}"
+    return failure(403, text, reason="model_not_allowed", param="model")
+
+
+def opens(holder: Holder, model: models.Model) -> bool:
+    """Tell whether a key opens a model of the list."""
+    return holder.narrowed(model.id, models.resolve(model.id, PROVIDERS)) is not None
 
 
 def _spoken(target: Target) -> Dialect:

@@ -16,11 +16,14 @@ from broker.model.clock import Chance, Clock
 from broker.model.secret import Secret
 from broker.observe.tasks import spawn
 from broker.proxy.access import Rules
+from broker.proxy.buckets import Buckets
 from broker.proxy.gateway import Gateway
+from broker.proxy.keyfile import KeyFile
 from broker.proxy.leases import LeaseSource, LeaseTable
 from broker.proxy.listen import BACKLOG
 from broker.proxy.meters import Meters
 from broker.proxy.networks import Networks
+from broker.proxy.porter import Porter
 from broker.proxy.shop import Shop
 from broker.proxy.upstreams.places import Places
 from broker.proxy.wire.exchange import Limits
@@ -49,10 +52,18 @@ class Worker:
         *,
         number: int = 0,
         limits: Limits | None = None,
+        keys: KeyFile | None = None,
+        rates: Buckets | None = None,
     ) -> None:
-        """Make the parts; must be called inside a running loop. `number` is the worker's place among its siblings, for the numbers of Prometheus."""
+        """Make the parts; must be called inside a running loop.
+
+        `number` is the worker's place among its siblings, for the numbers of Prometheus; `keys` are the local keys, none without; `rates` are what
+        its siblings share.
+        """
         proxy = config.proxy
-        self._ticker = Ticker(tick_seconds(proxy))
+        internal = Secret(INTERNAL_KEY) if proxy.internal_key else None
+        self._porter = Porter(Rules.of(proxy.api_keys, internal, proxy.allowed_hosts), clock, keys, rates)
+        self._ticker = Ticker(tick_seconds(proxy), self._porter.look)
         self._pool = Pool(self._ticker, proxy.connect_timeout)
         self.table = LeaseTable(source, clock, chance)
         gauges: dict[str, Callable[[], float]] = {
@@ -63,9 +74,7 @@ class Worker:
             "daemon_connected": lambda: float(self.table.connected),
         }
         shop = Shop(self.table, self._pool, self._ticker, clock, Meters(number, gauges), proxy, places_of(config))
-        internal = Secret(INTERNAL_KEY) if proxy.internal_key else None
-        rules = Rules.of(proxy.api_keys, internal, proxy.allowed_hosts)
-        gateway = Gateway(shop, rules, clock, f"{chance.token(6)}-", safety_off=proxy.safety_off)
+        gateway = Gateway(shop, self._porter, clock, f"{chance.token(6)}-", safety_off=proxy.safety_off)
         self._listener = Listener(
             gateway, limits or limits_of(proxy), self._ticker, Networks(proxy.allow, proxy.deny).admit
         )
@@ -112,6 +121,7 @@ class Worker:
             await asyncio.sleep(0)
         self._pool.close()
         self._ticker.close()
+        self._porter.close()
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)

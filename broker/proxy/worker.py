@@ -13,6 +13,7 @@ from typing import Final
 from broker.observe.logs import configure
 from broker.observe.tasks import spawn
 from broker.proxy.assembly import new_loop, serve_from_daemon
+from broker.proxy.buckets import Buckets
 from broker.proxy.listen import bind
 from broker.proxy.workers import READY, Order, read_order
 
@@ -35,7 +36,7 @@ async def _run(order: Order) -> None:
     parent = spawn(_wait_for_end_of_input(stop), name="worker-parent")
     listening = bind(order.config.proxy.host, order.port, shared=True)
     with contextlib.closing(listening):
-        await serve_from_daemon(order.config, listening, _say_ready, stop, order.number)
+        await serve_from_daemon(order.config, listening, _say_ready, stop, order.number, Buckets(order.rates))
     parent.cancel()
 
 

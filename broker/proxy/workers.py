@@ -2,15 +2,16 @@
 
 Owns: starting worker processes, starting again those that die, and stopping them all. Each follows the daemon by itself, and cool-downs reach the others
 through it. A worker gets its settings over a pipe: keys stand neither in arguments nor in the environment. When this process goes, the closed pipe tells
-its workers.
+its workers. What they have used of local keys' rates lies in memory this process keeps: one that is started again finds it as it was.
 """
 
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Final
 
 import msgspec
@@ -19,6 +20,7 @@ from broker.config import Config
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.observe.tasks import spawn
+from broker.proxy.buckets import shared_memory
 from broker.proxy.listen import bind
 from broker.proxy.server import DRAIN_SECONDS
 
@@ -35,11 +37,12 @@ Ready = Callable[[str, int], None]
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What a worker process is told on its standard input, as one line of JSON."""
+    """What a worker process is told on its standard input, as one line of JSON. `rates` is an open descriptor (see `buckets.shared_memory`)."""
 
     config: Config
     port: int
     number: int
+    rates: int | None = None
 
 
 def write_order(order: Order) -> bytes:
@@ -59,6 +62,7 @@ class Supervisor:
         """Start none yet."""
         self._config = config
         self._running: set[Process] = set()
+        self._rates: int | None = None
 
     async def run(self, ready: Ready | None, stop: asyncio.Event) -> None:
         """Serve until `stop`.
@@ -71,7 +75,7 @@ class Supervisor:
         port = proxy.port
         if port:
             bind(proxy.host, port).close()
-        with contextlib.closing(bind(proxy.host, port, shared=True)) as kept:
+        with contextlib.closing(bind(proxy.host, port, shared=True)) as kept, _shared_rates() as self._rates:
             host, port = kept.getsockname()[:2]
             try:
                 started = [await self._start(port, number) for number in range(proxy.workers)]
@@ -90,11 +94,12 @@ class Supervisor:
 
     async def _start(self, port: int, number: int) -> Process:
         command = (sys.executable, "-m", "broker.proxy.worker")
-        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+        shared = () if self._rates is None else (self._rates,)
+        process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, pass_fds=shared)
         self._running.add(process)
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(write_order(Order(self._config, port, number)))
+        process.stdin.write(write_order(Order(self._config, port, number, self._rates)))
         try:
             async with asyncio.timeout(_START_SECONDS):
                 line = await process.stdout.readline()
@@ -137,6 +142,15 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
         self._running.clear()
+
+
+@contextlib.contextmanager
+def _shared_rates() -> Generator[int]:
+    fd = shared_memory()
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _reveal(value: object) -> str:

@@ -112,6 +112,7 @@ PURE = (
     "broker.proxy.choose",
     "broker.proxy.headers",
     "broker.proxy.models",
+    "broker.proxy.keys",
     "broker.proxy.networks",
     "broker.proxy.routes",
     *(

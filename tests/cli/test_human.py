@@ -38,6 +38,10 @@ LOGIN = LoginView(
     notes=("Using project fake-project.",),
 )  # fmt: skip
 
+CI = results.KeyLine("ci", ("gemini-*", "claude/*"), 60, int(NOW) - 7200, int(NOW) + 86_400 * 30, expired=False)
+PLAIN = results.KeyLine("laptop", (), None, int(NOW) - 60, None, expired=False)
+OVER = results.KeyLine("guest", ("*",), 1, int(NOW) - 86_400, int(NOW) - 60, expired=True)
+
 CASES: dict[str, results.Result] = {
     "accounts": results.Accounts(views(), NOW),
     "accounts-none": results.Accounts((), NOW),
@@ -91,6 +95,10 @@ CASES: dict[str, results.Result] = {
             dry_run=True,
         )
     ),
+    "local-keys": results.LocalKeys("/c/proxy-keys.json", (CI, PLAIN, OVER), NOW),
+    "local-keys-none": results.LocalKeys("/c/proxy-keys.json", (), NOW),
+    "key-made": results.KeyMade(CI, "ccsb-fake"),
+    "key-revoked": results.KeyRevoked("ci"),
     "imported-nothing": results.Imported(ImportAnswer()),
     "service-change": results.ServiceChange(
         "systemd",
@@ -208,8 +216,18 @@ def test_a_narrow_terminal_gets_a_block_an_account() -> None:
         "gemini/alice@example.com *",
         "  active, expires in 42 min, renewed 18 min ago, next in 37 min",
         "  project fake-project",
-        "  quota 2 min ago: Standard, gemini-2.5-pro 25 % used, requests 97 % used",
+        "  quota 2 min ago: Standard, requests 97 % used, gemini-2.5-pro 25 % used",
     ]
+
+
+def test_a_list_names_the_fullest_limits_only() -> None:
+    windows = tuple(QuotaWindow(name=f"model-{n}", used=n / 10) for n in range(5))
+    view = AccountView(
+        account="a/b", provider="a", label="b", state="active", generation=1,
+        quota=AccountQuota(account="a/b", read_at=NOW, windows=windows),
+    )  # fmt: skip
+    shown = rendered(results.Accounts((view,), NOW), width=80)
+    assert "quota now: model-4 40 % used, model-3 30 % used, 3 more" in shown
 
 
 def test_a_narrow_quota_has_no_bars() -> None:

@@ -29,6 +29,8 @@ LOGIN = ImportedLogin(
 )  # fmt: skip
 
 
+KEY = results.KeyLine("ci", ("gemini-*",), 60, 1_700_000_000, None, expired=False)
+
 EVERY: dict[type, tuple[results.Result, set[str]]] = {
     results.Text: (results.Text("a"), {"text"}),
     results.Accounts: (results.Accounts(views(), NOW), {"accounts", "now"}),
@@ -44,6 +46,9 @@ EVERY: dict[type, tuple[results.Result, set[str]]] = {
     ),
     results.LoggedOut: (results.LoggedOut(LogoutAnswer(account="gemini/a", revoked=True)), {"account", "revoked", "detail"}),
     results.Imported: (results.Imported(ImportAnswer(logins=(LOGIN,))), {"adopted", "refused", "logins", "dry_run"}),
+    results.LocalKeys: (results.LocalKeys("/k.json", (KEY,), NOW), {"file", "keys", "now"}),
+    results.KeyMade: (results.KeyMade(KEY, "ccsb-fake"), {"key", "text"}),
+    results.KeyRevoked: (results.KeyRevoked("ci"), {"revoked"}),
     results.ServiceChange: (
         results.ServiceChange("systemd", (Step(Action.RAN, "systemctl"),), "hint"), {"manager", "steps", "hint"},
     ),

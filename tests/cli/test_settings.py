@@ -115,6 +115,21 @@ def findings(ended) -> dict[str, dict[str, object]]:
     return {each["subject"]: each for each in made["findings"]}
 
 
+@pytest.mark.parametrize(
+    ("mode", "problem"), [(0o600, None), (0o640, "can be read by other users (mode 0640)"), (0o660, "written by other")]
+)
+def test_check_looks_at_the_local_keys(run, home: Path, mode: int, problem: str | None) -> None:
+    assert findings(run("config", "check", "--json"))["local keys"]["detail"] == "none"
+    assert run("key", "add", "ci").code == 0
+    file = home / ".config" / "ccs-broker" / "proxy-keys.json"
+    file.chmod(mode)
+    found = findings(run("config", "check", "--json"))["local keys"]
+    if problem is None:
+        assert (found["problem"], found["detail"]) == (None, f"1 in {file}")
+    else:
+        assert problem in str(found["problem"])
+
+
 def test_check_of_a_config_that_works(run, config, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("fake-client-secret")
     (tmp_path / "secret").chmod(0o600)

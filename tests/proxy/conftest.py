@@ -11,6 +11,7 @@ import pytest
 
 from broker.config import Config, ProxyConfig, UpstreamConfig
 from broker.model.secret import Secret
+from broker.proxy.keyfile import KeyFile
 from broker.proxy.listen import bind
 from broker.proxy.server import Worker
 from broker.proxy.wire.exchange import Limits
@@ -121,6 +122,7 @@ def proxy() -> MakeProxy:
         *,
         limits: Limits | None = None,
         upstreams: dict[str, UpstreamConfig] | None = None,
+        keys: KeyFile | None = None,
         **settings: Any,
     ) -> AsyncIterator[Proxy]:
         given = ProxyConfig(**{"port": 0, "api_keys": (Secret(KEY),), **settings})
@@ -131,6 +133,7 @@ def proxy() -> MakeProxy:
             SystemClock(),
             SystemChance(),
             limits=limits,
+            keys=keys,
         )
         _, port = await worker.start(bind("127.0.0.1", 0))
         made = Proxy(worker, daemon, port)

@@ -3,8 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.model.secret import Secret
-from broker.proxy.access import Peer, Rules, check_key, check_site, is_loopback
+from broker.proxy.access import Door, Peer, Rules, check_key, check_site, is_loopback
+from broker.proxy.keys import Holder, LocalKey, Ring, digest_of
 from broker.proxy.wire.heads import RequestHead
+from broker.translate.ir import Failure
 
 INTERNAL = Secret("ccs-internal-managed")
 RULES = Rules.of((Secret("first-key"), Secret("second-key")), INTERNAL, ("Proxy.Example", "other.example:99"))
@@ -53,7 +55,7 @@ def test_configured_keys_open_from_anywhere(request_head: RequestHead) -> None:
 )
 def test_wrong_and_missing_keys(request_head: RequestHead, reason: str) -> None:
     refused = check_key(request_head, peer(), RULES)
-    assert refused is not None
+    assert isinstance(refused, Failure)
     assert (refused.status, refused.reason) == (401, reason)
     assert "first-key" not in refused.message
 
@@ -68,7 +70,7 @@ def test_the_internal_key() -> None:
         check_key(internal, peer("192.0.2.1"), RULES),
         check_key(internal, peer(), Rules.of((Secret("first-key"),), None, ())),
     ):
-        assert refused is not None
+        assert isinstance(refused, Failure)
         assert refused.status == 401
 
 
@@ -77,11 +79,51 @@ def test_the_address_is_the_socket_s_not_a_header_s() -> None:
     assert check_key(forged, peer("192.0.2.1"), RULES) is not None
 
 
+LOCAL = LocalKey(name="ci", sha256=digest_of("local-key"), slot=0, created=1, expires=1000)
+BOTH = {"authorization": "Bearer local-key", "x_api_key": "ccs-internal-managed"}
+
+
+def door(now: float = 999.0) -> Door:
+    return Door(Ring([LOCAL]), lambda: now)
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        head(authorization="Bearer local-key"),
+        head(x_goog_api_key="local-key"),
+        head("key=local-key"),
+        head(authorization="Bearer wrong", x_api_key="local-key"),
+        head(**BOTH),
+    ],
+)
+def test_a_local_key_opens_from_anywhere_and_is_told_apart(request_head: RequestHead) -> None:
+    found = check_key(request_head, peer("192.0.2.1", None), RULES, door())
+    assert isinstance(found, Holder)
+    assert found.key is LOCAL
+    closed = Rules.of((), None, ())
+    assert isinstance(check_key(request_head, peer("192.0.2.1", None), closed, door()), Holder)
+
+
+def test_keys_of_the_config_come_first_and_have_no_limits() -> None:
+    assert check_key(head(authorization="Bearer local-key", x_api_key="first-key"), peer(), RULES, door()) is None
+    assert check_key(head(authorization="Bearer ccs-internal-managed"), peer(), RULES, door()) is None
+
+
+@pytest.mark.parametrize(("sent", "reason"), [("local-key", "expired_api_key"), ("local-kez", "invalid_api_key")])
+def test_local_keys_that_are_over_or_unknown(sent: str, reason: str) -> None:
+    refused = check_key(head(authorization=f"Bearer {sent}"), peer(), RULES, door(1000.0))
+    assert isinstance(refused, Failure)
+    assert (refused.status, refused.reason) == (401, reason)
+    assert sent not in refused.message
+    assert check_key(head(**BOTH), peer(), RULES, door(1000.0)) is None
+
+
 def test_no_keys_means_closed() -> None:
     closed = Rules.of((), None, ())
     for request_head in (head(), head(authorization="Bearer "), head(authorization="Bearer ccs-internal-managed")):
         refused = check_key(request_head, peer(), closed)
-        assert refused is not None
+        assert isinstance(refused, Failure)
         assert refused.reason == "closed"
 
 

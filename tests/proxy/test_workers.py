@@ -27,7 +27,7 @@ def config(**settings: object) -> Config:
 
 
 def test_an_order_survives_the_pipe() -> None:
-    order = Order(config(), 8317, 1)
+    order = Order(config(), 8317, 1, 5)
     line = write_order(order)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1

@@ -6,6 +6,7 @@ It decides nothing: a member's `tick` does.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -23,10 +24,11 @@ class Ticker:
     A deadline noted by `now` fires at most one interval late, and at most one early.
     """
 
-    def __init__(self, interval: float = 0.5) -> None:
-        """Start with no members; must be made inside a running loop."""
+    def __init__(self, interval: float = 0.5, moved: Callable[[], None] = lambda: None) -> None:
+        """Start with no members; must be made inside a running loop. `moved` is called whenever `now` moves: also before the first member after a rest."""
         self._loop = asyncio.get_running_loop()
         self._interval = interval
+        self._moved = moved
         self._members: dict[Ticking, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.now = self._loop.time()
@@ -38,6 +40,7 @@ class Ticker:
         self._members[member] = None
         if self._timer is None:
             self.now = self._loop.time()
+            self._moved()
             self._timer = self._loop.call_later(self._interval, self._sweep)
 
     def discard(self, member: Ticking) -> None:
@@ -54,6 +57,7 @@ class Ticker:
     def _sweep(self) -> None:
         self._timer = None
         self.now = now = self._loop.time()
+        self._moved()
         for member in list(self._members):
             member.tick(now)
         if self._members:

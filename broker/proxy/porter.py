@@ -1,0 +1,56 @@
+"""At the door of one worker: what `access` decides, with the keys there are now and the rates used so far.
+
+Owns: `Porter`. It must never read a file in a request: `keyfile` is told to look when the worker's clock moves.
+"""
+
+from broker.model.clock import Clock
+from broker.proxy.access import Door, Peer, Rules, check_key, check_site
+from broker.proxy.buckets import Buckets
+from broker.proxy.failures import failure
+from broker.proxy.keyfile import KeyFile
+from broker.proxy.keys import Holder
+from broker.proxy.wire.heads import RequestHead
+from broker.translate.ir import Failure
+
+
+class Porter:
+    """Lets requests in or not."""
+
+    def __init__(self, rules: Rules, clock: Clock, keys: KeyFile | None = None, rates: Buckets | None = None) -> None:
+        """Keep to `rules`; with `keys` local keys open too, each as often as `rates` has left (those of this process by default)."""
+        self._rules = rules
+        self._clock = clock
+        self._keys = keys
+        self._rates = rates or Buckets()
+
+    def look(self) -> None:
+        """Take in changes of the local keys."""
+        if self._keys is not None:
+            self._keys.look()
+
+    def check(self, head: RequestHead, peer: Peer, *, public: bool) -> Failure | Holder | None:
+        """Return why a request may not come in; whose local key it came in with; or None where it came in otherwise."""
+        refused = check_site(head, self._rules)
+        if refused is not None or public:
+            return refused
+        if self._keys is None:
+            return check_key(head, peer, self._rules)
+        found = check_key(head, peer, self._rules, Door(self._keys.ring, self._wall))
+        return found if not isinstance(found, Holder) else self._counted(found)
+
+    def close(self) -> None:
+        """Let go of the rates."""
+        self._rates.close()
+
+    def _wall(self) -> float:
+        return self._clock.now().wall
+
+    def _counted(self, holder: Holder) -> Failure | Holder:
+        key = holder.key
+        if key.rpm is None:
+            return holder
+        wait = self._rates.take(key, self._clock.now().boot)
+        if not wait:
+            return holder
+        text = f"the API key {key.name!r} is good for {key.rpm} requests a minute; the next one in {wait:.1f} s"
+        return failure(429, text, reason="rate_limit_exceeded", retry_after=wait)
