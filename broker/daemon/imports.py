@@ -24,7 +24,7 @@ from broker.observe.audit import Audit, Event
 from broker.observe.logs import log_id
 from broker.providers.native.base import Login, Refused
 from broker.store.base import Entry, Origin
-from broker.store.link import Link, Verdict, compare
+from broker.store.link import Link, Verdict, compare, link_of, unlinked
 from broker.store.linked import LinkedStore
 from broker.store.table import same_login
 
@@ -176,7 +176,9 @@ class Imports:
             entry = known
         else:
             name = discovery.path.name if ready.document is not None else ""
-            origin = Origin(link, ready.document, name)
+            # A mark in a file that comes from elsewhere would share the login with a program nobody named here.
+            document = unlinked(ready.document) if ready.document and link_of(ready.document) else ready.document
+            origin = Origin(link, document, name)
             account = known.account if known else record.account
             entry = await self.store.add(
                 replace(record, account=account), ready.client, self.accounts.clock.now(), origin

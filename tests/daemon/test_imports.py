@@ -22,6 +22,7 @@ from broker.providers.native.claude_code import ClaudeCode
 from broker.providers.native.cliproxyapi import FORMAT as CLIPROXYAPI
 from broker.providers.native.table import FORMATS
 from broker.store.base import StorageError
+from broker.store.link import Link, linked
 from tests.fakes.broker import ANN, PROVIDER, Running, running_daemon
 
 CLAUDE = FORMATS["claude-code"]
@@ -275,6 +276,21 @@ async def test_over_the_socket(home: Home, monkeypatch: pytest.MonkeyPatch) -> N
         assert said in str(told["detail"])
     status, _ = await post(home.running.token_path, trial)
     assert status in {403, 404}
+
+
+async def test_a_file_that_says_it_is_linked_is_not(home: Home) -> None:
+    """Else a file from a backup, or from somebody else, would have our renewals written into another program's login."""
+    home.log_in()
+    folder = home.running.folder / ".cli-proxy-api"
+    folder.mkdir()
+    document = json.loads(home.running.plant(ANN).read_bytes())
+    (home.running.auth / f"{PROVIDER}-{ANN.label}.json").unlink(missing_ok=True)
+    await until(lambda: home.ours() is None)
+    mark = linked(document, Link("claude-code", str(home.file)))
+    (folder / "sandbox-ann.json").write_text(json.dumps(mark))
+    assert [each.action for each in (await home.run("cliproxyapi")).logins] == ["added"]
+    assert (await home.running.client.account(ANN)).linked is None
+    assert json.loads((home.running.auth / "sandbox-ann.json").read_bytes()) == document
 
 
 async def test_a_file_that_sends_tokens_elsewhere_says_so(home: Home) -> None:
