@@ -202,11 +202,15 @@ class Attempt:
         """Take up a recorded answer as if it had just arrived."""
         _log.info("recovering a recorded answer", extra={"provider": entry.account.provider})
         received = replace(self.clock.now(), wall=pending.since)
+        recorded = _Recorded(answer)
         try:
             provider, client = await self._prepare(entry)
             flow = provider.refresh(entry.record, client, received)
-            tokens = await self._converse(entry.account.provider, flow, None, recorded=answer)
+            tokens = await self._converse(entry.account.provider, flow, None, recorded)
         except (FlowFailedError, NotSentError, AnswerLostError, BrokerError) as error:
+            if not recorded.heard:
+                # It could not be judged yet (the network is down at start, say): it must not be lost for that.
+                return Failed(_passing(_failure_of(error)))
             return await self._refused(lock, entry, _failure_of(error))
         return await self._keep(lock, entry, tokens, received, boot_known=False)
 
@@ -215,9 +219,7 @@ class Attempt:
         try:
             provider, client = await self._prepare(entry)
         except (BrokerError, FlowFailedError, NotSentError, AnswerLostError) as error:
-            failure = _failure_of(error)
-            # Discovery carries no refresh token: losing its answer loses nothing.
-            return Failed(Transient(failure.reason) if isinstance(failure, AnswerLost) else failure)
+            return Failed(_passing(_failure_of(error)))
         before = self.clock.now()
         rotation = await self.store.begin_rotation(lock, entry, before)
         try:
@@ -237,7 +239,11 @@ class Attempt:
         return provider, await self.clients.find(provider, entry.client)
 
     async def _converse(
-        self, provider: str, flow: PacedFlow[Tokens], rotation: Rotation | None, *, recorded: HttpResponse | None = None
+        self,
+        provider: str,
+        flow: PacedFlow[Tokens],
+        rotation: Rotation | None,
+        recorded: "_Recorded | None" = None,
     ) -> Tokens:
         """Run a flow; the answer to its spending request goes into the journal before the flow sees it."""
         try:
@@ -247,7 +253,8 @@ class Attempt:
                     await self.clock.sleep(step.seconds)
                     step = flow.send(PAUSED)
                 elif step.spends and recorded is not None:
-                    step = flow.send(recorded)
+                    recorded.heard = True
+                    step = flow.send(recorded.answer)
                 elif step.spends:
                     step = flow.send(await self._ask(provider, step, rotation))
                 else:
@@ -332,6 +339,19 @@ class Attempt:
             await rotation.sync()
         except StorageError as error:
             _log.error("the journal could not be synced: %s", error.detail)
+
+
+@dataclass(slots=True)
+class _Recorded:
+    """An answer from the journal. `heard`: a flow has judged it."""
+
+    answer: HttpResponse
+    heard: bool = False
+
+
+def _passing(failure: Failure) -> Failure:
+    """Return the failure of a request that carried no refresh token (discovery): losing its answer loses nothing, and nothing it says ends a login."""
+    return Transient(failure.reason) if isinstance(failure, AnswerLost | Permanent) else failure
 
 
 def _failure_of(error: Exception) -> Failure:

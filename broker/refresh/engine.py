@@ -6,7 +6,7 @@ of an account is in `cells`, the steps of one refresh are `attempt`'s. It must n
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,6 +16,7 @@ from broker.model.account import (
     Active,
     Backoff,
     Freshness,
+    NeedsLogin,
     Paused,
     Refreshing,
     State,
@@ -31,7 +32,7 @@ from broker.observe.tasks import spawn
 from broker.refresh import backoff, life, outcome, plan
 from broker.refresh.attempt import LOCK_WAIT_SECONDS, Attempt, ClientFinder, Failed, Providers, Result, Unwritable
 from broker.refresh.cells import Cell, Cells
-from broker.refresh.flight import Flights
+from broker.refresh.flight import Flights, either
 from broker.refresh.plan import Reason, Refresh, Wait
 from broker.refresh.rescue import Rescue
 from broker.refresh.turns import GroupLocks, Turns
@@ -260,7 +261,7 @@ class Engine:
         cell, now = self._cells.get(account), self._clock.now()
         token = cell.tokens.access_token
         if generation >= cell.entry.generation and token and cell.rejected != token.digest():
-            self._note_rejection(account, cell, now, token.digest())
+            self._note_rejection(account, cell, now, token.digest(), now.boot + max_wait - waited)
         return await self.lease(account, min_validity=min_validity, max_wait=max_wait, waited=waited)
 
     def accepted(self, account: AccountId) -> None:
@@ -274,10 +275,17 @@ class Engine:
         if self._clock.now().boot - cell.rejected_at > _QUIET_PAUSES * backoff.rejection_pause(cell.rejections):
             cell.rejections = 0
 
-    def _note_rejection(self, account: AccountId, cell: Cell, now: Now, digest: Digest) -> None:
+    def _note_rejection(self, account: AccountId, cell: Cell, now: Now, digest: Digest, deadline: float) -> None:
         if not plan.renewable(self._cells.known(cell)):
             detail = f"the API rejects the token of {account} and there is nothing to renew it with"
             raise BrokerError(ErrorCode.LOGIN_REQUIRED, detail, account=str(account))
+        if isinstance(cell.trouble, NeedsLogin):
+            cell.rejected = digest  # of no use any more, and a final answer is not asked for again
+            return
+        if isinstance(cell.trouble, Backoff) and cell.trouble.until > max(now.boot, deadline):
+            self._refuse(
+                account, cell, now
+            )  # the token endpoint is not asked sooner for it, and this token is better than none
         since = now.boot - cell.rejected_at
         if since > _REJECTIONS_FORGOTTEN_SECONDS:
             cell.rejections = 0
@@ -291,7 +299,8 @@ class Engine:
                 retry_after=pause - since,
             )
         cell.rejected, cell.rejections, cell.rejected_at = digest, cell.rejections + 1, now.boot
-        self._fly(account, Reason.REJECTED)
+        if not (isinstance(cell.trouble, Backoff) and cell.trouble.until > now.boot):
+            self._fly(account, Reason.REJECTED)
 
     def _refuse(self, account: AccountId, cell: Cell, now: Now) -> None:
         """Raise what stands between the account and a refresh that could help."""
@@ -327,7 +336,13 @@ class Engine:
 
     def _fly(self, account: AccountId, reason: Reason) -> "asyncio.Task[None]":
         delay = 0.0 if self._flights.running(account) else self._reserve(account)
-        return self._flights.join(account, partial(self._refresh, account, reason, delay))
+        return self._flights.join(account, partial(self._refresh, account, reason, delay, self._served_now(account)))
+
+    def _served_now(self, account: AccountId) -> Digest | None:
+        """Return what names the access token a refresh is decided on: one that is there by the turn of the refresh makes it needless."""
+        cell = self._cells.find(account)
+        token = cell.entry.record.tokens.access_token if cell is not None else None
+        return token.digest() if token else None
 
     def _reserve(self, account: AccountId) -> float:
         """Take the next free moment for a POST to the account's provider; return the seconds until it."""
@@ -338,16 +353,16 @@ class Engine:
         self._paced[account.provider] = slot + PACE_SECONDS
         return slot - now
 
-    async def _refresh(self, account: AccountId, reason: Reason, delay: float) -> None:
+    async def _refresh(self, account: AccountId, reason: Reason, delay: float, decided_on: Digest | None) -> None:
         if delay > 0:
-            await _either(self._clock.sleep(delay), self._halt)
+            await either(self._clock.sleep(delay), self._halt)
         cell = self._cells.find(account)
         if cell is None or (delay > 0 and self._stopping):
             return
         self._cells.tell(account)
         _log.info("refresh started", extra={"provider": account.provider, "reason": reason.value})
         try:
-            result = await self._try(account, cell)
+            result = await self._try(account, cell, decided_on)
         except Exception as fault:  # noqa: BLE001 - a waiter must learn of a fault of ours, not spin on it
             _log.exception("refresh broke off", extra={"provider": account.provider})
             result = Failed(Transient(f"a fault of ours: {type(fault).__name__}"))
@@ -357,12 +372,11 @@ class Engine:
         await self._rescue.follow(account, result)
         self._cells.land(account, result)
 
-    async def _try(self, account: AccountId, cell: Cell) -> Result | None:
+    async def _try(self, account: AccountId, cell: Cell, decided_on: Digest | None) -> Result | None:
         """Do one refresh; None where it was not begun, as the engine stopped while the account waited for its turn."""
         if (kept := cell.stranded) is not None:
             return await self._attempt.save(account, kept.tokens, kept.entry, kept.received)
-        token, group = cell.entry.record.tokens.access_token, cell.policy.serial_group
-        decided_on = token.digest() if token else None
+        group = cell.policy.serial_group
         try:
             async with self._turns.take(group, LOCK_WAIT_SECONDS):
                 if group is not None and self._stopping:
@@ -385,7 +399,7 @@ class Engine:
         while True:
             self._wake.clear()
             pause = self._sweep(self._clock.now())
-            await _either(self._clock.nap(pause), self._wake)
+            await either(self._clock.nap(pause), self._wake)
 
     def _sweep(self, now: Now) -> float:
         """Start what is due; return the seconds until the next look."""
@@ -414,27 +428,12 @@ class Engine:
 
     async def _changed_within(self, seconds: float) -> None:
         """Wait until anything changes, `seconds` at most."""
-        await _either(self._clock.sleep(seconds), self._changed)
+        await either(self._clock.sleep(seconds), self._changed)
 
     def _on_cell(self, _account: AccountId) -> None:
         self._wake.set()
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-async def _either(wait: Coroutine[object, object, None], event: asyncio.Event) -> None:
-    """Run `wait` to its end, or until `event` is set."""
-    sleeping = spawn(wait, name="refresh-sleep")
-    woken = spawn(_wait_event(event), name="refresh-wake")
-    try:
-        await asyncio.wait([sleeping, woken], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        sleeping.cancel()
-        woken.cancel()
-
-
-async def _wait_event(event: asyncio.Event) -> None:
-    await event.wait()
 
 
 def _late(account: AccountId, max_wait: float) -> BrokerError:

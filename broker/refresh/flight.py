@@ -1,6 +1,7 @@
 """Single-flight: any number of callers, one task an account.
 
-Owns: the tasks under way. It must never cancel one because a caller went away: a refresh that is cut off half-way can cost the user a login.
+Owns: the tasks under way, and waiting for the first of two things. It must never cancel a refresh because a caller went away: one that is cut off
+half-way can cost the user a login.
 """
 
 import asyncio
@@ -65,6 +66,21 @@ class Flights:
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=seconds)
         return len(self._tasks)
+
+
+async def either(wait: Coroutine[object, object, None], event: asyncio.Event) -> None:
+    """Run `wait` to its end, or until `event` is set."""
+    sleeping = spawn(wait, name="refresh-sleep")
+    woken = spawn(_wait_event(event), name="refresh-wake")
+    try:
+        await asyncio.wait([sleeping, woken], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        sleeping.cancel()
+        woken.cancel()
+
+
+async def _wait_event(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 def _release(waiter: "asyncio.Future[bool]", ended: bool) -> None:

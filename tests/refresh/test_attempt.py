@@ -10,9 +10,9 @@ from broker.model.account import AccountId, Active, Backoff, NeedsLogin, Record,
 from broker.model.clock import Now
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
-from broker.oauth.failures import FlowFailedError
+from broker.oauth.failures import FlowFailedError, Transient
 from broker.oauth.messages import Flow, HttpRequest, HttpResponse
-from broker.oauth.transport import NotSentError
+from broker.oauth.transport import AnswerLostError, NotSentError
 from broker.observe.tasks import spawn
 from broker.providers.base import Client, Provider
 from broker.store.base import PendingRotation
@@ -372,4 +372,42 @@ async def test_a_grant_is_not_lost_with_what_follows_it(world: World, fault: Htt
     assert engine.state(ALICE) == Active()
     assert (shown(world.stored().refresh_token), shown(world.stored().access_token)) == ("fake-refresh-2", key)
     assert not world.disk.journal
+    await engine.stop()
+
+
+class Offline(Clients):
+    """An issuer that cannot be asked, or a registration that cannot be found, for a while."""
+
+    def __init__(self, fault: Exception) -> None:
+        super().__init__()
+        self.fault: Exception | None = fault
+
+    async def resolve(self, provider: Provider) -> Provider:
+        if self.fault is not None:
+            raise self.fault
+        return provider
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        NotSentError("the network is down"),
+        AnswerLostError("the issuer hung up"),
+        FlowFailedError(Transient("the issuer answered 503")),
+        BrokerError(ErrorCode.MISCONFIGURED, "no client secret", hint="Set one"),
+    ],
+)
+async def test_a_recorded_answer_waits_for_what_is_needed_to_take_it_up(world: World, fault: Exception) -> None:
+    world.write(100)
+    world.server.current = "fake-refresh-2"
+    pending(world, said=answer(access_token="fake-access-2", refresh_token="fake-refresh-2", expires_in=3600))
+    world.clients = clients = Offline(fault)
+    _, engine = await world.boot()
+    assert world.disk.journal[ALICE].answer is not None
+    clients.fault = None
+    await world.clock.run(120)
+    assert engine.state(ALICE) == Active()
+    assert shown(world.stored().refresh_token) == "fake-refresh-2"
+    assert not world.disk.journal
+    assert world.server.posts == 0
     await engine.stop()

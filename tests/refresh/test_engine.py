@@ -576,6 +576,25 @@ async def test_a_rejected_token_whose_grant_is_dead_is_not_served(world: World) 
 # -- forced
 
 
+async def test_a_final_answer_is_not_asked_for_again_because_the_access_token_is_rejected_too(world: World) -> None:
+    world.write(3600)
+    world.server.dead = True
+    _, engine = await world.boot()
+    with pytest.raises(BrokerError):
+        await engine.renew(ALICE, max_wait=5)
+    assert isinstance(engine.state(ALICE), NeedsLogin)
+    assert world.server.posts == 1
+    grant = await ask(engine)  # it lives for a while
+    for _ in range(3):
+        with pytest.raises(BrokerError) as told:
+            await engine.rejected(ALICE, grant.entry.generation, min_validity=0, max_wait=5)
+        assert told.value.code is ErrorCode.LOGIN_REQUIRED
+        await world.clock.run(100)
+    assert world.server.posts == 1
+    assert engine.peek(ALICE) is None
+    await engine.stop()
+
+
 async def test_a_forced_refresh_renews_a_fresh_token(world: World) -> None:
     world.write()
     _, engine = await world.boot()

@@ -1,9 +1,9 @@
 """Any sequence of leases, edits, faults, kills and clock steps, against a strict token endpoint that knows the truth.
 
-What must hold throughout: a refresh token whose successor reached the journal or the disk is never presented again, and one whose answer was lost
-not while its access token is of use (P2, P3); the newest grant
-the machine ever held is on the disk, in the journal, or in the memory of a living process that says so (P4); a served token is alive, and for as
-long as was asked unless the lease says otherwise (P6).
+What must hold throughout: nothing is presented while the access token is of use and nobody has a reason (P2); a refresh token whose successor reached
+the journal or the disk is never presented again, one whose answer was lost not while its access token is of use, and none while storage refuses (P2, P3);
+the newest grant the machine ever held is on the disk, in the journal, or in the memory of a living process that says so, dead or not (P4); a served
+token is alive, and for as long as was asked unless the lease says otherwise (P6).
 """
 
 import asyncio
@@ -14,14 +14,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from broker.config import RefreshConfig
-from broker.model.account import Unsaved
+from broker.model.account import Record, Tokens, Unsaved
 from broker.model.errors import BrokerError
+from broker.model.secret import Secret
 from broker.oauth.messages import HttpRequest, HttpResponse
 from broker.oauth.transport import AnswerLostError
+from broker.providers.base import Client
 from broker.refresh.engine import Grant
 from tests.fakes.clock import settle
 from tests.fakes.token_endpoint import Connected, TokenEndpoint, answer
 from tests.refresh.harness import ALICE, World, shown
+
+LONGEST_ASKED = 600
+"""Nobody asks for more seconds than this, and no token is renewed earlier ahead of its end."""
+
+BEFORE = {"lock", "begin", "present", "present-unproven"}
+"""What has to go well before a refresh token goes out."""
 
 
 class Oracle(TokenEndpoint):
@@ -34,6 +42,11 @@ class Oracle(TokenEndpoint):
         self.replays: list[str] = []
         self.in_doubt: dict[str, float] = {}
         self.early: list[str] = []
+        self.needless: list[str] = []
+        self.refused: set[str] = set()
+        self.again: list[str] = []
+        self.unproven: list[str] = []
+        self.failing: set[str] = set()
         self.rejected = False
         self.now = lambda: 0.0
         self.serving = 0.0  # when the access token the machine holds ends
@@ -43,13 +56,27 @@ class Oracle(TokenEndpoint):
         before = self.current
         if self.in_doubt.get(presented, 0.0) > self.now() and not self.rejected:
             self.early.append(presented)
+        if self.serving - self.now() > LONGEST_ASKED and not self.rejected:
+            self.needless.append(presented)
+        if presented in self.refused:
+            self.again.append(presented)
+        connects = self.faults[:1] != ["not-sent"]
+
+        async def noted() -> None:
+            if connected is not None:
+                await connected()
+            if self.failing & BEFORE and connects:
+                self.unproven.append(presented)
+
         try:
-            said = await super().send(request, connected=connected)
+            said = await super().send(request, connected=noted)
         except AnswerLostError:
             self.in_doubt[presented] = max(self.serving, self.in_doubt.get(presented, 0.0))
             if self.current != before:
                 self.ends[f"fake-access-{self.posts + 1}"] = self.now() + self.lifetime
             raise
+        if said.status == 400:
+            self.refused.add(presented)
         if presented in self.forgotten and presented != before and self.current in self.arrived:
             self.replays.append(presented)
         if self.current != before:
@@ -98,17 +125,34 @@ class Machine(RuleBasedStateMachine):
         if len(self.server.faults) < 3:
             self.server.faults.append(fault)
 
-    @rule(which=st.sets(st.sampled_from(["begin", "put", "sync", "clear"])))
+    @rule(which=st.sets(st.sampled_from([*sorted(BEFORE), "answer", "put", "put-unproven", "sync", "clear"])))
     def the_disk_fails_or_heals(self, which: set[str]) -> None:
-        self.world.disk.failing = set(which)
+        self.world.disk.failing = self.server.failing = set(which)
+
+    def a_login(self) -> tuple[str, str]:
+        """Let the server know of a new login; return its tokens."""
+        self.logins += 1
+        refresh, access = f"fake-refresh-login-{self.logins}", f"fake-access-login-{self.logins}"
+        self.server.current, self.server.dead, self.server.rejected = refresh, False, False
+        self.server.ends[access] = self.server.serving = self.world.clock.boot + 3600
+        self.server.arrived.add(refresh)
+        return refresh, access
+
+    @rule()
+    def somebody_logs_in(self) -> None:
+        refresh, access = self.a_login()
+        ends = self.world.clock.wall + 3600
+        record = Record(ALICE, Tokens(Secret(access), Secret(refresh), expires_at=ends))
+
+        async def put_away() -> None:
+            await self.store.add(record, Client("fake-client"), self.world.clock.now())
+            await settle()
+
+        self.run(put_away())
 
     @rule()
     def another_login_is_written(self) -> None:
-        self.logins += 1
-        refresh, access = f"fake-refresh-login-{self.logins}", f"fake-access-login-{self.logins}"
-        self.server.current, self.server.dead = refresh, False
-        self.server.ends[access] = self.server.serving = self.world.clock.boot + 3600
-        self.server.arrived.add(refresh)
+        refresh, access = self.a_login()
         self.world.write(3600, refresh=refresh, access=access)
 
         async def noticed() -> None:
@@ -137,13 +181,14 @@ class Machine(RuleBasedStateMachine):
 
         stranded = isinstance(self.engine.state(ALICE), Unsaved)
         self.run(doomed())
-        # An unsaved grant whose answer was not synced falls with the power: documented, and counted apart here.
-        self.lost = self.lost or power or stranded
+        # An unsaved grant whose answer was not synced falls with the power, one that no storage took with the process: documented, and counted apart here.
+        self.lost = self.lost or power or stranded or "answer" in self.server.failing
         if self.stepped:
             # A new process has only the wall clock's word for a token's end; a step is invisible to it.
             self.server.ends = dict.fromkeys(self.server.ends, float("inf"))
             self.server.in_doubt.clear()
             self.server.early.clear()
+            self.server.needless.clear()
             self.server.serving = 0.0
         self.boot()
 
@@ -210,8 +255,11 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def no_spent_token_is_presented_again(self) -> None:
         assert not self.server.early or self.stepped
+        assert not self.server.unproven
         if not self.lost:
             assert not self.server.replays
+            assert not self.server.needless or self.stepped
+            assert not self.server.again
 
     @precondition(lambda self: hasattr(self, "server"))
     @invariant()

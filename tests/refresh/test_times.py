@@ -19,7 +19,7 @@ from broker.providers.base import Client
 from broker.refresh.life import UNKNOWN_LIFETIME_SECONDS
 from tests.fakes.clock import settle
 from tests.fakes.provider import FakeProvider
-from tests.fakes.token_endpoint import Connected, TokenEndpoint
+from tests.fakes.token_endpoint import Connected, TokenEndpoint, answer
 from tests.refresh.harness import ALICE, World, shown
 
 DAY = 86_400.0
@@ -217,6 +217,51 @@ async def test_what_somebody_waits_for_comes_before_what_is_renewed_ahead() -> N
     await world.clock.run(0.5)
     assert asked.done()
     await engine.stop()
+
+
+async def test_a_rejection_does_not_shorten_the_wait_a_token_endpoint_asked_for() -> None:
+    world = world_saying(3600)
+    world.write(3600)
+    _, engine = await world.boot()
+    generation = (await engine.lease(ALICE, min_validity=0, max_wait=5)).entry.generation
+    limited = answer(429, error="slow_down")
+    world.server.faults = [HttpResponse(429, {"retry-after": "600"}, limited.body)]
+    with pytest.raises(BrokerError):
+        await engine.renew(ALICE, max_wait=5)
+    for _ in range(9):
+        with pytest.raises(BrokerError) as told:
+            await engine.rejected(ALICE, generation, min_validity=0, max_wait=5)
+        assert told.value.code is ErrorCode.RATE_LIMITED
+        assert told.value.retry_after is not None
+        assert engine.peek(ALICE) is not None  # better than none
+        await world.clock.run(60)
+    assert world.server.posts == 1
+    asked = asyncio.ensure_future(engine.rejected(ALICE, generation, min_validity=0, max_wait=120))
+    await world.clock.run(110)
+    assert shown((await asked).tokens.access_token) != "fake-access-1"
+    assert world.server.posts == 2
+    await engine.stop()
+
+
+async def test_a_login_that_comes_while_a_refresh_waits_for_its_turn_makes_it_needless() -> None:
+    world = World(config=RefreshConfig(ahead=False))
+    world.server.rotate = False
+    world.write(-1)
+    world.write(-1, account=AccountId("fake", "first"))
+    store, engine = await world.boot()
+    asked = [
+        asyncio.ensure_future(engine.lease(each, min_validity=1, max_wait=10))
+        for each in (AccountId("fake", "first"), ALICE)
+    ]
+    await world.clock.run(0.1)
+    assert world.server.posts == 1
+    world.write(3600, refresh="fake-refresh-login", access="fake-access-login")
+    store.notice()
+    await world.clock.run(1)
+    assert shown((await asked[1]).tokens.access_token) == "fake-access-login"
+    assert world.server.posts == 1
+    await engine.stop()
+    await asyncio.gather(*asked)
 
 
 async def test_a_stop_does_not_wait_for_those_whose_turn_has_not_come() -> None:
