@@ -213,24 +213,34 @@ def written(path: Path) -> list[dict[str, object]]:
 
 
 @covers("notify.command")
-async def test_the_hook_is_run_once_for_a_dead_login_and_not_again_after_a_restart(tmp_path: Path) -> None:
-    hook, said = tmp_path / "hook", tmp_path / "said"
+async def test_the_hook_and_the_notice_come_once_for_a_dead_login_and_not_again_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook, said, shown = tmp_path / "hook", tmp_path / "said", tmp_path / "shown"
     hook.write_text(f'#!/bin/sh\ncat >> "{said}"\n')
+    for name in ("notify-send", "osascript"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "$#" >> "{shown}"\n')
+        (tmp_path / name).chmod(0o700)
     hook.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     async with staged(config=f'[notify]\ncommand = ["{hook}", "x"]', logged_in=False, proxy=False) as stage:
         drop(stage.auth_dir, "gemini-a.json", cliproxyapi_file(stage, refresh_token="fake", left=-5))
 
         async def told() -> bool:
-            return bool(written(said))
+            return bool(written(said)) and shown.exists()
 
         await eventually(told, within=30)
+        for _ in range(2):
+            await stage.stop("daemon")
+            await stage.start_daemon()
+            await asyncio.sleep(0.5)
+        # Stopped in good order: what was to be told has been told.
         await stage.stop("daemon")
-        await stage.start_daemon()
-        await asyncio.sleep(1.0)
         (incident,) = written(said)
         assert incident["account"] == "gemini/dropped@example.com"
         assert incident["state"] == "needs_login"
         assert incident["hint"] == "Run: ccs-broker login gemini"
+        assert len(shown.read_text().splitlines()) == 1
         assert stage.auth_dir.joinpath("gemini-a.json").exists()
 
 
