@@ -14,6 +14,7 @@ import msgspec
 
 from broker.translate import anthropic_signatures
 from broker.translate.claude_models import DEFAULT_MAX_TOKENS, ClaudeModel, claude_model
+from broker.translate.claude_schema import output_schema
 from broker.translate.effort import fit
 from broker.translate.exchange import Target
 from broker.translate.fields import bad_field
@@ -289,5 +290,5 @@ def _output(request: Request, thinking: _Object) -> _Object:
     out: _Object = {key: value for key, value in thinking.items() if key == "thinking"}
     config: _Object = {key: value for key, value in thinking.items() if key == "effort"}
     if request.output is not None and request.output.schema is not None:
-        config["format"] = {"type": "json_schema", "schema": request.output.schema}
+        config["format"] = {"type": "json_schema", "schema": output_schema(request.output.schema)}
     return out | ({"output_config": config} if config else {})

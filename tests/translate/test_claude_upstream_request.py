@@ -219,7 +219,10 @@ def test_a_limit_too_small_to_think_within():
 
 def test_json_output_needs_a_schema():
     assert body(output=JsonOutput({"type": "object"}))["output_config"] == {
-        "format": {"type": "json_schema", "schema": {"type": "object"}}
+        "format": {
+            "type": "json_schema",
+            "schema": {"type": "object", "properties": {}, "additionalProperties": False},
+        }
     }
     assert "output_config" not in body(output=JsonOutput())
 
