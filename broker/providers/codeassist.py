@@ -16,7 +16,7 @@ from broker.oauth.discovery import acceptable_url
 from broker.oauth.failures import FlowFailedError, Misconfigured, Permanent
 from broker.oauth.messages import Flow, HttpRequest, HttpResponse, PacedFlow, Pause
 from broker.oauth.sorting import clean, sort_failure
-from broker.providers import fields, jwt
+from broker.providers import cloud_projects, fields, jwt
 from broker.providers.base import Document, Endpoints, Identity
 
 API = "/v1internal"
@@ -25,6 +25,11 @@ _FREE_TIER = "free-tier"
 _LEGACY_TIER = "legacy-tier"
 _STANDARD_TIER = "standard-tier"
 _POLL_SECONDS = 5.0
+_SHOWN = 10  # projects: an organisation may have thousands
+_CLOSED = (
+    "The service {service} is not enabled in project {project}, and requests are refused until it is. "
+    "Run: gcloud services enable {service} --project {project}"
+)
 _POLLS = 24  # two minutes: gemini-cli users report seconds; a person is waiting
 
 
@@ -168,10 +173,13 @@ def _project(base: str, bearer: Secret, project: str | None, now: Now) -> PacedF
             raise refused(notes)
         onboarded = yield from _onboard(base, bearer, tier, project, now)
         current, known = tier, onboarded or known
+    api_url = base.removesuffix(API)
     if known is None:
-        raise _no_project(current, notes)
+        raise _no_project(current, (yield from cloud_projects.listed(api_url, bearer)), notes)
     tier_shown = tier_id(loaded.get("paidTier")) or current
     chosen = f"Project {known} was {'chosen by you' if known == project else 'chosen by Google'}, tier {tier_shown}."
+    if known == project and (yield from cloud_projects.enabled(api_url, known, bearer)) is False:
+        notes = (_CLOSED.format(service=cloud_projects.SERVICE, project=known), *notes)
     return known, (chosen, *notes)
 
 
@@ -225,6 +233,8 @@ def _default_tier(loaded: Document) -> str | None:
     return next((tier_id(tier) for tier in allowed if tier.get("isDefault") is True), None) or _LEGACY_TIER
 
 
-def _no_project(tier: str, notes: tuple[str, ...]) -> FlowFailedError:
+def _no_project(tier: str, projects: tuple[str, ...], notes: tuple[str, ...]) -> FlowFailedError:
     need = f"The tier {tier} needs a Google Cloud project of your own: log in again with --project PROJECT_ID."
-    return FlowFailedError(Misconfigured("project_required", " ".join((need, *notes))))
+    more = f" and {len(projects) - _SHOWN} more" if len(projects) > _SHOWN else ""
+    yours = (f"Yours are {', '.join(projects[:_SHOWN])}{more}.",) if projects else ()
+    return FlowFailedError(Misconfigured("project_required", " ".join((need, *yours, *notes))))

@@ -24,6 +24,7 @@ def ok(**body: object) -> HttpResponse:
 ME = ok(email="a@example.com", id="42")
 FREE = {"id": "free-tier", "isDefault": True}
 STANDARD = {"id": "standard-tier", "userDefinedCloudaicompanionProject": True}
+ENABLED = ok(state="ENABLED")
 DONE = ok(done=True, response={"cloudaicompanionProject": {"id": "made-by-google"}})
 
 
@@ -53,7 +54,7 @@ def test_an_account_that_is_set_up_needs_one_question() -> None:
 
 
 def test_the_project_the_user_named_is_sent_and_used() -> None:
-    asked, found = run([ok(currentTier={"id": "standard-tier"}, paidTier={"id": "g1-pro-tier"})], "mine")
+    asked, found = run([ok(currentTier={"id": "standard-tier"}, paidTier={"id": "g1-pro-tier"}), ENABLED], "mine")
     assert asked[1].json is not None
     assert asked[1].json["cloudaicompanionProject"] == "mine"
     assert found.facts == {"project_id": "mine"}
@@ -76,7 +77,7 @@ def test_the_free_tier_is_signed_up_for_without_a_project_even_if_one_was_named(
 
 
 def test_another_tier_takes_the_user_s_project_along() -> None:
-    asked, found = run([ok(allowedTiers=[{**STANDARD, "isDefault": True}, 5]), ok(done=True)], "mine")
+    asked, found = run([ok(allowedTiers=[{**STANDARD, "isDefault": True}, 5]), ok(done=True), ENABLED], "mine")
     assert asked[2].json is not None
     assert asked[2].json["cloudaicompanionProject"] == "mine"
     assert found.facts == {"project_id": "mine"}
@@ -171,16 +172,36 @@ def test_a_validation_link_that_is_not_https_is_not_shown() -> None:
     "last", [ok(done=True), ok(done=True, response={}), ok(done=True, response={"cloudaicompanionProject": 5})]
 )
 def test_a_tier_that_needs_a_project_asks_for_one(last: HttpResponse) -> None:
-    found = fails([ok(allowedTiers=[{**STANDARD, "isDefault": True}]), last])
+    found = fails([ok(allowedTiers=[{**STANDARD, "isDefault": True}]), last, ok()])
     assert isinstance(found, Misconfigured)
     assert "--project" in found.reason
 
 
 def test_a_service_perimeter_means_the_standard_tier() -> None:
     hidden = HttpResponse(403, body=b'{"error":{"details":[{"reason":"SECURITY_POLICY_VIOLATED"}]}}')
-    _, found = run([hidden], "mine")
+    _, found = run([hidden, HttpResponse(403)], "mine")
     assert found.facts == {"project_id": "mine"}
-    assert isinstance(fails([hidden]), Misconfigured)
+    assert isinstance(fails([hidden, HttpResponse(403)]), Misconfigured)
+
+
+def test_a_service_that_is_not_enabled_in_the_user_s_project_is_told_and_left_so() -> None:
+    asked, found = run([ok(currentTier={"id": "standard-tier"}), ok(state="DISABLED")], "mine")
+    assert (asked[2].method, asked[2].url) == (
+        "GET",
+        f"{API}/v1/projects/mine/services/cloudaicompanion.googleapis.com",
+    )
+    assert found.facts == {"project_id": "mine"}
+    assert "gcloud services enable cloudaicompanion.googleapis.com --project mine" in found.notes[1]
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(2, " Yours are p-0, p-1."), (12, "p-8, p-9 and 2 more."), (0, "--project PROJECT_ID.")]
+)
+def test_who_must_name_a_project_is_told_which_there_are(count: int, told: str) -> None:
+    projects = [{"projectId": f"p-{number}", "lifecycleState": "ACTIVE"} for number in range(count)]
+    failure = fails([ok(currentTier={"id": "standard-tier"}), ok(projects=projects)])
+    assert isinstance(failure, Misconfigured)
+    assert failure.reason.endswith(told)
 
 
 def test_a_403_is_final_and_a_500_is_not() -> None:
@@ -245,7 +266,8 @@ def test_without_an_access_token_there_is_nobody_to_ask_about() -> None:
 
 def test_several_projects_are_each_set_up() -> None:
     loaded = {"currentTier": {"id": "standard-tier"}}
-    asked, found = run([ok(**loaded), ok(**loaded), ok(**loaded)], "p-1, p-2,p-1")
-    assert [request.json and request.json["cloudaicompanionProject"] for request in asked[1:]] == ["p-1", "p-2", "p-1"]
+    asked, found = run([ok(**loaded), ENABLED, ok(**loaded), ENABLED, ok(**loaded), ENABLED], "p-1, p-2,p-1")
+    loads = [request.json for request in asked[1:] if request.json]
+    assert [load["cloudaicompanionProject"] for load in loads] == ["p-1", "p-2", "p-1"]
     assert found.facts == {"project_id": "p-1", "projects": "p-1,p-2"}
     assert len(found.notes) == 2
