@@ -21,6 +21,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Protocol
 
+from broker.translate.antigravity import Antigravity
 from broker.translate.claude import Claude
 from broker.translate.codeassist import CodeAssist
 from broker.translate.exchange import Encoded, Reading, Reply, Route, Target
@@ -38,6 +39,7 @@ class Dialect(StrEnum):
     RESPONSES = "openai-responses"
     GEMINI = "gemini"
     CODE_ASSIST = "code-assist"
+    ANTIGRAVITY = "antigravity"
 
 
 class StreamDecoder(Protocol):
@@ -125,7 +127,12 @@ class UpstreamCodec(Protocol):
 
 
 CLIENTS: Mapping[Dialect, ClientCodec] = MappingProxyType(
-    {Dialect.OPENAI_CHAT: OpenAIChat(), Dialect.RESPONSES: Responses(), Dialect.CLAUDE: Claude()}
+    {
+        Dialect.OPENAI_CHAT: OpenAIChat(),
+        Dialect.RESPONSES: Responses(),
+        Dialect.CLAUDE: Claude(),
+        Dialect.GEMINI: Gemini(),
+    }
 )
 """Dialects that can be translated from."""
 
@@ -133,6 +140,7 @@ UPSTREAMS: Mapping[Dialect, UpstreamCodec] = MappingProxyType(
     {
         Dialect.GEMINI: Gemini(),
         Dialect.CODE_ASSIST: CodeAssist(),
+        Dialect.ANTIGRAVITY: Antigravity(),
         Dialect.CLAUDE: Claude(),
         Dialect.OPENAI_CHAT: OpenAIChat(),
         Dialect.RESPONSES: Responses(),
@@ -148,4 +156,4 @@ ERRORS: Mapping[Dialect, ErrorCodec] = MappingProxyType(
         Dialect.GEMINI: Gemini(),
     }
 )
-"""Dialects an error can be told in: also those whose bytes are only passed on."""
+"""Dialects an error can be told in."""

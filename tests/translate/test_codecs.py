@@ -22,6 +22,7 @@ ANSWERS = {
     Dialect.OPENAI_CHAT: (CHAT, b"data: " + CHAT + b"\n\n"),
     Dialect.GEMINI: (GEMINI, GEMINI_STREAM),
     Dialect.CODE_ASSIST: (GEMINI, GEMINI_STREAM),
+    Dialect.ANTIGRAVITY: (GEMINI, GEMINI_STREAM),
     Dialect.CLAUDE: (CLAUDE, CLAUDE_STREAM),
 }
 
@@ -31,7 +32,8 @@ ANSWERS = {
 def test_every_client_meets_every_upstream(client, upstream):
     ours, theirs, memory = CLIENTS[client], UPSTREAMS[upstream], SignatureMemory()
     request = ours.decode_request(
-        b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"ping"}],"input":"ping"}'
+        b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"ping"}],"input":"ping",'
+        b'"contents":[{"parts":[{"text":"ping"}]}]}'
     )
     sent = theirs.encode_request(request, Target(request.model, memory, project="p"))
     assert b"ping" in sent.body
