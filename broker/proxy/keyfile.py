@@ -102,24 +102,25 @@ def change(path: Path, edit: Edit) -> None:
     path = Path(os.path.realpath(path))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(path.parent) as folder:
-            _replace(path, encode(edit(read(path))), folder)
+        with _locked(path):
+            _replace(path, encode(edit(read(path))))
     except OSError as error:
         reason = error.strerror or errno.errorcode.get(error.errno or 0, "unknown")
         raise BrokerError(ErrorCode.STORAGE_UNWRITABLE, f"{path} cannot be written: {reason}") from error
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Generator[int]:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _locked(path: Path) -> Generator[None]:
+    # Never unlinked: a lock on a file that is gone excludes nobody.
+    fd = os.open(path.with_name(f".{path.stem}.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        yield fd
+        yield
     finally:
         os.close(fd)
 
 
-def _replace(path: Path, data: bytes, folder: int) -> None:
+def _replace(path: Path, data: bytes) -> None:
     # Under the lock, so one name will do, and what a process that died left behind is out of the way.
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
@@ -135,7 +136,11 @@ def _replace(path: Path, data: bytes, folder: int) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    os.fsync(folder)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _identity(info: os.stat_result) -> tuple[int, ...]:

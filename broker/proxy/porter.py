@@ -4,7 +4,7 @@ Owns: `Porter`. It must never read a file in a request: `keyfile` is told to loo
 """
 
 from broker.model.clock import Clock
-from broker.proxy.access import Door, Peer, Rules, check_key, check_site
+from broker.proxy.access import NO_LOCAL_KEYS, Door, Peer, Rules, check_key, check_site
 from broker.proxy.buckets import Buckets
 from broker.proxy.failures import failure
 from broker.proxy.keyfile import KeyFile
@@ -22,20 +22,20 @@ class Porter:
         self._clock = clock
         self._keys = keys
         self._rates = rates or Buckets()
+        self._door = NO_LOCAL_KEYS if keys is None else Door(keys.ring, self._wall)
 
     def look(self) -> None:
         """Take in changes of the local keys."""
         if self._keys is not None:
             self._keys.look()
+            self._door = Door(self._keys.ring, self._wall)
 
     def check(self, head: RequestHead, peer: Peer, *, public: bool) -> Failure | Holder | None:
         """Return why a request may not come in; whose local key it came in with; or None where it came in otherwise."""
         refused = check_site(head, self._rules)
         if refused is not None or public:
             return refused
-        if self._keys is None:
-            return check_key(head, peer, self._rules)
-        found = check_key(head, peer, self._rules, Door(self._keys.ring, self._wall))
+        found = check_key(head, peer, self._rules, self._door)
         return found if not isinstance(found, Holder) else self._counted(found)
 
     def close(self) -> None:

@@ -39,7 +39,7 @@ def test_a_change_makes_a_file_that_only_we_can_read(path: Path) -> None:
     assert path.parent.stat().st_mode & 0o777 == 0o700
     change(path, lambda keys: (*keys, key("two", 1)))
     assert names(path) == ["one", "two"]
-    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert sorted(each.name for each in path.parent.iterdir()) == [".proxy-keys.lock", path.name]
 
 
 def test_a_link_stays_a_link(path: Path, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_disk_that_refuses_leaves_everything_as_it_was(path: Path, monkeypatch
     assert raised.value.code is ErrorCode.STORAGE_UNWRITABLE
     monkeypatch.undo()
     assert names(path) == ["one"]
-    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert sorted(each.name for each in path.parent.iterdir()) == [".proxy-keys.lock", path.name]
 
 
 def test_changes_at_the_same_time_all_count(path: Path) -> None:
@@ -99,11 +99,11 @@ def test_changes_at_the_same_time_all_count(path: Path) -> None:
 def test_a_change_waits_for_another_process(path: Path) -> None:
     change(path, lambda _keys: (key("one"),))
     code = (
-        "import fcntl, os, sys; fd = os.open(sys.argv[1], os.O_RDONLY); fcntl.flock(fd, fcntl.LOCK_EX); "
+        "import fcntl, os, sys; fd = os.open(sys.argv[1], os.O_RDWR); fcntl.flock(fd, fcntl.LOCK_EX); "
         "print('held', flush=True); sys.stdin.read()"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", code, str(path.parent)], **pipes) as holder:  # type: ignore[call-overload]
+    with subprocess.Popen([sys.executable, "-c", code, str(path.parent / ".proxy-keys.lock")], **pipes) as holder:  # type: ignore[call-overload]
         assert holder.stdout.readline() == b"held\n"
         done = threading.Event()
         waiting = threading.Thread(target=lambda: (change(path, lambda _keys: ()), done.set()))

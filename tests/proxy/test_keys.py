@@ -81,6 +81,15 @@ def test_models(globs: tuple[str, ...], asked: str, providers: tuple[str, ...] |
     assert holder(*globs).limited is bool(globs)
 
 
+@given(
+    st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from("[]!-*?\\^"), max_size=12), st.text(max_size=12)
+)
+def test_any_text_is_a_glob_and_one_without_signs_matches_itself_only(glob: str, name: str) -> None:
+    left = holder(glob).narrowed(name, Wanted("\0", ()))
+    if not set(glob) & set("[*?") and not name.startswith("models/"):
+        assert (left is not None) is (glob == name) or glob == "\0"
+
+
 def test_the_text_of_the_file_survives() -> None:
     keys = (KEY, key("laptop", 7, models=("gemini-*", "claude/*"), rpm=60, expires=1_800_000_000))
     data = encode(keys)
