@@ -75,7 +75,10 @@ def login(
     options: tuple[str, ...],
     timeout: float,
 ) -> LoggedIn:
-    """Log in at PROVIDER in your browser. Works with and without a running daemon."""
+    """Log in at PROVIDER in your browser. Works with and without a running daemon.
+
+    PROVIDER is antigravity, claude, codex, gemini, github-copilot, iflow, kimi, kiro, qwen, xai, or one of your config.
+    """
     from broker.cli.temporary import broker_socket
     from broker.ipc.schema import LoginStart
 

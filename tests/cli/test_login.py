@@ -18,6 +18,7 @@ from broker.cli.lettering import large
 from broker.cli.qr import drawing
 from broker.ipc.schema import Health, LoginView, problem_of
 from broker.model.errors import BrokerError, ErrorCode
+from broker.providers.registry import build
 from broker.sandbox.config_text import config_toml
 from broker.sandbox.serve import write_secret
 from broker.sandbox.server import Sandbox
@@ -97,6 +98,12 @@ def test_a_login_in_the_browser(run, login: SocketDesk, browser: Path, keyboard:
     assert URL in ended.err
     assert "Waiting for you to log in" in ended.err
     assert "ssh" not in ended.err
+
+
+def test_the_help_names_every_provider_with_a_login(run) -> None:
+    told = " ".join(run("login", "--help").out.split())
+    with_logins = ", ".join(sorted(each.name for each in build({}) if each.flows))
+    assert f"PROVIDER is {with_logins}, or one of your config." in told
 
 
 def test_options_reach_the_daemon(run, login: SocketDesk, browser: Path, keyboard: int) -> None:

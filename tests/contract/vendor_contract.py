@@ -344,6 +344,17 @@ class VendorContract(TakingOver):
         assert (second.tokens.refresh_token != first.tokens.refresh_token) is bench.server.rotates
         await bench.renew(second)
 
+    async def test_a_spent_refresh_token_ends_nothing_but_itself(self, bench: Bench) -> None:
+        if not (self.renews and bench.server.rotates):
+            pytest.skip("its refresh tokens stay")
+        first = await bench.log_in(**self.login_options)
+        second = await bench.renew(first)
+        assert isinstance(await bench.failure(first), Permanent)
+        assert (await bench.renew(second)).tokens.refresh_token not in {
+            first.tokens.refresh_token,
+            second.tokens.refresh_token,
+        }
+
     async def test_a_dead_login_is_told_from_a_bad_day(self, bench: Bench) -> None:
         if not self.renews:
             pytest.skip("it is never renewed")
