@@ -79,6 +79,8 @@ class FlatProvider(StandardProvider):
         """Return the file name and the document of a new login."""
         name = self.file_name(record, now)
         document = self.write(self.blank(record, client, now), record.tokens, now)
+        if client.secret is None and client.id not in ("", self.client_id) and self.client_of(document) is None:
+            document["client_id"] = client.id  # another program's own: the grant belongs to that client and to no other
         if self.read(document, name).account != record.account:
             document["label"] = record.account.label
         return name, document

@@ -281,6 +281,11 @@ class LinkedStore:
                 entry.account,
                 f"no longer shared with {title}: another account is logged in there; the login here goes on",
             )
+        elif entry.client and found.client and entry.client.id != found.client.id:
+            again = f"to share that login, run: ccs-broker import {link.tool} --linked"
+            self._report(
+                entry.account, f"no longer shared with {title}: its login there is another client's now; {again}"
+            )
         elif not found.tokens.refresh_token:
             self._report(entry.account, f"no longer shared with {title}: the login there cannot be renewed")
         else:

@@ -280,6 +280,20 @@ async def test_what_a_grant_is_bound_to_is_its_files_to_say(tmp_path: Path) -> N
     )
 
 
+@pytest.mark.parametrize(
+    ("tool", "document"),
+    [
+        ("xai", {"https://auth.x.ai::theirs": {"key": "fake-a", "refresh_token": "fake-r", "email": "a@example.com"}}),
+        ("claude-code", {"claudeAiOauth": {"accessToken": "fake-a", "refreshToken": "fake-r", "clientId": "theirs"}}),
+    ],
+)
+async def test_a_grant_is_renewed_as_the_client_it_was_given_to(tmp_path: Path, tool: str, document: object) -> None:
+    desk = Desk(tmp_path)
+    made = await desk.ready(tool, document, online=False)
+    _, file = made.provider.create(made.record, made.client, desk.clock.now())
+    assert made.provider.client_of(json.loads(json.dumps(file))) == Client("theirs")
+
+
 async def test_githubs_own_host_is_not_asked_about_a_companys_token(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     made = await desk.ready("copilot", {"ghe.example.com:Iv1.x": {"oauth_token": "fake"}})

@@ -67,6 +67,8 @@ def test_files_as_their_programs_left_them_are_nothing_to_tell(path) -> None:
     document = json.loads(path.read_text())
     [provider] = [each for each in ALL if each.claims(document)]
     told = elsewhere(provider, provider.read(document, path.name).facts)
+    if not provider.endpoints.token_url:
+        return  # a key, for whatever host its file names
     # Nothing but hosts that are made up, and a company's own GitHub, which has to be told too.
     assert all(
         ".example" in each or " acme.ghe.com" in each or "-api.acme.ghe.com" in each or "example.com" in each

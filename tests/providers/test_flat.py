@@ -85,6 +85,19 @@ def test_without_an_identity_the_label_names_the_file() -> None:
     assert "expired" not in document
 
 
+def test_a_grant_of_another_public_client_keeps_its_client() -> None:
+    record = Record(AccountId("acme", "a@example.com"), TOKENS, "a@example.com")
+    for client, written in (
+        (Client("theirs"), "theirs"),
+        (Client("ours"), None),
+        (Client(""), None),
+        (Client("x", Secret("fake")), None),
+    ):
+        _, document = ACME.create(record, client, NOW)
+        assert document.get("client_id") == written
+        assert ACME.client_of(document) == (Client("theirs") if written else None)
+
+
 def test_a_registration_in_the_file_is_taken() -> None:
     assert ACME.client_of({}) is None
     assert ACME.client_of({"client_id": "c", "client_secret": "fake"}) == Client("c", Secret("fake"))

@@ -9,6 +9,7 @@ import pytest
 
 from broker.model.account import NeedsLogin
 from broker.model.secret import Secret
+from broker.providers.base import Client
 from broker.store.base import LockTimeoutError, StorageError
 from broker.store.link import Link
 from tests.fakes.clock import settle
@@ -219,6 +220,21 @@ async def test_another_persons_login_is_not_taken_over(shared: Shared) -> None:
     assert shared.native() == "fake-refresh-2"
     shared.profile(ANN.label)
     assert (await reread(store)).record.tokens.refresh_token == Secret("fake-refresh-2")
+
+
+async def test_a_grant_of_another_client_is_not_taken_over(shared: Shared) -> None:
+    """Ours would be presented by the client our file names: Kiro registers one for each login."""
+    shared.ours(1)
+    shared.disk.files[ANN] = replace(shared.disk.files[ANN], client=Client("ours", Secret("fake-registration")))
+    shared.theirs(2)
+    document = json.loads(shared.file.read_bytes())
+    shared.write({"claudeAiOauth": {**document["claudeAiOauth"], "clientId": "theirs"}})
+    store = await shared.open()
+    assert (await reread(store)).record.tokens.refresh_token == Secret("fake-refresh-1")
+    assert "run: ccs-broker import claude-code --linked" in (store.problem_of(ANN) or "")
+    shared.write({"claudeAiOauth": {**document["claudeAiOauth"], "clientId": "ours"}})
+    assert (await reread(store)).record.tokens.refresh_token == Secret("fake-refresh-2")
+    assert store.problem_of(ANN) is None
 
 
 async def test_what_cannot_be_handed_on_is_told_and_tried_again(shared: Shared) -> None:
