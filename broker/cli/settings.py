@@ -166,10 +166,12 @@ async def _registrations(config: "Config", registry: "Registry") -> list[Finding
     """Look for each provider's client registration as a login would. A built-in provider without one is no fault: it may not be wanted."""
     from broker.daemon.outbound import Outbound
     from broker.login.clients import Clients
+    from broker.login.credentials import Credentials, file_of
     from broker.system import SystemClock
 
     outbound = Outbound(timeout=config.refresh.request_timeout_seconds)
-    clients = Clients(config.providers, config.auth_directories(), outbound, SystemClock())
+    listed = Credentials(file_of(config, os.environ), registry.names, config.providers)
+    clients = Clients(config.providers, config.auth_directories(), outbound, SystemClock(), credentials=listed)
     found = []
     try:
         for provider in registry:
@@ -180,7 +182,7 @@ async def _registrations(config: "Config", registry: "Registry") -> list[Finding
                 found.append(Finding(subject, provider.title))
             except BrokerError as error:
                 wanted = provider.name in config.providers
-                told = f"{provider.title}: no login can be started yet: {error.detail}"
+                told = f"no login can be started yet: {error.detail}"
                 found.append(Finding(subject, told, error.detail if wanted else None, error.hint))
     finally:
         await outbound.close()

@@ -154,7 +154,20 @@ def test_an_unconfigured_provider_without_secret_is_no_fault(run, home: Path, mo
         monkeypatch.delenv(name, raising=False)
     ended = run("config", "check", "--json")
     assert ended.code == 0
-    assert findings(ended)["provider gemini"]["problem"] is None
+    found = findings(ended)["provider gemini"]
+    assert found["problem"] is None
+    assert str(found["detail"]).startswith("no login can be started yet: Gemini CLI: no client secret was found")
+
+
+def test_a_registration_in_a_file_of_its_own_is_found(run, config) -> None:
+    file = config("").with_name("provider-credentials.json")
+    file.touch(mode=0o600)
+    file.write_text('{"iflow": {"clientId": "fake-client", "clientSecret": "fake-client-secret"}}')
+    ended = run("config", "check", "--json")
+    assert findings(ended)["provider iflow"]["detail"] == "iFlow"
+    assert "fake-client-secret" not in ended.out
+    file.chmod(0o644)
+    assert str(file) in str(findings(run("config", "check", "--json"))["provider iflow"]["detail"])
 
 
 def test_a_provider_without_logins_needs_no_registration(run, home: Path) -> None:
