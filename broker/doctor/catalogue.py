@@ -50,6 +50,8 @@ CATALOGUE: Final = (
           "`chmod 600` the file.", fixes=True),
     Check("provider-credentials", _C, "Entries of `provider-credentials.json`, or the whole of it, cannot be used and are left out.",
           "Correct it as docs/providers.md says."),
+    Check("local-keys-mode", _C, "The file of the proxy's local keys can be written by other users, and is refused; or read by them.",
+          "`chmod 600` the file.", fixes=True),
     Check("auth-dir-missing", _A, "The auth directory does not exist.", "It is made by the daemon's first start.", fixes=True),
     Check("auth-dir-mode", _A, "Other users can look into the folder of the logins.", "`chmod 700` the folder.", fixes=True),
     Check("auth-dir-owner", _A, "The folder of the logins belongs to another user.", "`chown` it."),

@@ -118,6 +118,7 @@ CHECKS: dict[str, _Judge] = {
     "client-secret-mode": lambda s: config.secret_mode(s.secret_files),
     "provider-credentials-mode": lambda s: config.credentials_mode(s.credentials),
     "provider-credentials": lambda s: config.credentials_unusable(s.credentials),
+    "local-keys-mode": lambda s: config.local_keys_mode(s.local_keys),
     "auth-dir-missing": _missing,
     "auth-dir-mode": _each_folder(files.mode, "auth-dir-mode"),
     "auth-dir-owner": _each_folder(files.owner, "auth-dir-owner"),

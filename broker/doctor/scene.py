@@ -87,6 +87,11 @@ class Scene:
         return look_config.credentials_file(self.config, self.registry, self.around.env)
 
     @cached_property
+    def local_keys(self) -> facts.SecretFile | None:
+        """The file of the proxy's local keys, where there is one."""
+        return look_config.local_keys_file(self.around.env)
+
+    @cached_property
     def registrations(self) -> list[facts.Registration]:
         """The client registrations that cannot be had."""
         return look_config.registrations(self.config, self.registry, self.auth_files, self.around.env)

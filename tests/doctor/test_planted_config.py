@@ -123,6 +123,21 @@ def test_registrations_others_can_read_or_change(config, home: Path, monkeypatch
     assert one("provider-credentials-mode").fix is None
 
 
+@plants("local-keys-mode")
+def test_local_keys_others_can_make_or_read(config, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config()
+    assert found("local-keys-mode") == ()
+    file = put(home / ".config" / "ccs-broker" / "proxy-keys.json", '{"version": 1, "keys": []}', 0o640)
+    assert (one("local-keys-mode").severity, one("local-keys-mode").where) == (Severity.WARNING, str(file))
+    file.chmod(0o620)
+    assert one("local-keys-mode").severity is Severity.ERROR
+    examine(Surroundings(os.environ, SystemClock()), ("local-keys-mode",), fix=True)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert found("local-keys-mode") == ()
+    given_away(file, monkeypatch)
+    assert one("local-keys-mode").fix is None
+
+
 @plants("provider-credentials")
 @pytest.mark.parametrize(
     ("text", "said"),

@@ -91,6 +91,16 @@ def _left_out(path: Path, registry: Registry) -> tuple[str, ...]:
         return (f"it {error}",)
 
 
+def local_keys_file(env: Env) -> SecretFile | None:
+    """Look at the file of the proxy's local keys; None where there is none."""
+    path = paths.local_keys_file(env)
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return SecretFile(path.name, path, stat.S_IMODE(info.st_mode), info.st_uid in (0, os.geteuid()))
+
+
 def registrations(config: Config, registry: Registry, files: Sequence[AuthFile], env: Env) -> list[Registration]:
     """Look for each provider's client registration as a login and a renewal would; return those that cannot be had."""
     return asyncio.run(_registrations(config, registry, files, env))

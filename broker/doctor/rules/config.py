@@ -92,6 +92,17 @@ def credentials_unusable(found: CredentialsFile | None) -> Iterator[Finding]:
         yield Finding("provider-credentials", Severity.WARNING, what, mend, str(found.file.path))
 
 
+def local_keys_mode(file: SecretFile | None) -> Iterator[Finding]:
+    """Local keys others could make, for which they are refused; or names and limits they can read, from which no key follows."""
+    if file is None:
+        return
+    if not file.mine or file.mode & 0o022:
+        yield from _open_to_others("local-keys-mode", file)
+    elif file.mode & 0o077:
+        what = f"{file.setting}: other users can read the names and limits of the proxy's keys (mode {file.mode:04o})"
+        yield mendable("local-keys-mode", Severity.WARNING, what, SetMode(file.path, 0o600))
+
+
 def default_key(config: Config, person: Person) -> Iterator[Finding]:
     """The public key where more than one person works."""
     if not config.proxy.internal_key:

@@ -72,6 +72,8 @@ def test_secrets_of_others_and_open_ones() -> None:
         [],
         *[["provider-credentials-mode"]] * 2,
     ]
+    assert [ids(rules.local_keys_mode(each)) for each in made] == [[], *[["local-keys-mode"]] * 2]
+    assert list(rules.local_keys_mode(None)) == []
     assert list(rules.credentials_mode(None)) == list(rules.credentials_unusable(None)) == []
     (told,) = rules.credentials_unusable(CredentialsFile(made[0], ("own is not an object",)))
     assert told.what == "Own is not an object; that is left out"
