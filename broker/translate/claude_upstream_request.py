@@ -71,6 +71,8 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     model = claude_model(target.model)
     most = _most(request.sampling, model)
     thinking = _thinking(request.reasoning, model, most)
+    if request.tools and request.tool_choice is not None and request.tool_choice.mode is ToolMode.REQUIRED:
+        thinking.pop("thinking", None)  # refused where a call is forced
     thinks = "thinking" in thinking
     body: _Object = {"model": target.model, "max_tokens": most, "messages": _messages(request, names, thinks=thinks)}
     system = [{"type": "text", "text": part.text} for part in request.system if part.text]
@@ -282,7 +284,8 @@ def _thinking(wish: Reasoning | None, model: ClaudeModel, most: int) -> _Object:
     if fitted.level is not None:
         effort: _Object = {} if wish.effort is Effort.AUTO else {"effort": fitted.level.value}
         return {"thinking": {"type": "adaptive"}, **effort}
-    budget = min(fitted.budget or 0, most - 1)
+    # Thoughts count against the limit: a quarter of it is left to say something.
+    budget = min(fitted.budget or 0, most - most // 4)
     return {"thinking": {"type": "enabled", "budget_tokens": budget}} if budget >= _LEAST_BUDGET else {}
 
 

@@ -200,7 +200,7 @@ def test_how_tokens_are_drawn():
         (OLD, Reasoning(Effort.NONE), {}),
         (OLD, Reasoning(budget=2000), {"thinking": {"type": "enabled", "budget_tokens": 2000}}),
         (OLD, Reasoning(budget=10), {"thinking": {"type": "enabled", "budget_tokens": 1024}}),
-        (OLD, Reasoning(Effort.MAX), {"thinking": {"type": "enabled", "budget_tokens": 31999}}),
+        (OLD, Reasoning(Effort.MAX), {"thinking": {"type": "enabled", "budget_tokens": 24000}}),
         (NEW, Reasoning(Effort.NONE), {}),
         (NEW, Reasoning(Effort.AUTO), {"thinking": {"type": "adaptive"}}),
         (NEW, Reasoning(Effort.MINIMAL), {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}),
@@ -215,6 +215,14 @@ def test_how_hard_to_think(model, wish, told):
 
 def test_a_limit_too_small_to_think_within():
     assert "thinking" not in body(sampling=Sampling(max_tokens=500), reasoning=Reasoning(Effort.HIGH))
+
+
+def test_there_is_no_thinking_where_a_call_is_forced():
+    forced = {"reasoning": Reasoning(Effort.HIGH), "tool_choice": ToolChoice(ToolMode.REQUIRED)}
+    assert "thinking" not in body(tools=(TOOL,), **forced)
+    assert "thinking" in body(**forced)
+    made = body(model=NEW, tools=(TOOL,), **forced)
+    assert ("thinking" in made, made["output_config"]) == (False, {"effort": "high"})
 
 
 def test_json_output_needs_a_schema():
