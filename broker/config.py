@@ -7,6 +7,7 @@ A setting that is here changes behaviour in tests/system/test_settings.py, which
 """
 
 import ipaddress
+import re
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -108,9 +109,13 @@ class ProviderConfig(_Table, frozen=True):
 
 
 class UpstreamConfig(_Table, frozen=True):
-    """[upstreams.NAME]: where the proxy reaches an API: one base URL, or several in the order to try them; none means the vendor's own."""
+    """[upstreams.NAME]: where the proxy reaches an API: one base URL, or several in the order to try them; none means the vendor's own.
+
+    `headers` stand in the place of those of the same name.
+    """
 
     base_url: str | tuple[str, ...] = ()
+    headers: dict[str, str] = {}
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -202,6 +207,12 @@ def _fault(name: str, detail: str) -> BrokerError:
     return BrokerError(ErrorCode.BAD_REQUEST, f"{name}: {detail}", hint="docs/config.md lists every setting.")
 
 
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110 section 5.6.2
+# Framing, and where credentials stand: a setting that is shown must hold neither.
+_RESERVED_HEADERS = frozenset({
+    "host", "connection", "content-length", "content-type", "content-encoding", "transfer-encoding", "te", "trailer", "upgrade", "expect",
+    "accept-encoding", "authorization", "proxy-authorization", "cookie", "x-api-key", "x-goog-api-key",
+})  # fmt: skip
 _POSITIVE = {
     "store": ("rescan_seconds",),
     "refresh": ("request_timeout_seconds", "stop_timeout_seconds"),
@@ -265,6 +276,11 @@ def _check_networks(key: str, blocks: tuple[str, ...], name: str) -> None:
 def _check_upstream(where: str, settings: UpstreamConfig, name: str) -> None:
     for url in settings.urls:
         _check_url(f"{where}.base_url", url, name)
+    for header, value in settings.headers.items():
+        if not _HEADER.fullmatch(header) or header.lower() in _RESERVED_HEADERS:
+            raise _fault(name, f"{where}.headers: {header[:60]!r} is no header, or one the proxy writes itself")
+        if not value.isascii() or not value.isprintable() or value != value.strip():
+            raise _fault(name, f"{where}.headers: the value of {header} must be printable ASCII")
 
 
 def _check_url(key: str, url: str, name: str) -> None:

@@ -43,6 +43,10 @@ def test_values_are_read() -> None:
         ('[providers.x]\nkind = "oauth2"\nclient_id = "c"', "issuer"),
         ('[upstreams.gemini]\nbase_url = "http://example.com"', "upstreams.gemini.base_url"),
         ('[upstreams.gemini]\nbase_url = ["https://a.example", "http://example.com"]', "upstreams.gemini.base_url"),
+        ('[upstreams.gemini.headers]\nAuthorization = "x"', "upstreams.gemini.headers"),
+        ('[upstreams.gemini.headers]\n"a b" = "x"', "upstreams.gemini.headers"),
+        ('[upstreams.gemini.headers]\na = "x\\ny"', "upstreams.gemini.headers"),
+        ('[upstreams.gemini.headers]\na = " x"', "upstreams.gemini.headers"),
     ],
 )
 def test_a_fault_names_the_key_or_line(text: str, said: str) -> None:

@@ -6,6 +6,8 @@ Owns: the wording of every refusal that is not an upstream's, and the table of e
 import math
 from typing import assert_never
 
+import msgspec
+
 from broker.proxy.headers import Headers
 from broker.proxy.routes import Voice
 from broker.translate import claude_answer
@@ -46,3 +48,12 @@ def error_body(told: Failure, voice: Voice, request_id: str) -> bytes:
 def error_event(told: Failure, voice: Voice, request_id: str) -> bytes:
     """Word a failure as the last event of a stream that has begun."""
     return encode_event(error_body(told, voice, request_id), "error" if voice is Voice.ANTHROPIC else "")
+
+
+def timed(told: Failure, retry_after: bytes | None, now: float) -> Failure:
+    """Return an upstream's failure with the wait it asks for: in seconds by its body or by the Retry-After header, else until the time its body tells."""
+    if told.retry_after is not None:
+        return told
+    if retry_after is not None and retry_after.isdigit():
+        return msgspec.structs.replace(told, retry_after=float(retry_after))
+    return told if told.retry_at is None else msgspec.structs.replace(told, retry_after=max(0.0, told.retry_at - now))

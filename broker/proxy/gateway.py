@@ -5,6 +5,7 @@ Owns: `Gateway`, one a worker, and `ClientCall`, one a request. Who gets in `acc
 
 import logging
 from collections import Counter
+from collections.abc import Collection
 from typing import Final, assert_never
 
 import msgspec
@@ -130,8 +131,11 @@ class Gateway:
 
     def served_models(self) -> tuple[models.Model, ...]:
         """Return the models there are accounts for, whether or not they can serve at this moment."""
-        held = {account.view.provider for account in self.shop.table.accounts()}
-        return models.served({kind for provider, kind in PROVIDERS.items() if provider in held})
+        return models.served({PROVIDERS[each] for each in self.providers()})
+
+    def providers(self) -> set[str]:
+        """Return the providers there are accounts of that can be served from."""
+        return {account.view.provider for account in self.shop.table.accounts()} & PROVIDERS.keys()
 
 
 class ClientCall:
@@ -242,7 +246,7 @@ class ClientCall:
     def _narrow(self, work: Work, holder: Holder, body: bytes) -> Failure | None:
         """Leave of what is wanted what the key opens; say so where that is nothing."""
         target = self._route.target
-        asked = target.model if isinstance(target, Generate | CountTokens) else split_suffix(peek(body).model)[0]
+        asked, _ = split_suffix(target.model if isinstance(target, Generate | CountTokens) else peek(body).model)
         narrowed = holder.narrowed(asked, work.wanted)
         if narrowed is None:
             return forbidden(holder, asked)
@@ -252,7 +256,8 @@ class ClientCall:
     def _models(self, name: str | None) -> None:
         served = self._gateway.served_models()
         if self._holder is not None and self._holder.limited:
-            served = tuple(each for each in served if opens(self._holder, each))
+            providers = self._gateway.providers()
+            served = tuple(each for each in served if opens(self._holder, each, providers))
         if name is None:
             self._reply([_JSON], models.listed(served, self._route.voice))
             return
@@ -299,9 +304,10 @@ def forbidden(holder: Holder, model: str) -> Failure:
     return failure(403, text, reason="model_not_allowed", param="model")
 
 
-def opens(holder: Holder, model: models.Model) -> bool:
-    """Tell whether a key opens a model of the list."""
-    return holder.narrowed(model.id, models.resolve(model.id, PROVIDERS)) is not None
+def opens(holder: Holder, model: models.Model, providers: Collection[str]) -> bool:
+    """Tell whether a key opens a model of the list, at any of the `providers` there are accounts of."""
+    serving = tuple(each for each in providers if PROVIDERS[each] in model.kinds)
+    return holder.narrowed(model.id, models.Wanted(model.id, serving)) is not None
 
 
 def _spoken(target: Target) -> Dialect:

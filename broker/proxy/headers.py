@@ -4,6 +4,7 @@ Owns: hop-by-hop stripping (RFC 9110 section 7.6.1), what of a client's credenti
 is not shown, and the one place where a lease's token becomes text. Pure.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from broker.ipc.schema import Lease
@@ -45,6 +46,14 @@ def to_client(headers: Headers, request_id: bytes) -> Headers:
     kept = [header for header in headers if header[0] not in _THEIRS and header[0] not in named]
     kept.append((b"x-request-id", request_id))
     return kept
+
+
+def overlaid(headers: Headers, own: Sequence[tuple[bytes, bytes]]) -> Headers:
+    """Return headers with the config's `own` in the place of those of the same name."""
+    if not own:
+        return headers
+    named = {name for name, _ in own}
+    return [*(header for header in headers if header[0] not in named), *own]
 
 
 def bearer(lease: Lease) -> tuple[bytes, bytes]:

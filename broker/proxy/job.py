@@ -37,12 +37,12 @@ from broker.proxy.attempts import (
 )
 from broker.proxy.attempts import Relay as RelayAction
 from broker.proxy.choose import candidates, unusable
-from broker.proxy.failures import error_event, failure, refusal
-from broker.proxy.headers import to_client
+from broker.proxy.failures import error_event, failure, refusal, timed
+from broker.proxy.headers import overlaid, to_client
 from broker.proxy.relays import Relay, event_start
 from broker.proxy.shop import Shop
 from broker.proxy.upstreams.base import Upstream
-from broker.proxy.upstreams.table import PROVIDERS, UPSTREAMS
+from broker.proxy.upstreams.table import PROVIDERS, upstream_of
 from broker.proxy.verdict import Asked, verdict
 from broker.proxy.wire.client import FailureKind, UpstreamConnection, UpstreamError
 from broker.proxy.wire.exchange import Exchange
@@ -221,13 +221,14 @@ class Job:
         self._error, self._error_size, self._got_data = [], 0, False
         self._stale_retried = self._elsewhere = False
         lease = self._lease = action.lease
-        upstream = self._upstream = UPSTREAMS[PROVIDERS[lease.provider]]
+        upstream = self._upstream = upstream_of(PROVIDERS[lease.provider], self._work.client)
         try:
             sent = self._work.sent(upstream, lease)
             places = self._shop.places.of(upstream, lease)
             self._elsewhere = action.home + 1 < len(places)
             origin, path = self._shop.origin(places[min(action.home, len(places) - 1)])
-            head = request_head(b"POST", path + sent.target, origin.authority, sent.headers, len(sent.body))
+            headers = overlaid(sent.headers, self._shop.headers.get(upstream.kind, ()))
+            head = request_head(b"POST", path + sent.target, origin.authority, headers, len(sent.body))
         except BrokerError as error:
             self._unsendable(error)
             return
@@ -286,7 +287,7 @@ class Job:
             connection.cancel()
         self._relay = None
         self._meter(str(told.status))
-        self._step(Answered(told.status, told, self._elsewhere))
+        self._step(Answered(told.status, timed(told, None, self._shop.clock.now().wall), self._elsewhere))
 
     def _ended_badly(self, told: Failure) -> None:
         """The stream has told its own failure; what the upstream may still send is of no use."""
@@ -309,7 +310,8 @@ class Job:
             self._meter("redirect")
             self._step(Answered(502, told, self._elsewhere))
             return
-        told = _with_retry_after(CODECS[upstream.dialect].decode_error(head.status, body), head)
+        told = CODECS[upstream.dialect].decode_error(head.status, body)
+        told = timed(told, head.get(b"retry-after"), self._shop.clock.now().wall)
         self._last_error = upstream, head, body, told
         self._meter(str(head.status))
         self._note(f"the upstream answered {head.status}", told.message)
@@ -439,11 +441,3 @@ class Job:
                 "detail": text[:300],
             }
             _log.info(event, extra=fields)
-
-
-def _with_retry_after(told: Failure, head: ResponseHead) -> Failure:
-    """Take the Retry-After header (in seconds) where the body has no better word."""
-    value = head.get(b"retry-after")
-    if told.retry_after is not None or value is None or not value.isdigit():
-        return told
-    return msgspec.structs.replace(told, retry_after=float(value))

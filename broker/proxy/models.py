@@ -19,7 +19,7 @@ class Model(msgspec.Struct, frozen=True):
 
     id: str
     title: str
-    kinds: tuple[Kind, ...] = (Kind.CODE_ASSIST, Kind.GEMINI)
+    kinds: tuple[Kind, ...] = (Kind.CODE_ASSIST, Kind.GEMINI, Kind.VERTEX)
     input_tokens: int = 1_048_576
     output_tokens: int = 65_536
     owner: str = "google"
@@ -33,20 +33,42 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 _CLAUDE: Final = (Kind.ANTHROPIC,)
+_ANTIGRAVITY: Final = (Kind.ANTIGRAVITY,)
+_FLASH: Final = (Kind.CODE_ASSIST, Kind.ANTIGRAVITY, Kind.GEMINI, Kind.VERTEX)
+_GPT: Final = (Kind.OPENAI, Kind.COPILOT)
+_GPT_5: Final = (Kind.CODEX, *_GPT)
+_GROK: Final = (Kind.XAI,)
 
 TABLE: Final = (
     Model("claude-haiku-4-5", "Claude Haiku 4.5", _CLAUDE, 200_000, 64_000, "anthropic"),
+    Model("claude-haiku-4.5", "Claude Haiku 4.5 (Copilot)", (Kind.COPILOT,), 128_000, 16_000, "anthropic"),
     Model("claude-opus-4-1", "Claude Opus 4.1", _CLAUDE, 200_000, 32_000, "anthropic"),
     Model("claude-opus-4-5", "Claude Opus 4.5", _CLAUDE, 200_000, 64_000, "anthropic"),
-    Model("claude-sonnet-4-5", "Claude Sonnet 4.5", _CLAUDE, 200_000, 64_000, "anthropic"),
-    Model("gemini-2.5-flash", "Gemini 2.5 Flash"),
+    Model("claude-opus-4-5-thinking", "Claude Opus 4.5, thinking", _ANTIGRAVITY, 200_000, 64_000, "anthropic"),
+    Model("claude-opus-4-6-thinking", "Claude Opus 4.6, thinking", _ANTIGRAVITY, 200_000, 64_000, "anthropic"),
+    Model("claude-sonnet-4-5", "Claude Sonnet 4.5", (*_CLAUDE, *_ANTIGRAVITY), 200_000, 64_000, "anthropic"),
+    Model("claude-sonnet-4-5-thinking", "Claude Sonnet 4.5, thinking", _ANTIGRAVITY, 200_000, 64_000, "anthropic"),
+    Model("claude-sonnet-4.5", "Claude Sonnet 4.5 (Copilot)", (Kind.COPILOT,), 128_000, 16_000, "anthropic"),
+    Model("gemini-2.5-flash", "Gemini 2.5 Flash", _FLASH),
     Model("gemini-2.5-flash-image", "Gemini 2.5 Flash Image", input_tokens=32_768, output_tokens=32_768),
-    Model("gemini-2.5-flash-lite", "Gemini 2.5 Flash-Lite"),
+    Model("gemini-2.5-flash-lite", "Gemini 2.5 Flash-Lite", _FLASH),
     Model("gemini-2.5-pro", "Gemini 2.5 Pro"),
+    Model("gemini-3-flash", "Gemini 3 Flash (Antigravity)", _ANTIGRAVITY),
     Model("gemini-3-flash-preview", "Gemini 3 Flash (preview)"),
+    Model("gemini-3-pro-high", "Gemini 3 Pro, high (Antigravity)", _ANTIGRAVITY),
+    Model("gemini-3-pro-image", "Gemini 3 Pro Image (Antigravity)", _ANTIGRAVITY, 65_536, 32_768),
     Model("gemini-3-pro-image-preview", "Gemini 3 Pro Image (preview)", input_tokens=65_536, output_tokens=32_768),
+    Model("gemini-3-pro-low", "Gemini 3 Pro, low (Antigravity)", _ANTIGRAVITY),
     Model("gemini-3-pro-preview", "Gemini 3 Pro (preview)"),
     Model("gemma-3-27b-it", "Gemma 3 27B", (Kind.GEMINI,), 131_072, 8_192),
+    Model("gpt-5", "GPT-5", _GPT_5, 272_000, 128_000, "openai"),
+    Model("gpt-5-codex", "GPT-5-Codex", _GPT_5, 272_000, 128_000, "openai"),
+    Model("grok-4", "Grok 4", _GROK, 256_000, 256_000, "xai"),
+    Model("grok-code-fast-1", "Grok Code Fast 1", _GROK, 256_000, 256_000, "xai"),
+    Model("kimi-for-coding", "Kimi for Coding", (Kind.KIMI,), 262_144, 32_768, "moonshot"),
+    Model("kimi-k2.5", "Kimi K2.5", (Kind.KIMI,), 262_144, 32_768, "moonshot"),
+    Model("qwen3-coder-flash", "Qwen3 Coder Flash", (Kind.QWEN,), 1_000_000, 65_536, "qwen"),
+    Model("qwen3-coder-plus", "Qwen3 Coder Plus", (Kind.QWEN,), 1_000_000, 65_536, "qwen"),
 )
 
 # Whose models only their owner knows: reached as `provider/model`.
@@ -54,10 +76,16 @@ _BY_NAME_ONLY: Final = frozenset({"anthropic-compatible", "openai-compatible"})
 
 _BY_ID: Final = {model.id: model for model in TABLE}
 _FAMILIES: Final[tuple[tuple[str, tuple[Kind, ...]], ...]] = (
-    ("gemini-", (Kind.CODE_ASSIST, Kind.GEMINI)),
+    ("gemini-", _FLASH),
     ("gemma-", (Kind.GEMINI,)),
     ("claude-", (Kind.ANTHROPIC,)),
-    *((prefix, (Kind.OPENAI,)) for prefix in ("gpt-", "chatgpt-", "o1", "o3", "o4")),
+    ("grok-", _GROK),
+    # A ChatGPT login serves these only; of the other families it has some old ones at most.
+    ("gpt-5", _GPT_5),
+    ("codex-", _GPT_5),
+    ("kimi-", (Kind.KIMI,)),
+    ("qwen", (Kind.QWEN,)),
+    *((prefix, _GPT) for prefix in ("gpt-", "chatgpt-", "o1", "o3", "o4")),
 )
 
 

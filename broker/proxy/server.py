@@ -18,6 +18,7 @@ from broker.observe.tasks import spawn
 from broker.proxy.access import Rules
 from broker.proxy.buckets import Buckets
 from broker.proxy.gateway import Gateway
+from broker.proxy.headers import Headers
 from broker.proxy.keyfile import KeyFile
 from broker.proxy.leases import LeaseSource, LeaseTable
 from broker.proxy.listen import BACKLOG
@@ -73,7 +74,16 @@ class Worker:
             "leases": self.table.held,
             "daemon_connected": lambda: float(self.table.connected),
         }
-        shop = Shop(self.table, self._pool, self._ticker, clock, Meters(number, gauges), proxy, places_of(config))
+        shop = Shop(
+            self.table,
+            self._pool,
+            self._ticker,
+            clock,
+            Meters(number, gauges),
+            proxy,
+            places_of(config),
+            headers_of(config),
+        )
         gateway = Gateway(shop, self._porter, clock, f"{chance.token(6)}-", safety_off=proxy.safety_off)
         self._listener = Listener(
             gateway, limits or limits_of(proxy), self._ticker, Networks(proxy.allow, proxy.deny).admit
@@ -131,6 +141,14 @@ def places_of(config: Config) -> Places:
     """Return where tokens may go, as far as the config says."""
     configured = {name: upstream.urls for name, upstream in config.upstreams.items()}
     return Places(configured, {name: table.api_url for name, table in config.providers.items() if table.api_url})
+
+
+def headers_of(config: Config) -> dict[str, Headers]:
+    """Return the config's own headers by kind of upstream."""
+    return {
+        name: [(header.lower().encode(), value.encode()) for header, value in upstream.headers.items()]
+        for name, upstream in config.upstreams.items()
+    }
 
 
 def tick_seconds(proxy: ProxyConfig) -> float:

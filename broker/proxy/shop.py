@@ -3,9 +3,11 @@
 Owns: `Shop`: the table of leases, the pool, the clock, the numbers, the settings jobs keep, and the cursor of each model. It decides nothing.
 """
 
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from broker.model.clock import Clock
+from broker.proxy.headers import Headers
 from broker.proxy.leases import LeaseTable
 from broker.proxy.meters import Meters
 from broker.proxy.upstreams.places import Places
@@ -46,8 +48,9 @@ class Shop:
         meters: Meters,
         timeouts: Timeouts,
         places: Places,
+        headers: Mapping[str, Headers],
     ) -> None:
-        """Hold it. `places` knows where each account's tokens go."""
+        """Hold it. `places` knows where each account's tokens go; `headers` are the config's own by kind of upstream."""
         self.table = table
         self.pool = pool
         self.ticker = ticker
@@ -55,6 +58,7 @@ class Shop:
         self.meters = meters
         self.timeouts = timeouts
         self.places = places
+        self.headers = headers
         self._origins: dict[str, tuple[Origin, bytes]] = {}
         self._turns: dict[str, int] = {}
 

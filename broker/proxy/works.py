@@ -4,6 +4,7 @@ Owns: the meeting of a client's dialect with an upstream's: untouched where they
 Pure; `job` sends, `relays` turns the bytes.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
@@ -12,26 +13,32 @@ import msgspec
 from broker.ipc.schema import Lease
 from broker.proxy.headers import Headers, to_upstream
 from broker.proxy.models import Wanted, resolve
-from broker.proxy.relays import Listed, Relay, Translated, Untouched, Unwrapped, Whole
+from broker.proxy.relays import Listed, Relay, Translated, TranslatedList, Untouched, Unwrapped, Whole
 from broker.proxy.routes import CountTokens, Generate, Voice, without_key
-from broker.proxy.upstreams.base import Ask, Kind, Sent, Upstream
+from broker.proxy.upstreams.base import Ask, Kind, Sent, StreamsOnly, Upstream
 from broker.proxy.upstreams.codeassist import project_of
-from broker.proxy.upstreams.table import UPSTREAMS as UPSTREAM_OF
+from broker.proxy.upstreams.table import upstream_of
 from broker.proxy.wire.heads import RequestHead, ResponseHead
-from broker.translate.claude_answer import encode_count
-from broker.translate.codeassist import unwrap_answer, wrap_count_tokens, wrap_request
-from broker.translate.codecs import CLIENTS, UPSTREAMS, Dialect
+from broker.translate import claude_answer, gemini_client_answer
+from broker.translate.codeassist import unwrap_answer
+from broker.translate.codecs import CLIENTS, UPSTREAMS, Dialect, UpstreamCodec
 from broker.translate.effort import split_suffix
+from broker.translate.envelopes import ENVELOPES
 from broker.translate.exchange import Reading, Reply, Route, Target
 from broker.translate.fields import bad_field
 from broker.translate.fold import fold
-from broker.translate.ir import Failure, FailureKind, Ids, Request
+from broker.translate.ir import Event, Failure, FailureKind, Ids, Request
 from broker.translate.names import ToolNames
+from broker.translate.openai_errors import tells_error
 from broker.translate.passage import peek, with_model
 from broker.translate.signatures import SignatureMemory
 
 VOICES: Final = {Dialect.OPENAI_CHAT: Voice.OPENAI, Dialect.RESPONSES: Voice.OPENAI, Dialect.CLAUDE: Voice.ANTHROPIC}
 """In which shape the clients of a dialect are told errors."""
+
+
+_COUNTS: Final = {Dialect.CLAUDE: claude_answer.encode_count, Dialect.GEMINI: gemini_client_answer.encode_count}
+_OWN_FIELDS: Final = "its provider speaks the client's own dialect: say how hard to think in the request's own fields"
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -45,8 +52,9 @@ class Context(msgspec.Struct, frozen=True):
 
 
 class Work(Protocol):
-    """A request to be served by some account. `events` says that the client reads server-sent events, so comments may keep it waiting."""
+    """A request, in the dialect `client`, to be served by some account. `events` says that its client reads events, so comments may keep it waiting."""
 
+    client: Dialect
     wanted: Wanted
     voice: Voice
     events: bool
@@ -72,8 +80,18 @@ class GeminiWork:
     """A Gemini client's generateContent, streamGenerateContent or countTokens."""
 
     def __init__(self, route: Generate | CountTokens, head: RequestHead, body: bytes, context: Context) -> None:
-        """Take the request; raises BrokerError `not_found` where nothing serves the model."""
-        self.wanted = resolve(route.model, context.providers)
+        """Take the request.
+
+        Where an upstream that could serve it speaks Gemini's dialect, in an envelope or not, the body is not read until it goes to another.
+
+        Raises:
+            BrokerError: `bad_request` naming the field, `not_found` where nothing serves the model.
+        """
+        self.client = Dialect.GEMINI
+        name, suffix = split_suffix(route.model)
+        self._asked = route.model
+        self._suffixed = suffix is not None
+        self.wanted = resolve(name, context.providers)
         self.voice = Voice.GEMINI
         self._count = isinstance(route, CountTokens)
         self._stream = isinstance(route, Generate) and route.stream
@@ -82,21 +100,29 @@ class GeminiWork:
         self._head = head
         self._body = body
         self._context = context
+        self._understood: _Translation | None = None
+        if not any(_speaks_gemini(upstream_of(context.providers[each], self.client)) for each in self.wanted.providers):
+            self._understand()
 
     def sent(self, upstream: Upstream, lease: Lease) -> Sent:
-        """Leave the body as it is, or put it in Code Assist's envelope."""
+        """Leave the body as it is, put it in an envelope, or translate."""
+        if not _speaks_gemini(upstream):
+            return self._understand().sent(upstream, lease)
+        if self._suffixed:
+            bad_field("model", _OWN_FIELDS)
         headers = to_upstream(self._head.headers)
-        ask = Ask(self.wanted.model, self._stream, self._count, self._version, without_key(self._head.query))
+        query, request_id = without_key(self._head.query), self._context.request_id
+        ask = Ask(self.wanted.model, self._stream, self._count, self._version, query, request_id)
         if upstream.dialect is Dialect.GEMINI:
             return upstream.request(lease, ask, headers, self._body)
-        if upstream.dialect is not Dialect.CODE_ASSIST:
-            bad_field("model", "its provider does not speak Gemini's dialect, from which nothing is translated yet")
-        wrap = wrap_count_tokens if self._count else wrap_request
-        target = _target(self.wanted.model, self._context, None if self._count else project_of(lease))
+        wrap = ENVELOPES[upstream.dialect].count if self._count else ENVELOPES[upstream.dialect].request
+        target = _target(self.wanted.model, self._context, _project(upstream, lease, counting=self._count))
         return upstream.request(lease, ask, _uncoded(headers), wrap(self._body, target))
 
     def relay(self, upstream: Upstream, head: ResponseHead) -> Relay:
-        """Pass on, or take the envelope off."""
+        """Pass on, take the envelope off, or translate back."""
+        if not _speaks_gemini(upstream):
+            return self._understand().relay(upstream, listed=not self.events)
         request_id = self._context.request_id.encode()
         if upstream.dialect is Dialect.GEMINI:
             return Untouched(head, request_id)
@@ -105,9 +131,16 @@ class GeminiWork:
         return Unwrapped(request_id) if self.events else Listed(request_id)
 
     def own_error(self, upstream: Upstream, body: bytes) -> bytes | None:
-        """Return it: both upstreams speak Google's errors."""
-        del upstream
-        return unwrap_answer(body)
+        """Return it where it is Google's: in an envelope or not."""
+        return unwrap_answer(body) if _speaks_gemini(upstream) else None
+
+    def _understand(self) -> "_Translation":
+        if self._understood is None:
+            if self._head.get(b"content-encoding") not in (None, b"identity"):
+                bad_field("content-encoding", "bodies are read as they are; send it uncompressed")
+            request = CLIENTS[self.client].decode_request(self._body, Route(self._asked, self._stream, self._count))
+            self._understood = _Translation(self.client, request, self.wanted.model, self._context, count=self._count)
+        return self._understood
 
 
 class TalkWork:
@@ -118,105 +151,153 @@ class TalkWork:
     ) -> None:
         """Take the request.
 
-        Where every upstream that could serve it speaks its dialect, no more is read of it than its model: the upstream judges the rest.
+        Where an upstream that could serve it speaks its dialect, no more is read of it than its model until it goes to another: the upstream judges the rest.
 
         Raises:
             BrokerError: `bad_request` naming the field, `not_found` where nothing serves the model.
         """
-        self._client = client
+        self.client = client
         self._count = count
         self._head = head
         self._body = body
         self._context = context
-        self._names = ToolNames()
         self._peeked = peek(body)
         name, suffix = split_suffix(self._peeked.model)
         self._suffixed = suffix is not None
         self.wanted = resolve(name, context.providers)
         self.voice = VOICES[client]
         self.events = bool(self._peeked.stream) and not count
-        self._understood: Request | None = None
-        dialects = {UPSTREAM_OF[context.providers[each]].dialect for each in self.wanted.providers}
-        if dialects != {client}:
+        self._understood: _Translation | None = None
+        dialects = {upstream_of(context.providers[each], client).dialect for each in self.wanted.providers}
+        if client not in dialects:
             self._understand()
 
     def sent(self, upstream: Upstream, lease: Lease) -> Sent:
         """Leave the body as it is but for the model's name, or translate."""
-        if upstream.dialect is self._client:
-            ask = Ask(self.wanted.model, self.events, self._count, query=without_key(self._head.query))
+        if upstream.dialect is self.client:
+            query, request_id = without_key(self._head.query), self._context.request_id
+            ask = Ask(self.wanted.model, self.events, self._count, query=query, request_id=request_id)
             return upstream.request(lease, ask, to_upstream(self._head.headers), self._passed())
-        request = self._understand()
-        project = project_of(lease) if upstream.dialect is Dialect.CODE_ASSIST and not self._count else None
-        target = _target(self.wanted.model, self._context, project)
-        codec = UPSTREAMS[upstream.dialect]
-        if self._count:
-            body = codec.encode_count(request, target)
-        else:
-            encoded = codec.encode_request(request, target)
-            self._names, body = encoded.names, encoded.body
-        return upstream.request(lease, Ask(self.wanted.model, self.events, self._count), [], body)
+        return self._understand().sent(upstream, lease)
 
     def relay(self, upstream: Upstream, head: ResponseHead) -> Relay:
         """Pass on, or translate back."""
         request_id = self._context.request_id.encode()
-        if upstream.dialect is self._client:
+        if upstream.dialect is self.client:
+            if isinstance(upstream, StreamsOnly) and not self.events:
+                return Whole(upstream.whole, request_id)
             return Untouched(head, request_id)
-        if self._count:
-            return Whole(partial(_counted, upstream.dialect), request_id)
-        request = self._understand()
-        ids = Ids(self._context.request_id, self._context.created)
-        codec, client = UPSTREAMS[upstream.dialect], CLIENTS[self._client]
-        reading = Reading(ids, self._names, self._context.signatures)
-        extras = request.extras.get(self._client.value, {})
-        shown = self._shows_thinking(request)
-        reply = Reply(ids, request.asked_model, request.include_usage, shown, extras)
-        if request.stream:
-            return Translated(codec.stream_decoder(reading), client.stream_encoder(reply), request_id)
-        return Whole(partial(_translated, upstream.dialect, self._client, reading, reply), request_id)
+        return self._understand().relay(upstream)
 
     def own_error(self, upstream: Upstream, body: bytes) -> bytes | None:
-        """Return it where the dialect is the client's own."""
-        return body if upstream.dialect is self._client else None
+        """Return it where the dialect is the client's own; of OpenAI's, where it is told in its words: some servers have their own."""
+        own = upstream.dialect is self.client and (self.voice is not Voice.OPENAI or tells_error(body))
+        return body if own else None
 
     @property
     def request(self) -> Request:
         """The request, understood; raises as the constructor does."""
-        return self._understand()
+        return self._understand().request
 
-    def _understand(self) -> Request:
+    def _understand(self) -> "_Translation":
         if self._understood is None:
-            route = Route(counting=self._count)
-            self._understood = CLIENTS[self._client].decode_request(self._body, route)
+            request = CLIENTS[self.client].decode_request(self._body, Route(counting=self._count))
+            self._understood = _Translation(self.client, request, self.wanted.model, self._context, count=self._count)
         return self._understood
 
     def _passed(self) -> bytes:
         if self._suffixed:
-            text = "its provider speaks the client's own dialect: say how hard to think in the request's own fields"
-            bad_field("model", text)
+            bad_field("model", _OWN_FIELDS)
         model = self.wanted.model
         return self._body if model == self._peeked.model else with_model(self._body, model)
 
-    def _shows_thinking(self, request: Request) -> bool:
-        # Anthropic's clients get thinking blocks only where they asked for them; OpenAI's ignore what they don't know.
-        if self._client is not Dialect.CLAUDE:
+
+class _Translation:
+    """A request that was understood, on its way to upstreams of other dialects, and their answers on the way back."""
+
+    def __init__(self, client: Dialect, request: Request, model: str, context: Context, *, count: bool) -> None:
+        self.request = request
+        self._client = client
+        self._model = model
+        self._context = context
+        self._count = count
+        self._names = ToolNames()
+
+    def sent(self, upstream: Upstream, lease: Lease) -> Sent:
+        target = _target(self._model, self._context, _project(upstream, lease, counting=self._count))
+        codec = UPSTREAMS[upstream.dialect]
+        if self._count:
+            body = codec.encode_count(self.request, target)
+        else:
+            encoded = codec.encode_request(self.request, target)
+            self._names, body = encoded.names, encoded.body
+        streams = self.request.stream and not self._count
+        ask = Ask(self._model, streams, self._count, request_id=self._context.request_id)
+        return upstream.request(lease, ask, [], body)
+
+    def relay(self, upstream: Upstream, *, listed: bool = False) -> Relay:
+        """Begin to translate an answer; `listed` for a stream that shall be a JSON array."""
+        request_id = self._context.request_id.encode()
+        if self._count:
+            return Whole(partial(_counted, upstream.dialect, self._client), request_id)
+        ids = Ids(self._context.request_id, self._context.created)
+        codec, client = UPSTREAMS[upstream.dialect], CLIENTS[self._client]
+        reading = Reading(ids, self._names, self._context.signatures)
+        reply = self._reply(ids, listed=listed)
+        if self.request.stream:
+            relay = TranslatedList if listed else Translated
+            return relay(codec.stream_decoder(reading), client.stream_encoder(reply), request_id)
+        read = _streamed if isinstance(upstream, StreamsOnly) else _decoded
+        return Whole(partial(_translated, partial(read, codec, reading), self._client, reply), request_id)
+
+    def _reply(self, ids: Ids, *, listed: bool) -> Reply:
+        request = self.request
+        extras = dict(request.extras.get(self._client.value, {}))
+        if listed:
+            extras[gemini_client_answer.LISTED] = True
+        return Reply(ids, request.asked_model, request.include_usage, self._shows_thinking(), extras)
+
+    def _shows_thinking(self) -> bool:
+        # Anthropic's and Google's clients get thoughts only where they asked for them; OpenAI's ignore what they don't know.
+        if self._client not in (Dialect.CLAUDE, Dialect.GEMINI):
             return True
-        return request.reasoning is not None and bool(request.reasoning.visible)
+        return self.request.reasoning is not None and bool(self.request.reasoning.visible)
 
 
-def _counted(dialect: Dialect, body: bytes) -> bytes | Failure:
+def _counted(dialect: Dialect, client: Dialect, body: bytes) -> bytes | Failure:
     tokens = UPSTREAMS[dialect].decode_count(body)
     if tokens is None:
         return Failure(
             502, FailureKind.SERVER, "the upstream's answer tells no number of tokens", code="bad_upstream_answer"
         )
-    return encode_count(tokens)
+    return _COUNTS[client](tokens)
 
 
-def _translated(dialect: Dialect, client: Dialect, reading: Reading, reply: Reply, body: bytes) -> bytes | Failure:
-    answer = fold(UPSTREAMS[dialect].decode_answer(body, reading))
+def _speaks_gemini(upstream: Upstream) -> bool:
+    return upstream.dialect is Dialect.GEMINI or upstream.dialect in ENVELOPES
+
+
+def _decoded(codec: UpstreamCodec, reading: Reading, body: bytes) -> list[Event]:
+    return codec.decode_answer(body, reading)
+
+
+def _streamed(codec: UpstreamCodec, reading: Reading, body: bytes) -> list[Event]:
+    decoder = codec.stream_decoder(reading)
+    return [*decoder.feed(body), *decoder.close()]
+
+
+def _translated(read: Callable[[bytes], list[Event]], client: Dialect, reply: Reply, body: bytes) -> bytes | Failure:
+    answer = fold(read(body))
     if answer.failure is not None:
         return answer.failure
     return CLIENTS[client].encode_answer(answer, reply)
+
+
+def _project(upstream: Upstream, lease: Lease, *, counting: bool) -> str | None:
+    """Return the project a request is made in: Code Assist must have one, Antigravity takes one."""
+    if counting or upstream.dialect not in ENVELOPES:
+        return None
+    return project_of(lease) if upstream.dialect is Dialect.CODE_ASSIST else lease.facts.get("project_id") or None
 
 
 def _target(model: str, context: Context, project: str | None) -> Target:

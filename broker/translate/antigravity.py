@@ -1,8 +1,8 @@
 """Antigravity's envelope around Gemini requests: Code Assist's, with fields of its own.
 
 Owns: `{project, model, userAgent, requestType, requestId, request}` and what Antigravity wants otherwise inside `request`: a `sessionId`, no safety settings,
-no limit of output but for Claude's models, and function calls in the mode VALIDATED with those. It must never re-encode anything else inside. Answers, errors and
-counts are Code Assist's.
+no limit of output but for Claude's models, and function calls in the mode VALIDATED with those. It must never re-encode anything else inside. Answers, errors
+and counts are Code Assist's.
 
 Facts from CLIProxyAPI; Google documents none of it.
 """

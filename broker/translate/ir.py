@@ -266,7 +266,8 @@ class Failure(Value, frozen=True):
     """An error in no dialect.
 
     `status` is HTTP's. `code` is the vendor's word for the class (`RESOURCE_EXHAUSTED`), `reason` its word for the cause
-    (`QUOTA_EXHAUSTED`), `param` the request field at fault, `retry_after` seconds, `help_url` a page where the user can mend it.
+    (`QUOTA_EXHAUSTED`), `param` the request field at fault, `retry_after` seconds, `retry_at` seconds since the epoch where only a time was told, `help_url` a
+    page where the user can mend it.
     """
 
     status: int
@@ -277,6 +278,7 @@ class Failure(Value, frozen=True):
     param: str | None = None
     retry_after: float | None = None
     help_url: str | None = None
+    retry_at: float | None = None
 
 
 class Started(Value, frozen=True):

@@ -50,6 +50,10 @@ _STATUSES: Final = {
 _GENERAL: Final = ("invalid_request_error", "server_error")  # said of nearly anything: the status knows better
 
 
+class _Body(msgspec.Struct):
+    error: object = None
+
+
 def decode_error(status: int, body: bytes) -> Failure:
     """Read an error answer, JSON or not."""
     try:
@@ -59,6 +63,14 @@ def decode_error(status: int, body: bytes) -> Failure:
     if isinstance(value, list):
         value = value[0] if value else None
     return read_error(value if isinstance(value, Mapping) else {}, status)
+
+
+def tells_error(body: bytes) -> bool:
+    """Tell whether a body is an error in the dialect's own words."""
+    try:
+        return isinstance(msgspec.json.decode(body, type=_Body).error, Mapping)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def read_error(body: Mapping[str, object], status: int | None = None) -> Failure:
@@ -81,6 +93,7 @@ def read_error(body: Mapping[str, object], status: int | None = None) -> Failure
         reason=code,
         param=_text(inner, "param"),
         retry_after=_seconds(inner.get("resets_in_seconds")),
+        retry_at=_seconds(inner.get("resets_at")),
     )
 
 

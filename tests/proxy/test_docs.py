@@ -10,6 +10,7 @@ from broker.proxy import attempts, pages
 from broker.proxy.choose import MIN_VALIDITY_SECONDS
 from broker.proxy.routes import Unknown, route
 from broker.proxy.server import DRAIN_SECONDS
+from broker.proxy.upstreams.places import TOLD
 from broker.proxy.upstreams.table import PROVIDERS
 from broker.proxy.wire.exchange import Limits
 from broker.proxy.wire.heads import MAX_TARGET_BYTES
@@ -59,3 +60,16 @@ def test_fixed_values() -> None:
 def test_providers() -> None:
     for provider, kind in PROVIDERS.items():
         assert re.search(rf"^\| `{provider}` \|.*`{kind}`", TEXT, re.MULTILINE)
+
+
+def test_where_a_file_may_point() -> None:
+    table = TEXT.partition("| provider | where its file may point |")[2].partition("\n\n")[0]
+    told = {
+        name: set(re.findall(r"`([^`]+)`", places))
+        for names, places in re.findall(r"^\| (.*?) \| (.*) \|$", table, re.MULTILINE)
+        for name in re.findall(r"`([^`]+)`", names)
+    }
+    assert {name: set(each.domains) for name, each in TOLD.items() if not each.anywhere} == {
+        name: places for name, places in told.items() if places
+    }
+    assert {name for name, places in told.items() if not places} == {"vertex", "kimi"}

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from broker.proxy.failures import error_body, error_event, failure, refusal
+from broker.proxy.failures import error_body, error_event, failure, refusal, timed
 from broker.proxy.routes import Voice
-from broker.translate.ir import FailureKind
+from broker.translate.ir import Failure, FailureKind
 
 PLANTED = failure(429, "wait a little", reason="model_cooldown", retry_after=1.2)
 
@@ -44,3 +44,20 @@ def test_error_events() -> None:
     assert error_event(PLANTED, Voice.OPENAI, "r1").startswith(b'data: {"error":')
     assert error_event(PLANTED, Voice.ANTHROPIC, "r1").startswith(b"event: error\ndata: {")
     assert error_event(PLANTED, Voice.GEMINI, "r1").endswith(b"\n\n")
+
+
+@pytest.mark.parametrize(
+    ("told", "header", "wait"),
+    [
+        ({}, None, None),
+        ({}, b"soon", None),
+        ({}, b"7", 7.0),
+        ({"retry_after": 3.0, "retry_at": 2000.0}, b"7", 3.0),
+        ({"retry_at": 2000.0}, b"7", 7.0),
+        ({"retry_at": 2000.0}, None, 1000.0),
+        ({"retry_at": 10.0}, None, 0.0),
+    ],
+)
+def test_how_long_to_wait(told: dict[str, float], header: bytes | None, wait: float | None) -> None:
+    made = Failure(429, FailureKind.RATE_LIMITED, "m", **told)  # type: ignore[arg-type]
+    assert timed(made, header, 1000.0).retry_after == wait

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from broker.model.secret import Secret
+from broker.proxy.upstreams.table import PROVIDERS
 from broker.proxy.wire.exchange import Limits
 from tests.fakes.broker_socket import FakeDaemon, account, lease
 from tests.fakes.upstream import RawUpstream, answer
@@ -162,7 +163,7 @@ async def test_unknown_paths_methods_and_models(proxy: MakeProxy) -> None:
         gemini = await p.ask("POST", "/v1/models/mystery-4o:generateContent", {})
         assert (gemini.status, gemini.json()["error"]["status"]) == (404, "NOT_FOUND")
         other = await p.chat(model="nobody/opus")
-        assert "claude, gemini, gemini-api" in other.json()["error"]["message"]
+        assert ", ".join(sorted(PROVIDERS)) in other.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(

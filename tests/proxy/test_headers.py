@@ -3,7 +3,7 @@ import pytest
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
-from broker.proxy.headers import api_key, bearer, to_client, to_upstream
+from broker.proxy.headers import api_key, bearer, overlaid, to_client, to_upstream
 
 
 def lease(token: str) -> Lease:
@@ -53,3 +53,9 @@ def test_a_token_that_no_header_may_hold(token: str) -> None:
         bearer(lease(token))
     assert caught.value.code is ErrorCode.MISCONFIGURED
     assert caught.value.account == "gemini/a"
+
+
+def test_the_config_s_own_headers_stand_in_the_place_of_others() -> None:
+    sent = [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]
+    assert overlaid(sent, ()) is sent
+    assert overlaid(sent, [(b"a", b"x"), (b"c", b"y")]) == [(b"b", b"2"), (b"a", b"x"), (b"c", b"y")]

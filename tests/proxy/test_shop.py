@@ -18,7 +18,7 @@ from tests.fakes.broker_socket import FakeDaemon
 async def shop() -> AsyncIterator[Shop]:
     ticker, clock = Ticker(), SystemClock()
     table = LeaseTable(FakeDaemon(), clock, SystemChance())
-    yield Shop(table, Pool(ticker, 1.0), ticker, clock, Meters(0, {}), ProxyConfig(), Places({}, {}))
+    yield Shop(table, Pool(ticker, 1.0), ticker, clock, Meters(0, {}), ProxyConfig(), Places({}, {}), {})
     ticker.close()
 
 

@@ -32,6 +32,16 @@ def test_the_upstream_s_own_error_comes_first() -> None:
     )
 
 
+def test_a_model_one_does_not_have_hides_nobody_who_has_it() -> None:
+    missing = tried("antigravity/a", 404)
+    assert verdict(ASKED, [missing], [PAUSED], NOW).status == 404
+    assert verdict(ASKED, [tried("gemini/a", 503), missing], [], NOW).status == 503
+    told = verdict(ASKED, [tried("gemini/a", 429, retry_after=30), missing], [], NOW)
+    assert (told.status, told.retry_after) == (429, 30)
+    assert "antigravity/a: says 404" in told.message
+    assert verdict(ASKED, [missing], [cooling("gemini/a", 40)], NOW).retry_after == 40
+
+
 def test_all_cooling() -> None:
     told = verdict(ASKED, [], [cooling("gemini/a", 90), cooling("gemini/b", 40)], NOW)
     assert (told.status, told.reason, told.retry_after) == (429, "model_cooldown", 40)

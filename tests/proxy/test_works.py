@@ -6,14 +6,15 @@ import pytest
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
-from broker.proxy.relays import Listed, Translated, Untouched, Unwrapped, Whole
+from broker.proxy.relays import Listed, Translated, TranslatedList, Untouched, Unwrapped, Whole
 from broker.proxy.routes import CountTokens, Generate
 from broker.proxy.upstreams.base import Kind
-from broker.proxy.upstreams.table import PROVIDERS, UPSTREAMS
+from broker.proxy.upstreams.table import PROVIDERS, UPSTREAMS, upstream_of
 from broker.proxy.wire.heads import RequestHead, ResponseHead
 from broker.proxy.works import Context, GeminiWork, TalkWork
 from broker.translate.codecs import Dialect
 from broker.translate.signatures import SignatureMemory
+from tests.proxy.conftest import events
 
 API, ASSIST, ANTHROPIC = UPSTREAMS[Kind.GEMINI], UPSTREAMS[Kind.CODE_ASSIST], UPSTREAMS[Kind.ANTHROPIC]
 LEASE = Lease(
@@ -247,10 +248,70 @@ def test_tokens_are_counted_by_anthropic() -> None:
     assert (sent.target, sent.body) == (b"/v1/messages/count_tokens?beta=true", raw)
 
 
-def test_a_gemini_client_is_not_translated() -> None:
-    with pytest.raises(BrokerError) as caught:
-        gemini(Generate("claude-opus-4-5", False, "v1")).sent(ANTHROPIC, CLAUDE)
-    assert caught.value.code is ErrorCode.BAD_REQUEST
+SPOKEN = b'{"contents":[{"parts":[{"text":"hi"}]}],"generationConfig":{"thinkingConfig":{"thinkingBudget":2000}}}'
+STREAMED = (
+    b'data: {"type":"message_start","message":{"type":"message","usage":{"input_tokens":3}}}\n\n'
+    b'data: {"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"hm"}}\n\n'
+    b'data: {"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"yes"}}\n\n'
+    b'data: {"type":"message_stop"}\n\n'
+)
+
+
+def test_a_gemini_client_is_translated_for_others() -> None:
+    work = gemini(Generate("claude/claude-opus-4-5(high)", False, "v1"), "key=ours", SPOKEN)
+    sent = work.sent(ANTHROPIC, CLAUDE)
+    assert sent.target == b"/v1/messages"
+    body = json.loads(sent.body)
+    assert (body["model"], body["messages"][0]["content"]) == ("claude-opus-4-5", [{"type": "text", "text": "hi"}])
+    assert body["thinking"]["budget_tokens"] > 2000
+    assert "stream" not in body
+    assert b"x-goog-api-key" not in dict(sent.headers)
+    relay = work.relay(ANTHROPIC, HEAD)
+    relay.feed(b'{"type":"message","content":[{"type":"text","text":"yes"}],"stop_reason":"max_tokens"}')
+    answer = json.loads(relay.close())
+    assert answer["modelVersion"] == "claude/claude-opus-4-5(high)"
+    assert answer["candidates"] == [
+        {"content": {"parts": [{"text": "yes"}], "role": "model"}, "finishReason": "MAX_TOKENS", "index": 0}
+    ]
+    assert work.own_error(ANTHROPIC, b"{}") is None
+
+
+@pytest.mark.parametrize(("sse", "relay"), [(True, Translated), (False, TranslatedList)])
+def test_both_forms_of_a_translated_stream(sse: bool, relay: type) -> None:
+    shown = SPOKEN.replace(b'"thinkingBudget"', b'"includeThoughts":true,"thinkingBudget"')
+    for body, parts in ((SPOKEN, ["yes", ""]), (shown, ["hm", "yes", ""])):
+        work = gemini(Generate("claude-opus-4-5", True, "v1", sse), body=body)
+        assert json.loads(work.sent(ANTHROPIC, CLAUDE).body)["stream"] is True
+        made = work.relay(ANTHROPIC, HEAD)
+        assert type(made) is relay
+        out = made.feed(STREAMED) + made.close()
+        chunks = [json.loads(data) for data in events(out)] if sse else json.loads(out)
+        assert [chunk["candidates"][0]["content"]["parts"][0]["text"] for chunk in chunks] == parts
+        assert chunks[-1]["usageMetadata"]["promptTokenCount"] == 3
+        assert work.events is sse
+
+
+def test_a_gemini_client_has_its_tokens_counted_by_who_would_answer() -> None:
+    work = gemini(CountTokens("claude-opus-4-5", "v1beta"), body=SPOKEN)
+    sent = work.sent(ANTHROPIC, CLAUDE)
+    assert sent.target == b"/v1/messages/count_tokens"
+    assert "max_tokens" not in json.loads(sent.body)
+    relay = work.relay(ANTHROPIC, HEAD)
+    relay.feed(b'{"input_tokens": 7}')
+    assert json.loads(relay.close()) == {"totalTokens": 7}
+    with pytest.raises(BrokerError, match="no endpoint that counts"):
+        gemini(CountTokens("gpt-5", "v1"), body=SPOKEN).sent(UPSTREAMS[Kind.OPENAI], CLAUDE)
+
+
+def test_what_a_gemini_client_cannot_ask() -> None:
+    with pytest.raises(BrokerError, match="contents: must hold"):
+        gemini(Generate("claude-opus-4-5", False, "v1"))
+    head = RequestHead("POST", "/x", "", [(b"content-encoding", b"gzip")])
+    with pytest.raises(BrokerError, match="uncompressed"):
+        GeminiWork(Generate("claude-opus-4-5", False, "v1"), head, SPOKEN, context())
+    for upstream in (API, ASSIST):
+        with pytest.raises(BrokerError, match="in the request's own fields"):
+            gemini(Generate("gemini-2.5-pro(high)", False, "v1")).sent(upstream, LEASE)
 
 
 def test_a_chat_passes_untouched_to_what_speaks_like_openai() -> None:
@@ -277,3 +338,58 @@ def test_anthropic_messages_are_translated_for_what_speaks_like_openai() -> None
     with pytest.raises(BrokerError) as caught:
         messages(count=True, model="gpt-5", max_tokens=None).sent(UPSTREAMS[Kind.OPENAI], own)
     assert caught.value.code is ErrorCode.BAD_REQUEST
+
+
+def responses(raw: bytes) -> TalkWork:
+    return TalkWork(Dialect.RESPONSES, RequestHead("POST", "/v1/responses", "", []), raw, context())
+
+
+CHATGPT = Lease(account="codex/a", provider="codex", generation=1, access_token=Secret("fake-1"))
+STREAM = (
+    b'data: {"type":"response.output_item.done","item":{"type":"message","content":[{"text":"yes"}]}}\n\n'
+    b'data: {"type":"response.completed","response":{ "id":"resp_1","output":[]}}\n\n'
+)
+
+
+@pytest.mark.parametrize("provider", ["openai-api", "xai"])
+def test_responses_pass_untouched_where_they_are_spoken(provider: str) -> None:
+    upstream = upstream_of(PROVIDERS[provider], Dialect.RESPONSES)
+    raw = b'{ "model":"' + provider.encode() + b'/m", "input":7, "previous_response_id":"resp_1" }'
+    work = responses(raw)
+    sent = work.sent(upstream, msgspec.structs.replace(CLAUDE, account=f"{provider}/a", provider=provider))
+    assert (sent.target, sent.body) == (b"/responses", raw.replace(provider.encode() + b"/", b""))
+    assert isinstance(work.relay(upstream, HEAD), Untouched)
+    assert work.own_error(upstream, b'{"error":{}}') == b'{"error":{}}'
+    assert work.own_error(upstream, b'{"detail":"words of its own"}') is None
+
+
+def test_responses_are_translated_for_what_only_speaks_like_openai() -> None:
+    own = msgspec.structs.replace(CLAUDE, account="openai-compatible/a", provider="openai-compatible")
+    upstream = upstream_of(Kind.OPENAI_COMPATIBLE, Dialect.RESPONSES)
+    work = responses(b'{"model":"openai-compatible/m","input":"hi"}')
+    assert json.loads(work.sent(upstream, own).body)["messages"] == [{"role": "user", "content": "hi"}]
+
+
+def test_a_whole_answer_comes_from_an_upstream_that_only_streams() -> None:
+    codex = UPSTREAMS[Kind.CODEX]
+    work = responses(b'{"model":"gpt-5","input":"hi"}')
+    assert json.loads(work.sent(codex, CHATGPT).body)["stream"] is True
+    relay = work.relay(codex, HEAD)
+    assert relay.feed(STREAM[:50]) + relay.feed(STREAM[50:]) == b""
+    assert json.loads(relay.close()) == {"id": "resp_1", "output": [{"type": "message", "content": [{"text": "yes"}]}]}
+    assert isinstance(responses(b'{"model":"gpt-5","stream":true}').relay(codex, HEAD), Untouched)
+
+
+def test_a_stream_is_folded_for_a_client_of_another_dialect() -> None:
+    codex = UPSTREAMS[Kind.CODEX]
+    work = chat(model="gpt-5", temperature=0.5)
+    body = json.loads(work.sent(codex, CHATGPT).body)
+    assert (body["stream"], body["store"], "temperature" in body) == (True, False, False)
+    relay = work.relay(codex, HEAD)
+    relay.feed(STREAM)
+    assert json.loads(relay.close())["choices"][0]["message"]["content"] == "yes"
+    cut = work.relay(codex, HEAD)
+    cut.feed(STREAM[:100])
+    assert cut.close() == b""
+    assert cut.failure is not None
+    assert cut.failure.status == 502

@@ -182,14 +182,16 @@ async def test_a_waiting_stream_is_kept_alive_by_comments() -> None:
         assert "data: [DONE]" in body
 
 
-@covers("proxy.safety_off")
+@covers("proxy.safety_off", "upstreams.headers")
 @pytest.mark.parametrize("off", [True, False])
 async def test_safety_settings_are_the_users_choice(off: bool) -> None:
-    async with staged(config=f"[proxy]\nsafety_off = {str(off).lower()}") as stage:
+    own = '[upstreams.codeassist]\nheaders = { User-Agent = "mine/1" }'
+    async with staged(config=f"[proxy]\nsafety_off = {str(off).lower()}\n\n{own}") as stage:
         await ask(stage)
         async with aiohttp.ClientSession() as session, session.get(f"{stage.sandbox_url}/sandbox/requests") as answer:
             asked = [each for each in await answer.json() if "generateContent" in each["path"]]
         assert ("safetySettings" in json.dumps(asked[-1]["body"])) is off
+        assert {name.lower(): value for name, value in asked[-1]["headers"].items()}["user-agent"] == "mine/1"
 
 
 async def test_a_key_file_makes_gemini_requests_pass_untouched() -> None:

@@ -4,12 +4,13 @@ Owns: the protocol and its values. Pure; it must never name a vendor's URL or he
 """
 
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from broker.ipc.schema import Lease
 from broker.translate.codecs import Dialect
+from broker.translate.ir import Failure
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -21,12 +22,21 @@ class Kind(StrEnum):
     CODE_ASSIST = "codeassist"
     ANTHROPIC = "anthropic"
     OPENAI = "openai"
+    OPENAI_COMPATIBLE = "openai-compatible"
+    CODEX = "codex"
+    XAI = "xai"
+    ANTIGRAVITY = "antigravity"
+    VERTEX = "vertex"
+    KIMI = "kimi"
+    QWEN = "qwen"
+    COPILOT = "github-copilot"
 
 
 class Ask(msgspec.Struct, frozen=True):
     """What is wanted of an upstream: an answer or a count of tokens, from which model, whole or as a stream.
 
     `version` and `query` are what a client of the upstream's own dialect wrote in its URL, its key left out; None where it speaks another.
+    `request_id` is ours.
     """
 
     model: str
@@ -34,6 +44,7 @@ class Ask(msgspec.Struct, frozen=True):
     count: bool = False
     version: str = "v1beta"
     query: str | None = None
+    request_id: str = ""
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -45,7 +56,7 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Upstream(Protocol):
-    """One vendor API."""
+    """One vendor API. `dialect` is what requests of other dialects are translated to."""
 
     kind: Kind
     dialect: Dialect
@@ -57,4 +68,13 @@ class Upstream(Protocol):
         Raises:
             BrokerError: `misconfigured` or `bad_request`, where the lease lacks a fact the API needs.
         """
+        ...
+
+
+@runtime_checkable
+class StreamsOnly(Protocol):
+    """An upstream that answers with a stream whatever is asked for."""
+
+    def whole(self, body: bytes) -> bytes | Failure:
+        """Return the whole answer that a complete stream tells, in its own dialect, or why there is none."""
         ...

@@ -1,6 +1,6 @@
-"""OpenAI's API, and whatever speaks like it: the chat completions endpoint below a base URL that ends as OpenAI's does (`/v1`).
+"""OpenAI's API, and whatever speaks like it: chat completions, and at OpenAI itself Responses, below a base URL that ends as OpenAI's does (`/v1`).
 
-Owns: its URL and headers. Pure; payloads are `translate`'s.
+Owns: its URLs and headers. Pure; payloads are `translate`'s.
 """
 
 from typing import Final
@@ -16,10 +16,12 @@ _DEFAULTS: Final[Headers] = [
     (b"accept", b"*/*"),
     (b"user-agent", f"ccs-broker/{__version__}".encode()),
 ]
+CHAT: Final = "/chat/completions"
+RESPONSES: Final = "/responses"
 
 
 class OpenAI:
-    """`https://api.openai.com/v1`, or an account's own `base_url`."""
+    """`https://api.openai.com/v1`: chat completions."""
 
     kind = Kind.OPENAI
     dialect = Dialect.OPENAI_CHAT
@@ -27,7 +29,28 @@ class OpenAI:
 
     def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:
         """Write a request; what an OpenAI client says in headers and query stays as it is, its credential apart."""
-        target = f"/chat/completions?{ask.query}" if ask.query else "/chat/completions"
-        named = {name for name, _ in headers}
-        sent = [*headers, *(header for header in _DEFAULTS if header[0] not in named)]
-        return Sent(target.encode("ascii"), [*sent, key_header(lease, "authorization")], body)
+        return written(CHAT, ask, headers, key_header(lease, "authorization"), body)
+
+
+class OpenAIResponses(OpenAI):
+    """The same API as it speaks to clients of Responses."""
+
+    dialect = Dialect.RESPONSES
+
+    def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:
+        """Write a request; what the client says stays as it is, its credential apart."""
+        return written(RESPONSES, ask, headers, key_header(lease, "authorization"), body)
+
+
+class OpenAICompatible(OpenAI):
+    """An account's own `base_url`. Most servers that speak like OpenAI know chat completions only, so Responses are translated for them."""
+
+    kind = Kind.OPENAI_COMPATIBLE
+
+
+def written(path: str, ask: Ask, headers: Headers, credential: tuple[bytes, bytes], body: bytes) -> Sent:
+    """Return a request to an API that is asked as OpenAI's is."""
+    target = f"{path}?{ask.query}" if ask.query else path
+    named = {name for name, _ in headers}
+    sent = [*headers, *(header for header in _DEFAULTS if header[0] not in named)]
+    return Sent(target.encode("ascii"), [*sent, credential], body)

@@ -4,7 +4,7 @@ from broker.ipc.schema import Lease
 from broker.model.secret import Secret
 from broker.proxy.headers import Headers
 from broker.proxy.upstreams.base import Ask
-from broker.proxy.upstreams.openai import OpenAI
+from broker.proxy.upstreams.openai import OpenAI, OpenAICompatible, OpenAIResponses
 
 
 def lease(**facts: str) -> Lease:
@@ -15,10 +15,12 @@ def lease(**facts: str) -> Lease:
 
 
 @pytest.mark.parametrize(
-    ("ask", "target"), [(Ask("m"), b"/chat/completions"), (Ask("m", query="a=b"), b"/chat/completions?a=b")]
+    ("ask", "query"), [(Ask("m"), b""), (Ask("m", query=""), b""), (Ask("m", query="a=b"), b"?a=b")]
 )
-def test_targets(ask: Ask, target: bytes) -> None:
-    assert OpenAI().request(lease(), ask, [], b"{}").target == target
+def test_targets(ask: Ask, query: bytes) -> None:
+    assert OpenAI().request(lease(), ask, [], b"{}").target == b"/chat/completions" + query
+    assert OpenAICompatible().request(lease(), ask, [], b"{}").target == b"/chat/completions" + query
+    assert OpenAIResponses().request(lease(), ask, [], b"{}").target == b"/responses" + query
 
 
 def test_headers() -> None:

@@ -72,7 +72,7 @@ def test_an_account_may_name_another_host_of_its_vendor(provider: str) -> None:
 
 
 def test_a_key_of_an_api_of_one_s_own_goes_where_its_file_says() -> None:
-    there = Places({"openai": (HERE,)}, {})
+    there = Places({PROVIDERS["openai-compatible"]: (HERE,)}, {})
     assert places("openai-compatible", there, base_url="https://llm.example:8443/v1/") == (
         "https://llm.example:8443/v1",
     )
