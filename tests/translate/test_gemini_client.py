@@ -9,13 +9,16 @@ from google.genai.errors import ClientError, ServerError
 from google.genai.types import HttpOptions, Part
 
 from broker.translate import gemini_client_signatures
-from broker.translate.exchange import Reply, Route
+from broker.translate.codecs import UPSTREAMS, Dialect
+from broker.translate.exchange import Reply, Route, Target
 from broker.translate.fold import fold
 from broker.translate.gemini import Gemini
 from broker.translate.gemini_client_answer import LISTED
 from broker.translate.ir import Failed, Failure, FailureKind, TextDelta
+from broker.translate.signatures import SignatureMemory
 from broker.translate.sse import SseParser
 from tests.contract.codec_contract import IDS, ClientCodecContract, events_of
+from tests.contract.codec_contract import reading as contract_reading
 
 PIECES = [("thinking", "hm"), ("text", "hel"), ("text", "lo"), ("call", '{"a": 1}'), ("call", "{}")]
 MINIMAL = {"model": "m", "contents": [{"parts": [{"text": "x"}]}]}
@@ -199,3 +202,45 @@ async def serving(aiohttp_server, handler):
 
 def sdk(server):
     return genai.Client(api_key="fake", http_options=HttpOptions(base_url=str(server.make_url("/")))).aio
+
+
+SIGNED = {
+    Dialect.CLAUDE: {
+        "type": "message",
+        "content": [
+            {"type": "thinking", "thinking": "hm", "signature": "Eq+/"},
+            {"type": "redacted_thinking", "data": "Er+/"},
+            {"type": "tool_use", "id": "c1", "name": "f", "input": {}},
+        ],
+    },
+    Dialect.RESPONSES: {
+        "object": "response",
+        "status": "completed",
+        "output": [
+            {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gA+/"},
+            {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "f", "arguments": "{}"},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize(("dialect", "proofs"), [(Dialect.CLAUDE, [b"Eq+/", b"Er+/"]), (Dialect.RESPONSES, [b"gA+/"])])
+@pytest.mark.parametrize("keeps_thoughts", [True, False])
+@pytest.mark.parametrize("streamed", [True, False])
+def test_what_a_vendor_signed_comes_back_to_it_and_to_no_other(dialect, proofs, keeps_thoughts, streamed):
+    codec, ours = UPSTREAMS[dialect], Gemini()
+    asked = {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"thinkingConfig": {"thinkingBudget": 2048}}}
+    events = codec.decode_answer(json.dumps(SIGNED[dialect]).encode(), contract_reading())
+    if streamed:
+        encoder = ours.stream_encoder(Reply(IDS, "m"))
+        told = put_together(chunks_of(encoder.encode(events) + encoder.close()))
+    else:
+        told = json.loads(ours.encode_answer(fold(events), Reply(IDS, "m")))
+    parts = [part for part in told["candidates"][0]["content"]["parts"] if keeps_thoughts or not part.get("thought")]
+    result = {"functionResponse": {"name": "f", "response": {"output": "r"}}}
+    asked["contents"] += [{"role": "model", "parts": parts}, {"role": "user", "parts": [result]}]
+    request = ours.decode_request(json.dumps(asked).encode(), Route("m"))
+    for upstream, other in UPSTREAMS.items():
+        target = Target("claude-opus-4-5", SignatureMemory(), project="p")  # a worker that was started anew
+        sent = other.encode_request(request, target).body
+        assert [proof in sent for proof in proofs] == [upstream is dialect] * len(proofs), upstream
