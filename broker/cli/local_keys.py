@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from broker import paths
 from broker.cli.options import json_option, wall_now
@@ -47,6 +48,22 @@ class GlobParameter(click.ParamType):  # type: ignore[type-arg]  # as above
         if not value or len(value) > _MAX_GLOB or not value.isprintable() or " " in value:
             self.fail("write a model's name, or a pattern as claude-* or gemini/*", param, ctx)
         return value
+
+
+class KeyNameParameter(click.ParamType):  # type: ignore[type-arg]  # as above
+    """The name of a key."""
+
+    name = "name"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - click's signature
+        """Offer the keys there are; none where their file cannot be used."""
+        from broker.proxy.keyfile import read
+
+        try:
+            keys = read(paths.local_keys_file())
+        except BrokerError:
+            return []
+        return [CompletionItem(each.name) for each in keys if each.name.startswith(incomplete)]
 
 
 @click.group(short_help="Make and revoke keys that open the proxy.")
@@ -113,7 +130,7 @@ def list_keys() -> LocalKeys:
 
 
 @key.command()
-@click.argument("name")
+@click.argument("name", type=KeyNameParameter())
 @json_option
 def revoke(name: str) -> KeyRevoked:
     """Take the key NAME away. Requests with it are refused within a second; answers under way end as they would."""

@@ -2,8 +2,10 @@ import json
 import re
 from pathlib import Path
 
+import click
 import pytest
 
+from broker.cli.local_keys import revoke
 from broker.cli.results import KeyLine, KeyMade
 from broker.proxy.keys import MAX_KEYS, LocalKey, digest_of, encode
 
@@ -78,6 +80,16 @@ def test_revoking_what_is_not_there(run, home: Path) -> None:
     ended = run("key", "revoke", "cy")
     assert ended.code == 1
     assert "there is no key 'cy'; there are: ci" in ended.err
+
+
+def test_names_are_completed(run, home: Path) -> None:
+    for name in ("ci", "cron", "laptop"):
+        run("key", "add", name)
+    parameter = revoke.params[0]
+    context = click.Context(revoke)
+    assert [each.value for each in parameter.shell_complete(context, "c")] == ["ci", "cron"]
+    (home / FILE).write_text("{")
+    assert parameter.shell_complete(context, "c") == []
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-x", "ä", "a/b", "x" * 65])

@@ -116,7 +116,9 @@ async def test_a_glob_with_a_provider_keeps_to_its_accounts(proxy: MakeProxy, fi
 
 
 async def test_the_list_has_what_the_key_opens_and_no_more(proxy: MakeProxy, file: Path) -> None:
-    async with proxy(daemon("gemini-api/a"), keys=keep(file, models=("gemini-2.5-flash*", "gemini/*-pro"))) as p:
+    async with proxy(
+        daemon("gemini-api/a"), keys=keep(file, models=("gemini-2.5-flash*", "gemini-api/*-2.5-pro"))
+    ) as p:
         listed = (await p.ask("GET", "/v1/models", **LOCAL)).json()["data"]
         ids = {each["id"] for each in listed}
         assert {"gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro"} <= ids
@@ -125,6 +127,14 @@ async def test_the_list_has_what_the_key_opens_and_no_more(proxy: MakeProxy, fil
         assert len(everything) > len(listed)
         assert (await p.ask("GET", "/v1/models/gemini-2.5-flash", **LOCAL)).status == 200
         assert (await p.ask("GET", "/v1/models/gemma-3-27b-it", **LOCAL)).status == 404
+
+
+async def test_the_list_keeps_to_providers_there_are_accounts_of(proxy: MakeProxy, file: Path) -> None:
+    only = keep(file, models=("gemini/*", "claude/*"))
+    async with proxy(daemon("gemini-api/a", "claude/a"), keys=only) as p:
+        listed = (await p.ask("GET", "/v1/models", **LOCAL)).json()["data"]
+        assert listed
+        assert all(each["id"].startswith("claude-") for each in listed)
 
 
 async def test_a_rate_is_kept_and_says_when_to_come_back(proxy: MakeProxy, file: Path) -> None:
