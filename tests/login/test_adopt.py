@@ -294,6 +294,15 @@ async def test_a_grant_is_renewed_as_the_client_it_was_given_to(tmp_path: Path, 
     assert made.provider.client_of(json.loads(json.dumps(file))) == Client("theirs")
 
 
+async def test_a_setup_token_is_told_from_a_login_and_its_profile_is_not_asked_for(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    made = await desk.ready("claude-code", golden("claude-code", "setup-token.json"))
+    assert desk.asked == []
+    name, file = made.provider.create(made.record, made.client, desk.clock.now())
+    assert (file["is_setup_token"], "refresh_token" in file) == (True, False)
+    assert made.provider.read(file, name).facts["scope_kind"] == "setup-token"
+
+
 async def test_githubs_own_host_is_not_asked_about_a_companys_token(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     made = await desk.ready("copilot", {"ghe.example.com:Iv1.x": {"oauth_token": "fake"}})

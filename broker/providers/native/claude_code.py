@@ -47,6 +47,8 @@ class ClaudeCode(Native):
             "organization_uuid": organization or fields.hint(account, "organizationUuid"),
             "organization_name": fields.hint(account, "organizationName"),
             "plan": fields.hint(section, "subscriptionType"),
+            # What `claude setup-token` makes has no refresh token, not even a blank one, and serves inference only.
+            "scope_kind": None if _NAMES.refresh in section else "setup-token",
         }
         own = fields.hint(section, "clientId")
         login = Login(

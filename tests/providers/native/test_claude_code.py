@@ -35,6 +35,7 @@ def test_a_setup_token() -> None:
     assert found.tokens.refresh_token is None
     assert found.tokens.expires_at is None
     assert found.client == Client("fake-client")
+    assert found.identity.facts == {"scope_kind": "setup-token"}
 
 
 def test_a_login_the_program_gave_up() -> None:

@@ -49,7 +49,7 @@ def test_a_golden_file_written_back_differs_in_its_grant_alone(path: Path) -> No
         return
     siblings = {each.name: json.loads(each.read_bytes()) for each in (path.parent / "siblings").glob("*.json")}
     for found in native.read(parsed.document, {"siblings": siblings}):
-        if isinstance(found, Login) and not native.unlinked:
+        if isinstance(found, Login) and not native.unlinked and found.tokens.refresh_token:
             written = native.write(parsed.document, found.key, RENEWED, NOW)
             again = codec.parse_object(codec.render(parsed, written))
             assert isinstance(again, codec.Parsed)
