@@ -5,11 +5,11 @@ Owns: asking for a code and polling until the person has decided or the time is 
 
 import asyncio
 
+from broker.login.outcome import expired
 from broker.login.runner import run_flow
 from broker.login.waiting import within
 from broker.model.account import Tokens
 from broker.model.clock import Clock
-from broker.model.errors import BrokerError, ErrorCode
 from broker.oauth.device import DeviceCode
 from broker.oauth.transport import Transport
 from broker.observe.tasks import spawn
@@ -35,7 +35,7 @@ async def approved(
     )
     try:
         if not await within(clock, asyncio.wait({polling}), seconds, "device-deadline"):
-            raise BrokerError(ErrorCode.LOGIN_EXPIRED, f"nobody approved the login within {seconds / 60:.0f} min")
+            raise expired("nobody approved the login", seconds)
         return polling.result()
     finally:
         polling.cancel()

@@ -56,6 +56,12 @@ def name_of(state: LoginState) -> str:
             assert_never(never)
 
 
+def expired(what: str, seconds: float) -> BrokerError:
+    """Return the error of a login for which somebody's time is over: `what` did not happen."""
+    told = f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
+    return BrokerError(ErrorCode.LOGIN_EXPIRED, f"{what} within {told}")
+
+
 def addressed(error: BrokerError, provider: str) -> BrokerError:
     """Return the error with the provider's name where its hint leaves a gap for one."""
     error.hint = error.hint.replace("login PROVIDER", f"login {provider}")

@@ -16,7 +16,7 @@ from typing import Protocol, assert_never
 from broker.ipc.schema import LoginStart, LoginView
 from broker.login import device, google, pages
 from broker.login.callback import CallbackListener, Returned
-from broker.login.outcome import Done, Failed, Finishing, LoginState, Waiting, addressed, error_of, name_of
+from broker.login.outcome import Done, Failed, Finishing, LoginState, Waiting, addressed, error_of, expired, name_of
 from broker.login.pages import Page
 from broker.login.runner import run_flow
 from broker.login.session import ByCode, ByDevice, ByItself, Session, Way
@@ -312,8 +312,7 @@ class Logins:
 
     async def _redeemed(self, session: Session, way: ByCode) -> Tokens:
         if not await self._within(asyncio.shield(way.returned), session.start.timeout, "login-deadline"):
-            minutes = session.start.timeout / 60
-            raise BrokerError(ErrorCode.LOGIN_EXPIRED, f"nobody came back from the provider within {minutes:.0f} min")
+            raise expired("nobody came back from the provider", session.start.timeout)
         returned = way.returned.result()
         if isinstance(returned, Denied):
             raise BrokerError(ErrorCode.LOGIN_DENIED, returned.reason)

@@ -1,6 +1,6 @@
 import pytest
 
-from broker.login.outcome import Done, Failed, Finishing, LoginState, Waiting, addressed, error_of, name_of
+from broker.login.outcome import Done, Failed, Finishing, LoginState, Waiting, addressed, error_of, expired, name_of
 from broker.model.account import AccountId
 from broker.model.errors import BrokerError, ErrorCode
 from broker.oauth.failures import AnswerLost, Failure, Misconfigured, Permanent, RateLimited, Transient
@@ -52,3 +52,9 @@ def test_a_limit_carries_its_wait_and_a_used_code_is_not_worth_a_retry() -> None
 def test_a_hint_names_the_provider() -> None:
     assert addressed(BrokerError(ErrorCode.LOGIN_EXPIRED, "late"), "codex").hint.endswith("ccs-broker login codex")
     assert addressed(BrokerError(ErrorCode.LOGIN_FAILED, "x", hint="Wait."), "codex").hint == "Wait."
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(2.0, "2 s"), (59.0, "59 s"), (60.0, "1 min"), (300.0, "5 min")])
+def test_a_time_that_is_over_is_told_as_people_do(seconds: float, told: str) -> None:
+    error = expired("nobody approved the login", seconds)
+    assert (error.code, error.detail) == (ErrorCode.LOGIN_EXPIRED, f"nobody approved the login within {told}")
