@@ -56,9 +56,9 @@ class Holder:
     __slots__ = ("_pattern", "key")
 
     def __init__(self, key: LocalKey) -> None:
-        """Read the globs once."""
+        """Read the globs when they are first asked for: a file may have a thousand keys, and is read between two requests."""
         self.key = key
-        self._pattern = re.compile("|".join(fnmatch.translate(glob) for glob in key.models)) if key.models else None
+        self._pattern: re.Pattern[str] | None = None
 
     def expired(self, now: float) -> bool:
         """Tell whether its time is over; `now` is seconds since the epoch."""
@@ -67,7 +67,7 @@ class Holder:
     @property
     def limited(self) -> bool:
         """Whether it opens some models only."""
-        return self._pattern is not None
+        return bool(self.key.models)
 
     def narrowed(self, asked: str, wanted: Wanted) -> Wanted | None:
         """Return what of `wanted` the key opens; None where that is nothing.
@@ -75,13 +75,15 @@ class Holder:
         A glob may match the name as asked, the resolved model's, or `provider/model`: then that provider's accounts serve it and no others.
         """
         matches = self._matches
-        if self._pattern is None or matches(asked.removeprefix("models/")) or matches(wanted.model):
+        if not self.key.models or matches(asked.removeprefix("models/")) or matches(wanted.model):
             return wanted
         providers = tuple(each for each in wanted.providers if matches(f"{each}/{wanted.model}"))
         return msgspec.structs.replace(wanted, providers=providers) if providers else None
 
     def _matches(self, name: str) -> bool:
-        return self._pattern is not None and self._pattern.match(name) is not None
+        if self._pattern is None:
+            self._pattern = re.compile("|".join(fnmatch.translate(glob) for glob in self.key.models))
+        return self._pattern.match(name) is not None
 
 
 @final
