@@ -14,6 +14,7 @@ from broker.providers.base import Document, Identity
 from broker.providers.native.base import Beside, Found, Login, Native, Refused, Spot
 
 _GITHUB = "github.com"
+_APP = "Iv1.b507a08c87ecfe98"  # whose tokens are known to be good for the Copilot token
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,19 @@ def _entries(document: Document) -> Iterator[Found]:
         if token is None:
             yield Refused(f"has an empty token for {_shown(host)}", key, blank=True)
             continue
+        user = fields.hint(entry, "user")
+        if key != f"{host}:{_APP}" and _user(document.get(f"{host}:{_APP}")) == user is not None:
+            yield Refused(f"has a second token for {_shown(user)}, of another app; that of the editors' is taken", key)
+            continue
         facts = {} if host == _GITHUB else {"host": host}
-        yield Login(_tokens(token), Identity(None, fields.hint(entry, "user"), facts), key)
+        yield Login(_tokens(token), Identity(None, user, facts), key)
+
+
+def _user(entry: object) -> str | None:
+    """Return whose token an entry holds; None where it holds none."""
+    if not isinstance(entry, Mapping) or not fields.hint(entry, "oauth_token"):
+        return None
+    return fields.hint(entry, "user")
 
 
 def _tokens(token: Secret) -> Tokens:

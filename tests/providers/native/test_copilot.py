@@ -17,6 +17,21 @@ def test_apps() -> None:
     )  # fmt: skip
 
 
+def test_of_several_apps_of_one_person_the_known_one_counts() -> None:
+    """Else whichever came last would take the place of the other."""
+    entry = {"user": "octocat", "oauth_token": "fake-token-9"}
+    document = {"github.com:Iv23.other": entry, **golden("copilot", "apps.json")}
+    first, *others = FORMAT.read(document, {})
+    assert first == Refused(
+        "has a second token for octocat, of another app; that of the editors' is taken", "github.com:Iv23.other"
+    )
+    assert tuple(others) == FORMAT.read(golden("copilot", "apps.json"), {})
+    for other in ({**entry, "user": "eve"}, {"oauth_token": "fake-token-9"}):
+        assert isinstance(FORMAT.read({**document, "github.com:Iv23.other": other}, {})[0], Login)
+    known = {f"github.com:{APP}": {"user": "octocat", "oauth_token": ""}}
+    assert isinstance(FORMAT.read({"github.com:Iv23.other": entry, **known}, {})[0], Login)
+
+
 def test_hosts() -> None:
     assert login(FORMAT, golden("copilot", "hosts.json")).identity.subject == "octocat"
 
