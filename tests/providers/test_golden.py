@@ -1,7 +1,7 @@
 """Auth files of every format and age: how each is read, and what a renewal makes of it.
 
-`tests/golden/auth/VENDOR/CASE.json` is a file as a program left it; `read/CASE.json` beside it is what we make of it, `renewed/CASE.json` the same file after a
-renewal. The files are fakes written by hand.
+`tests/golden/auth/VENDOR/CASE.json` is a file as a program left it, and `tests/golden/own/` has those of a provider of the user's own; `read/CASE.json` beside
+it is what we make of it, `renewed/CASE.json` the same file after a renewal. The files are fakes written by hand.
 """
 
 import json
@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from broker.config import parse
 from broker.model.account import Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
 from broker.providers.registry import BUILT_IN, build
 
-AUTH = Path(__file__).parents[1] / "golden" / "auth"
-CASES = sorted(path for path in AUTH.glob("*/*.json") if (path.parent / "read").exists())
+GOLDEN = Path(__file__).parents[1] / "golden"
+BUILT_IN_CASES = sorted((GOLDEN / "auth").glob("*/*.json"))
+CASES = [*BUILT_IN_CASES, *sorted((GOLDEN / "own").glob("*/*.json"))]
+OWN = b'[providers.acme]\nkind = "oauth2"\nclient_id = "me"\ntoken_url = "https://id.acme.example/token"'
+REGISTRY = build(parse(OWN).providers)
 T = 1_777_636_800.0  # 2026-05-01T12:00:00Z
 NEW = Tokens(Secret("fake-access-2"), Secret("fake-refresh-2"), expires_at=T + 3600, last_refresh=T)
 
@@ -26,7 +30,7 @@ def name_of(path: Path) -> str:
 
 def read_as(path: Path) -> dict[str, object]:
     document = json.loads(path.read_text())
-    [provider] = [each for each in build({}) if each.claims(document)]
+    [provider] = [each for each in REGISTRY if each.claims(document)]
     record = provider.read(document, path.name)
     client = provider.client_of(document)
     return {
@@ -43,7 +47,7 @@ def read_as(path: Path) -> dict[str, object]:
 
 def renewed(path: Path) -> str:
     document = json.loads(path.read_text())
-    [provider] = [each for each in build({}) if each.claims(document)]
+    [provider] = [each for each in REGISTRY if each.claims(document)]
     return json.dumps(provider.write(document, NEW, Now(T, 1.0)), indent=2) + "\n"
 
 
@@ -64,4 +68,5 @@ def test_a_renewal_loses_no_field(path: Path) -> None:
 
 
 def test_there_are_cases() -> None:
-    assert {path.parent.name for path in CASES} == set(BUILT_IN)
+    assert {path.parent.name for path in BUILT_IN_CASES} == set(BUILT_IN)
+    assert len(CASES) > len(BUILT_IN_CASES)
