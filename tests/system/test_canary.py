@@ -54,8 +54,10 @@ def written(stage: Stage, holders: set[Path]) -> dict[str, str]:
         if path.is_file() and path not in holders and stage.auth_dir not in path.parents
     }
     for name, process in stage.processes.items():
-        for what in ("cmdline", "environ"):
-            found[f"{what} of the {name}"] = Path(f"/proc/{process.pid}/{what}").read_text()
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for pid in (process.pid, *children):
+            for what in ("cmdline", "environ"):
+                found[f"{what} of the {name} ({pid})"] = Path(f"/proc/{pid}/{what}").read_text()
     return found
 
 
@@ -74,9 +76,13 @@ async def said(stage: Stage, *arguments: str, stdin: str = "") -> str:
     return text.decode()
 
 
+PROXY_KEYS = {"fake-key-of-the-proxy", "fake-key-that-is-wrong"}
+
+
 async def test_no_secret_of_a_proxied_gemini_account_is_written_anywhere() -> None:
-    async with staged(config=DEBUG) as stage, stage.client() as client:
-        seen = in_files(stage)
+    proxy = '[proxy]\napi_keys = ["fake-key-of-the-proxy"]\nworkers = 2'
+    async with staged(config=f"{DEBUG}\n\n{proxy}") as stage, stage.client() as client:
+        seen = in_files(stage) | PROXY_KEYS
         await chat(stage, lambda _: None)
         await stream(stage, lambda _: None)
         lease = await client.lease("gemini")
@@ -86,14 +92,21 @@ async def test_no_secret_of_a_proxied_gemini_account_is_written_anywhere() -> No
         seen |= in_files(stage) | {stage.home.joinpath("client-secret").read_text().strip()}
         await chat(stage, lambda _: None)
         views = {path: await (await _get(stage, path)).text() for path in ("/health", "/v1/models")}
-        assert len(seen) >= 7
-        texts = written(stage, {stage.home / "client-secret"})
+        for key in PROXY_KEYS:
+            views |= {
+                f"models for {key[-5:]}": await (await _get(stage, f"/v1beta/models?key={key}", plain=True)).text()
+            }
+        views["what the config is said to be"] = await said(stage, "config", "show")
+        assert len(seen) >= 9
+        texts = written(stage, {stage.home / "client-secret", stage.config_file})
+        assert sum(where.startswith("cmdline of the proxy") for where in texts) == 3
         assert "refresh ended" in texts["serve.log"]
         nowhere(seen, texts | views | {"accounts": repr(await client.accounts())})
 
 
-async def _get(stage: Stage, path: str) -> aiohttp.ClientResponse:
-    async with aiohttp.ClientSession() as session, session.get(stage.proxy_url + path, headers=headers()) as answer:
+async def _get(stage: Stage, path: str, *, plain: bool = False) -> aiohttp.ClientResponse:
+    sent = {} if plain else headers()
+    async with aiohttp.ClientSession() as session, session.get(stage.proxy_url + path, headers=sent) as answer:
         await answer.read()
         return answer
 
