@@ -4,6 +4,7 @@ Owns: the wording of every refusal that is not an upstream's, and the table of e
 """
 
 import math
+from email.utils import parsedate_to_datetime
 from typing import assert_never
 
 import msgspec
@@ -51,9 +52,17 @@ def error_event(told: Failure, voice: Voice, request_id: str) -> bytes:
 
 
 def timed(told: Failure, retry_after: bytes | None, now: float) -> Failure:
-    """Return an upstream's failure with the wait it asks for: in seconds by its body or by the Retry-After header, else until the time its body tells."""
+    """Return an upstream's failure with the wait it asks for: by its body in seconds, by the Retry-After header (RFC 9110), or by a time its body tells."""
     if told.retry_after is not None:
         return told
     if retry_after is not None and retry_after.isdigit():
         return msgspec.structs.replace(told, retry_after=float(retry_after))
-    return told if told.retry_at is None else msgspec.structs.replace(told, retry_after=max(0.0, told.retry_at - now))
+    ends = told.retry_at if retry_after is None else _date(retry_after) or told.retry_at
+    return told if ends is None else msgspec.structs.replace(told, retry_after=max(0.0, ends - now))
+
+
+def _date(value: bytes) -> float | None:
+    try:
+        return parsedate_to_datetime(value.decode("ascii")).timestamp()
+    except (ValueError, OverflowError):
+        return None

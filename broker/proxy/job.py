@@ -94,6 +94,8 @@ class Job:
         self._relaying = False
         self._stale_retried = False
         self._elsewhere = False
+        self._homes: tuple[str, ...] = ()
+        self._home = ""
         self._got_data = False
         self._read_at = 0.0
         self._wrote_at = shop.ticker.now
@@ -224,9 +226,10 @@ class Job:
         upstream = self._upstream = upstream_of(PROVIDERS[lease.provider], self._work.client)
         try:
             sent = self._work.sent(upstream, lease)
-            places = self._shop.places.of(upstream, lease)
-            self._elsewhere = action.home + 1 < len(places)
-            origin, path = self._shop.origin(places[min(action.home, len(places) - 1)])
+            homes = self._homes = self._shop.homes(upstream, lease, self._homes if action.home else ())
+            self._elsewhere = action.home + 1 < len(homes)
+            self._home = homes[min(action.home, len(homes) - 1)]
+            origin, path = self._shop.origin(self._home)
             headers = overlaid(sent.headers, self._shop.headers.get(upstream.kind, ()))
             head = request_head(b"POST", path + sent.target, origin.authority, headers, len(sent.body))
         except BrokerError as error:
@@ -406,6 +409,7 @@ class Job:
         try:
             connection = await self._shop.pool.connect(self._request[0])
         except UpstreamError as failed:
+            self._shop.unreachable(self._home)
             self._broke(failed)
             return
         self._write(connection)

@@ -6,14 +6,17 @@ Owns: `Shop`: the table of leases, the pool, the clock, the numbers, the setting
 from collections.abc import Mapping
 from typing import Final, Protocol
 
+from broker.ipc.schema import Lease
 from broker.model.clock import Clock
 from broker.proxy.headers import Headers
 from broker.proxy.leases import LeaseTable
 from broker.proxy.meters import Meters
+from broker.proxy.upstreams.base import Upstream
 from broker.proxy.upstreams.places import Places
 from broker.proxy.wire.pool import Origin, Pool
 from broker.proxy.wire.ticker import Ticker
 
+_DEAD_SECONDS: Final = 60.0
 _MAX_CURSORS: Final = 4096  # model names come from clients
 
 
@@ -61,6 +64,7 @@ class Shop:
         self.headers = headers
         self._origins: dict[str, tuple[Origin, bytes]] = {}
         self._turns: dict[str, int] = {}
+        self._dead: dict[str, float] = {}
 
     def origin(self, url: str) -> tuple[Origin, bytes]:
         """Return the origin and the path before every target of a base URL."""
@@ -70,6 +74,22 @@ class Shop:
             known = (Origin.of(url), b"/" + path.encode() if path else b"")
             self._origins[url] = known
         return known
+
+    def homes(self, upstream: Upstream, lease: Lease, begun: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the base URLs to ask for an account: as `begun` where it was begun with them, else with those last that could not be reached of late.
+
+        Raises:
+            BrokerError: as `Places.of`.
+        """
+        urls = self.places.of(upstream, lease)
+        if set(urls) == set(begun):
+            return begun
+        now = self.ticker.now
+        return tuple(sorted(urls, key=lambda url: self._dead.get(url, 0.0) > now))
+
+    def unreachable(self, url: str) -> None:
+        """Note that no connection could be made to a base URL, so that not every request waits for it anew."""
+        self._dead[url] = self.ticker.now + _DEAD_SECONDS
 
     def turn(self, model: str) -> int:
         """Return the next number of a model's cursor."""

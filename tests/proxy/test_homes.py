@@ -69,6 +69,11 @@ async def test_a_host_that_is_not_there_is_passed_over(proxy: MakeProxy) -> None
         urls = (closed.url, b.url)
         async with proxy(with_key(), upstreams={"openai": UpstreamConfig(base_url=urls)}) as p:
             assert (await p.ask("POST", "/v1/chat/completions", CHAT)).status == 200
+            # The way there is remembered: the next request goes to what answered, at once and on the kept connection.
+            async with RawUpstream([OUT], port=closed.port) as back:
+                assert (await p.ask("POST", "/v1/chat/completions", CHAT)).status == 200
+                assert not back.connections
+            assert (len(b.requests), b.connections) == (2, 1)
 
 
 async def test_a_token_renewed_meanwhile_goes_to_the_host_that_asked_for_it(proxy: MakeProxy) -> None:

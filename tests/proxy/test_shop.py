@@ -8,10 +8,11 @@ from broker.proxy.leases import LeaseTable
 from broker.proxy.meters import Meters
 from broker.proxy.shop import Shop
 from broker.proxy.upstreams.places import Places
+from broker.proxy.upstreams.table import PROVIDERS, UPSTREAMS
 from broker.proxy.wire.pool import Origin, Pool
 from broker.proxy.wire.ticker import Ticker
 from broker.system import SystemChance, SystemClock
-from tests.fakes.broker_socket import FakeDaemon
+from tests.fakes.broker_socket import FakeDaemon, lease
 
 
 @pytest.fixture
@@ -39,3 +40,13 @@ async def test_turns_are_counted_by_model(shop: Shop, monkeypatch: pytest.Monkey
     monkeypatch.setattr(shop_module, "_MAX_CURSORS", 2)
     assert shop.turn("c") == 0
     assert shop.turn("a") == 0, "forgotten with the others when there were too many"
+
+
+async def test_hosts_that_could_not_be_reached_come_last_for_a_while(shop: Shop) -> None:
+    api, held = UPSTREAMS[PROVIDERS["antigravity"]], lease("antigravity/a")
+    daily, usual = shop.homes(api, held, ())
+    shop.unreachable(daily)
+    assert shop.homes(api, held, ()) == (usual, daily)
+    assert shop.homes(api, held, (daily, usual)) == (daily, usual), "a request keeps the order it began with"
+    shop.ticker.now += shop_module._DEAD_SECONDS
+    assert shop.homes(api, held, ()) == (daily, usual)
