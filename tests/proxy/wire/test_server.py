@@ -209,14 +209,14 @@ async def test_hostile_framing_is_refused_and_nothing_after_it_is_read(site: Mak
 
 
 async def test_a_header_without_end_is_cut_short(site: MakeSite) -> None:
-    async with site(linger_seconds=0.05) as s:
+    async with site() as s:
         answer = await s.talk(b"GET / HTTP/1.1\r\nX: ", *[b"a" * 100_000] * 12)
         assert statuses(answer) == [431]
 
 
 async def test_chunk_framing_without_chunks_is_cut_short(site: MakeSite) -> None:
     start = b"POST /a HTTP/1.1\r\n" + H + b"Transfer-Encoding: chunked\r\n\r\n1;"
-    async with site(linger_seconds=0.05) as s:
+    async with site() as s:
         answer = await s.talk(start, *[b"a" * 200_000] * 5)
         assert statuses(answer) == [400]
 
@@ -309,7 +309,7 @@ async def test_too_many_connections(site: MakeSite) -> None:
 
 @pytest.mark.parametrize("sent", [b"GET /a HTTP/1.1\r\n" + H + b"\r\n", b"no HTTP at all\r\n\r\n", b"G"])
 async def test_an_address_that_is_not_admitted_is_told_so_whatever_it_says(site: MakeSite, sent: bytes) -> None:
-    async with site(linger_seconds=0.05) as s:
+    async with site() as s:
         s.listener.admit = lambda address: address != "127.0.0.1"
         answer = await s.talk(sent, b"x" * 100_000)
         assert statuses(answer) == [403]
