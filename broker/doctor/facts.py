@@ -239,7 +239,6 @@ class Space:
     kind: str
     free_bytes: int
     inodes: int | None
-    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def spaces(folders: Iterable[tuple[Path, str]], proc: Path = PROC) -> Iterator[S
             info = os.statvfs(nearest)
             inodes = info.f_favail if info.f_files else None
             kind = _kind_of(nearest.resolve(), mounts)
-            yield Space(path, role, kind, info.f_bavail * info.f_frsize, inodes, bool(info.f_flag & os.ST_RDONLY))
+            yield Space(path, role, kind, info.f_bavail * info.f_frsize, inodes)
 
 
 def _mounts(proc: Path) -> Iterator[tuple[Path, str]]:
