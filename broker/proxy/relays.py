@@ -17,6 +17,7 @@ from broker.translate.codeassist import UnwrapStream, unwrap_answer
 from broker.translate.codecs import ERRORS, Dialect, StreamDecoder, StreamEncoder
 from broker.translate.failures import failure_of
 from broker.translate.ir import Event, Failed, Failure
+from broker.translate.responses_opening import Opening, opening
 from broker.translate.sse import SseParser, encode_event
 
 _MAX_WHOLE_BYTES: Final = 256 << 20  # ten 4K images; more is no answer to hold in memory
@@ -91,6 +92,44 @@ class Untouched:
     def ending(self, told: bytes) -> bytes | None:
         """Put an event between events, but not where the upstream promised how many bytes there are."""
         return told if self.between and self._head.length is None else None
+
+
+class Guarded(Untouched):
+    """Responses on both sides: what says only that an answer was begun is held, so that a refusal after it can still go to another account."""
+
+    __slots__ = ("_held", "_parser")
+
+    def __init__(self, head: ResponseHead, request_id: bytes) -> None:
+        """Pass on the body that belongs to `head`."""
+        super().__init__(head, request_id)
+        self._parser = SseParser() if self._events else None
+        self._held: list[bytes] = []
+
+    def feed(self, data: bytes) -> bytes:
+        """Return `data`, or nothing while the answer only begins."""
+        if self._parser is None:
+            return super().feed(data)
+        self._held.append(data)
+        told = _opened(self._parser, data)
+        if isinstance(told, Failure):
+            self.failure = told
+        return self._released() if told is Opening.GO else b""
+
+    def close(self) -> bytes:
+        """Return what is held: the upstream said no more."""
+        return self._released() if self._held else b""
+
+    def _released(self) -> bytes:
+        held, self._held, self._parser = b"".join(self._held), [], None
+        return super().feed(held)
+
+
+def _opened(parser: SseParser, data: bytes) -> Opening | Failure:
+    try:
+        judged = (opening(event.data) for event in parser.feed(data))
+        return next((told for told in judged if told is not Opening.WAIT), Opening.WAIT)
+    except BrokerError:
+        return Opening.GO
 
 
 class Unwrapped:

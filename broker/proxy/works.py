@@ -13,7 +13,7 @@ import msgspec
 from broker.ipc.schema import Lease
 from broker.proxy.headers import Headers, to_upstream
 from broker.proxy.models import Wanted, resolve
-from broker.proxy.relays import Listed, Relay, Translated, TranslatedList, Untouched, Unwrapped, Whole
+from broker.proxy.relays import Guarded, Listed, Relay, Translated, TranslatedList, Untouched, Unwrapped, Whole
 from broker.proxy.routes import CountTokens, Generate, Voice, without_key
 from broker.proxy.upstreams.base import Ask, Kind, Sent, StreamsOnly, Upstream
 from broker.proxy.upstreams.codeassist import project_of
@@ -186,7 +186,7 @@ class TalkWork:
         if upstream.dialect is self.client:
             if isinstance(upstream, StreamsOnly) and not self.events:
                 return Whole(upstream.whole, request_id)
-            return Untouched(head, request_id)
+            return (Guarded if self.client is Dialect.RESPONSES else Untouched)(head, request_id)
         return self._understand().relay(upstream)
 
     def own_error(self, upstream: Upstream, body: bytes) -> bytes | None:

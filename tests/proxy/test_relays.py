@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from broker.proxy import relays
 from broker.proxy.failures import error_event, failure
-from broker.proxy.relays import Listed, Translated, TranslatedList, Untouched, Unwrapped, Whole
+from broker.proxy.relays import Guarded, Listed, Translated, TranslatedList, Untouched, Unwrapped, Whole
 from broker.proxy.routes import Voice
 from broker.proxy.wire.heads import ResponseHead
 from broker.translate.codecs import CLIENTS, UPSTREAMS, Dialect
@@ -59,6 +60,52 @@ def test_between_untouched_events_there_is_room() -> None:
     relay.feed(b"data: half")
     assert relay.ending(TOLD) is None
     assert untouched(length=99).ending(TOLD) is None
+
+
+CREATED = b'event: response.created\ndata: {"type":"response.created"}\n\n'
+SAYS = b'data: {"type":"response.output_item.added"}\n\n'
+REFUSED = b'data: {"type":"error","code":"rate_limit_exceeded","message":"slow down"}\n\n'
+AT_FAULT = b'data: {"type":"error","code":"invalid_prompt","message":"no"}\n\n'
+
+
+def guarded(content_type: bytes = b"text/event-stream") -> Guarded:
+    return Guarded(ResponseHead(200, [(b"content-type", content_type)], None), b"r-1")
+
+
+def test_an_answer_that_only_begins_is_held() -> None:
+    relay = guarded()
+    assert relay.feed(CREATED + SAYS[:9]) == b""
+    assert relay.between
+    assert relay.feed(SAYS[9:]) == CREATED + SAYS
+    assert relay.feed(REFUSED) == REFUSED  # from here on it is the client's
+    assert (relay.failure, relay.close()) == (None, b"")
+    short = guarded()
+    assert short.feed(CREATED) + short.close() == CREATED
+
+
+def test_a_refusal_at_the_beginning_is_a_failure() -> None:
+    relay = guarded()
+    assert relay.feed(CREATED) + relay.feed(REFUSED) == b""
+    assert relay.failure is not None
+    assert (relay.failure.status, relay.failure.message) == (429, "slow down")
+    own = guarded()
+    assert own.feed(CREATED + AT_FAULT) == CREATED + AT_FAULT
+    assert own.failure is None
+
+
+def test_what_is_no_stream_of_events_is_not_held() -> None:
+    assert guarded(b"application/json").feed(CREATED) == CREATED
+    relay, line = guarded(), b"data: " + b"x" * (1 << 20)
+    pieces = [relay.feed(line) for _ in range(66)]
+    assert b"".join(pieces) == line * 66
+
+
+@given(st.lists(st.sampled_from([CREATED, SAYS, AT_FAULT]), max_size=5), st.lists(st.floats(0, 1), max_size=6))
+def test_guarded_bytes_are_the_same_however_they_are_cut(parts: list[bytes], where: list[float]) -> None:
+    data = b"".join(parts)
+    marks = [0, *sorted(int(share * len(data)) for share in where), len(data)]
+    relay = guarded()
+    assert b"".join(relay.feed(data[a:b]) for a, b in pairwise(marks)) + relay.close() == data
 
 
 def test_a_compressed_stream_has_no_room() -> None:

@@ -193,9 +193,9 @@ async def test_a_used_up_plan_is_left_alone(proxy: MakeProxy, path: str, in_seco
     assert 590 < int(again.headers["retry-after"]) <= 600
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+@EVERY
 async def test_an_account_turned_away_in_its_stream_makes_room_for_the_next(proxy: MakeProxy, path: str) -> None:
-    """The API says 200, begins its stream, and refuses in the next event. (A Responses client, whose bytes pass untouched, has seen the first.)"""
+    """The API says 200, begins its stream, and refuses in the next event."""
     daemon = with_login()
     failing = {"code": "rate_limit_exceeded", "message": "slow down"}
     async with OpenAIApi(chatgpt=True, failing=failing) as api, proxy(daemon, upstreams=at(api)) as p:
@@ -203,6 +203,28 @@ async def test_an_account_turned_away_in_its_stream_makes_room_for_the_next(prox
     assert told.status == 429
     assert told.json()["error"]["message"].count("slow down")
     assert daemon.reports[-1].outcome == "limited"
+
+
+@EVERY
+async def test_the_next_account_serves_what_one_refused_in_its_stream(proxy: MakeProxy, path: str) -> None:
+    daemon = with_login()
+    daemon.put(account("codex/b", lease("codex/b", "fake-access-2", facts={"account_id": "acc-2"})))
+    busy = {"type": "response.failed", "response": {"error": {"code": "server_is_overloaded", "message": "busy"}}}
+    first = {"type": "response.created", "response": {"id": "r", "output": []}}
+    stream = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in (first, busy))
+    fault = (200, {"content-type": "text/event-stream"}, stream)
+    async with OpenAIApi(chatgpt=True, faults=[fault]) as api, proxy(daemon, upstreams=at(api)) as p:
+        told = await p.ask("POST", path, asked(path, stream=True))
+        assert (told.status, streamed_text(path, told.body)) == (200, "you said hi there")
+    assert len({each.headers["chatgpt-account-id"] for each in api.asked}) == 2
+
+
+async def test_a_fault_of_the_request_is_seen_as_it_came(proxy: MakeProxy) -> None:
+    failing = {"code": "context_length_exceeded", "message": "too long"}
+    async with OpenAIApi(chatgpt=True, failing=failing) as api, proxy(with_login(), upstreams=at(api)) as p:
+        told = await p.ask("POST", "/v1/responses", asked("/v1/responses", stream=True))
+    last = json.loads(events(told.body)[-1])
+    assert (told.status, last["type"], last["response"]["error"]["code"]) == (200, "response.failed", failing["code"])
 
 
 async def test_a_whole_answer_that_failed_in_its_stream(proxy: MakeProxy) -> None:
