@@ -116,6 +116,7 @@ def _findings(file: Path, config: "Config") -> Iterator[Finding]:
     for name in (paths.TOKEN_SOCKET, paths.CONTROL_SOCKET):
         yield _socket(name)
     yield _local_keys(paths.local_keys_file())
+    yield from _upstreams(config)
     yield from _providers(config)
 
 
@@ -147,6 +148,15 @@ def _local_keys(file: Path) -> Finding:
         told = f"{file} can be read by other users (mode {mode:04o})"
         return Finding("local keys", str(file), told, f"Run: chmod 600 {file}")
     return Finding("local keys", f"{len(keys)} in {file}" if keys else "none")
+
+
+def _upstreams(config: "Config") -> Iterator[Finding]:
+    """Look for tables that no API goes by: they would do nothing."""
+    from broker.proxy.upstreams.base import Kind
+
+    for name in sorted(config.upstreams.keys() - set(Kind)):
+        told = "the proxy knows no API of this name"
+        yield Finding(f"upstream {name}", "", told, f"Known are: {', '.join(sorted(Kind))}.")
 
 
 def _providers(config: "Config") -> Iterator[Finding]:

@@ -209,3 +209,13 @@ def test_check_of_a_file_that_cannot_be_read_as_config(run, config) -> None:
     ended = run("config", "check", "--json")
     assert ended.code == 2
     assert json.loads(ended.out)["code"] == "bad_request"
+
+
+def test_an_api_that_is_not_known_is_told(run, config) -> None:
+    config(
+        '[upstreams.vertex]\nheaders = { User-Agent = "mine/1" }\n[upstreams.vortex]\nbase_url = "https://a.example"\n'
+    )
+    found = findings(run("config", "check", "--json"))
+    assert found["upstream vortex"]["problem"] == "the proxy knows no API of this name"
+    assert "vertex" in str(found["upstream vortex"]["hint"])
+    assert "upstream vertex" not in found
