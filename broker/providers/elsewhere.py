@@ -12,7 +12,13 @@ from urllib.parse import urlsplit
 from broker.providers.base import Provider
 
 _KEYS = ("base_url", "resource_url", "api_url", "host")
-_ALSO = {"github-copilot": ("githubcopilot.com",)}  # GitHub names the host of its API with each token
+_ALSO = {
+    "github-copilot": ("githubcopilot.com",),  # GitHub names the host of its API with each token
+    "codex": ("chatgpt.com",),
+    "xai": ("grok.com",),
+}
+"""Domains of a vendor's API that are not those of its logins."""
+
 _SHOWN = 80
 _SECOND_LEVEL = frozenset({"ac", "co", "com", "edu", "gov", "net", "org"})
 
