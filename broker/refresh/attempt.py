@@ -8,7 +8,6 @@ the journal record durable, and never let a parsed answer precede its bytes in t
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 from broker.model.account import AccountId, NeedsLogin, Tokens
@@ -26,6 +25,7 @@ from broker.oauth.failures import (
 )
 from broker.oauth.messages import PAUSED, HttpRequest, HttpResponse, PacedFlow, Pause
 from broker.oauth.transport import AnswerLostError, NotSentError, Transport
+from broker.oauth.waits import http_date
 from broker.providers.base import Client, Provider
 from broker.refresh import plan
 from broker.refresh.plan import Known
@@ -284,11 +284,9 @@ class Attempt:
 
     def _learn(self, provider: str, headers: Mapping[str, str]) -> None:
         """Note how far the provider's clock is ahead of ours (RFC 9110 section 6.6.1)."""
-        try:
-            told = parsedate_to_datetime(headers["date"]).timestamp()
-        except (KeyError, ValueError):
-            return
-        self.learn_skew(provider, told - self.clock.now().wall)
+        told = http_date(headers.get("date", ""))
+        if told is not None:
+            self.learn_skew(provider, told - self.clock.now().wall)
 
     async def _keep(self, lock: Lock, entry: Entry, tokens: Tokens, received: Now, *, boot_known: bool) -> Result:
         """Store a new grant; durable before visible."""

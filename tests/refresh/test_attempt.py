@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from broker.config import RefreshConfig
-from broker.model.account import AccountId, Active, Backoff, NeedsLogin, Record, Tokens, Unsaved
+from broker.model.account import AccountId, Active, Ambiguous, Backoff, NeedsLogin, Record, Tokens, Unsaved
 from broker.model.clock import Now
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
@@ -57,6 +57,23 @@ async def test_a_record_without_answer_and_a_dead_token_is_spent_once_more(world
     await world.clock.run(10)
     assert world.server.posts == 1
     assert engine.state(ALICE) == Active()
+    await engine.stop()
+
+
+async def test_what_another_process_left_in_doubt_waits_for_the_end_of_the_access_token(world: World) -> None:
+    world.config = RefreshConfig(ahead=False)
+    world.write(200)
+    _, engine = await world.boot()
+    pending(world)  # another daemon on the same directory was killed
+    with pytest.raises(BrokerError) as told:
+        await engine.renew(ALICE, max_wait=5)
+    assert told.value.code is ErrorCode.ANSWER_LOST
+    assert isinstance(engine.state(ALICE), Ambiguous)
+    assert world.server.posts == 0
+    assert shown((await engine.lease(ALICE, min_validity=60, max_wait=5)).tokens.access_token) == "fake-access-1"
+    await world.clock.run(201)
+    assert shown((await engine.lease(ALICE, min_validity=60, max_wait=5)).tokens.access_token) == "fake-access-2"
+    assert world.server.posts == 1
     await engine.stop()
 
 
@@ -301,6 +318,23 @@ async def test_other_changes_of_the_file_leave_an_unsaved_grant_alone(world: Wor
     await engine.stop()
 
 
+async def test_an_old_grant_written_again_leaves_an_unsaved_one_alone(world: World) -> None:
+    world.write(-1)
+    world.disk.failing = {"put"}
+    store, engine = await world.boot()
+    world.write(3600, access="fake-access-other")  # its refresh token is the one that was spent
+    store.notice()
+    await settle()
+    assert isinstance(engine.state(ALICE), Unsaved)
+    assert shown(engine.peek(ALICE).tokens.access_token) == "fake-access-2"  # type: ignore[union-attr]
+    world.disk.failing = set()
+    await world.clock.run(10)
+    assert engine.state(ALICE) == Active()
+    assert shown(world.stored().refresh_token) == "fake-refresh-2"
+    assert world.server.posts == 1
+    await engine.stop()
+
+
 @pytest.mark.parametrize(("offset", "served"), [(3600, False), (5, True)])
 async def test_the_providers_clock_is_learned_from_its_date(world: World, offset: float, served: bool) -> None:
     from email.utils import formatdate
@@ -317,8 +351,9 @@ async def test_the_providers_clock_is_learned_from_its_date(world: World, offset
     await engine.stop()
 
 
-async def test_a_date_that_is_none_teaches_nothing(world: World) -> None:
-    world.server.faults = [HttpResponse(500, {"date": "yesterday"}, b"")]
+@pytest.mark.parametrize("date", ["", "yesterday", "Mon, 01 Jan 0001 00:00:00 -2359", "Fri, 31 Dec 99999 00:00:00 GMT"])
+async def test_a_date_that_is_none_teaches_nothing(world: World, date: str) -> None:
+    world.server.faults = [HttpResponse(500, {"date": date}, b"")]
     world.write(200)
     _, engine = await world.boot()
     assert engine.peek(ALICE) is not None
