@@ -24,6 +24,7 @@ from broker.daemon.health import HealthCheck
 from broker.daemon.hub import Hub
 from broker.daemon.imports import Imports
 from broker.daemon.incidents import Incidents
+from broker.daemon.kept_cooldowns import KeptCooldowns
 from broker.daemon.keys import Keys
 from broker.daemon.leases import Leases
 from broker.daemon.notices import Notices
@@ -102,6 +103,7 @@ class Daemon:
     logins: Logins
     publisher: Publisher
     incidents: Incidents
+    cooldowns: KeptCooldowns
     dispatch: Dispatch
     server: Server
     work: Work
@@ -112,6 +114,7 @@ class Daemon:
         await self.store.open()
         await self.engine.start()
         await self.links.start()
+        self.cooldowns.start()
         self.publisher.start()
         self.incidents.start()
         self.audit.record(Event.STARTED, version=__version__)
@@ -125,6 +128,7 @@ class Daemon:
         await self.dispatch.quotas.close()
         self.publisher.stop()
         await self.incidents.stop(_NOTICE_SECONDS)
+        await self.cooldowns.stop()
         await self.links.stop()
         await self.copies.close()
         await self.store.close()
@@ -210,7 +214,8 @@ def build(
     )
     server = Server(dispatch, metrics, config.socket, keepalive_seconds=keepalive_seconds)
     return Daemon(
-        config, store, links, copies, groups, engine, outbound, logins, publisher, incidents, dispatch, server, work, audit,
+        config, store, links, copies, groups, engine, outbound, logins, publisher, incidents,
+        KeptCooldowns(cooldowns, disk, state_dir, clock), dispatch, server, work, audit,
     )  # fmt: skip
 
 

@@ -1,9 +1,10 @@
 """Which accounts to leave alone for a while, because the API said so.
 
 Owns: the table of cool-downs, by account and model, fed by reports and shared with all proxies through the push stream. Pure: `now` is wall-clock
-seconds. It lives in memory: a restart forgets it, and the first 429 after that sets it again. It must never touch refreshing: a cooled-down account
-is renewed like any other.
+seconds. `kept_cooldowns` brings it over restarts. It must never touch refreshing: a cooled-down account is renewed like any other.
 """
+
+from collections.abc import Callable, Mapping
 
 from broker.ipc.schema import Cooldown
 from broker.model.account import AccountId
@@ -22,6 +23,7 @@ class Cooldowns:
     def __init__(self) -> None:
         """Start with none."""
         self._table: dict[AccountId, dict[str | None, Cooldown]] = {}
+        self.on_change: Callable[[], None] = _nobody
 
     def limit(self, account: AccountId, model: str | None, seconds: float | None, reason: str, now: float) -> Cooldown:
         """Set an account aside for `model`, or altogether, for `seconds` (a minute where the API did not say); returns what is now in force.
@@ -39,22 +41,42 @@ class Cooldowns:
         if len(models) > _MAX_MODELS:
             del models[min(models, key=lambda each: models[each].until)]
         self._table[account] = models
+        self.on_change()
         return made
 
     def succeeded(self, account: AccountId, model: str | None, now: float) -> bool:
         """Take a success: ends the cool-down of `model` and of the whole account; tells whether there was one."""
         models = self._live(account, now)
-        ended = [models.pop(each, None) for each in {model, None}]
-        return any(ended)
+        found = [models.pop(each, None) for each in {model, None}]
+        ended = any(found)
+        if ended:
+            self.on_change()
+        return ended
 
     def move(self, kept: tuple[Cooldown, ...], account: AccountId) -> None:
         """Give an account what `of` said of it under its former name."""
         if kept:
             self._table[account] = {each.model: each for each in kept}
+            self.on_change()
 
     def clear(self, account: AccountId) -> bool:
         """Forget all of an account's cool-downs; tells whether there were any."""
-        return bool(self._table.pop(account, None))
+        cleared = bool(self._table.pop(account, None))
+        if cleared:
+            self.on_change()
+        return cleared
+
+    def all(self, now: float) -> dict[AccountId, tuple[Cooldown, ...]]:
+        """Return all that are in force."""
+        return {account: found for account in list(self._table) if (found := self.of(account, now))}
+
+    def restore(self, kept: Mapping[AccountId, tuple[Cooldown, ...]], now: float) -> None:
+        """Take over what an earlier process knew; none holds longer than one set now could."""
+        for account, cooldowns in kept.items():
+            latest = {
+                each.model: Cooldown(each.model, min(each.until, now + MAX_SECONDS), each.reason) for each in cooldowns
+            }
+            self._table[account] = dict(list(latest.items())[:_MAX_MODELS])
 
     def of(self, account: AccountId, now: float) -> tuple[Cooldown, ...]:
         """Return an account's cool-downs in force, the whole account's first, then by model."""
@@ -70,3 +92,7 @@ class Cooldowns:
         if not models:
             del self._table[account]
         return models
+
+
+def _nobody() -> None:
+    """Nobody keeps them."""

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 from broker.config import Config, StoreConfig, parse
 from broker.daemon.assembly import build, open_sockets, run_daemon
 from broker.ipc.client import BrokerClient
+from broker.ipc.schema import Report
 from broker.ipc.sync_client import request
 from broker.ipc.unix import bind_socket
 from broker.model.errors import BrokerError, ErrorCode
@@ -49,6 +51,34 @@ async def test_it_runs_until_it_is_stopped_and_leaves_nothing_open(home: Path) -
         await running
     assert not list((home / "run").glob("*.sock"))
     assert '"daemon_stopped"' in (home / "state" / "ccs-broker" / "audit.jsonl").read_text()
+
+
+async def test_a_limit_outlives_a_restart(home: Path) -> None:
+    auth = home / "auth"
+    auth.mkdir(mode=0o700)
+    file = auth / "gemini-api-work.json"
+    file.touch(mode=0o600)
+    file.write_text(json.dumps({"type": "api-key", "provider": "gemini-api", "label": "work", "api_key": "fake-key-1"}))
+    for life in ("first", "second"):
+        stop, ready = asyncio.Event(), asyncio.Event()
+        running = asyncio.ensure_future(run_daemon(config_of(home), stop=stop, ready=ready.set, env=env_of(home)))
+        async with asyncio.timeout(10), BrokerClient(home / "run" / "token.sock") as client:
+            await ready.wait()
+            if life == "first":
+                (account,) = await client.accounts()
+                await client.report(
+                    Report(
+                        account=account.account,
+                        generation=account.generation,
+                        outcome="limited",
+                        model="m",
+                        retry_after=600,
+                    )
+                )
+            (account,) = await client.accounts()
+            assert [each.model for each in account.cooldowns] == ["m"]
+            stop.set()
+            await running
 
 
 async def test_a_second_daemon_is_told_who_the_first_is(running: Running) -> None:
