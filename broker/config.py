@@ -17,6 +17,7 @@ import msgspec
 
 from broker.model.account import valid_provider_name
 from broker.model.errors import BrokerError, ErrorCode
+from broker.model.naming import Combo, Names, Strategy
 from broker.model.secret import Secret
 from broker.paths import config_file, default_auth_dir, expand
 
@@ -123,6 +124,17 @@ class UpstreamConfig(_Table, frozen=True):
         return (self.base_url,) if isinstance(self.base_url, str) else self.base_url
 
 
+class RoutingConfig(_Table, frozen=True):
+    """[routing]: what a model's name means, and which of several accounts serves a request.
+
+    `sticky` keeps a conversation with its account while that can serve.
+    """
+
+    strategy: Strategy = Strategy.ROUND_ROBIN
+    sticky: bool = True
+    aliases: dict[str, str] = {}
+
+
 class LoggingConfig(_Table, frozen=True):
     """[logging]: to stderr."""
 
@@ -140,6 +152,8 @@ class Config(_Table, frozen=True):
     proxy: ProxyConfig = ProxyConfig()
     providers: dict[str, ProviderConfig] = {}
     upstreams: dict[str, UpstreamConfig] = {}
+    routing: RoutingConfig = RoutingConfig()
+    combos: dict[str, Combo] = {}
     logging: LoggingConfig = LoggingConfig()
 
     def auth_directories(self) -> tuple[Path, ...]:
@@ -241,10 +255,18 @@ def _check(config: Config, name: str) -> None:
         raise _fault(name, "proxy.api_keys: a key must have at least 8 characters")
     for key, blocks in (("allow", config.proxy.allow), ("deny", config.proxy.deny)):
         _check_networks(f"proxy.{key}", blocks, name)
+    _check_names(config, name)
     for provider, table in config.providers.items():
         _check_provider(provider, table, name)
     for upstream, settings in config.upstreams.items():
         _check_upstream(f"upstreams.{upstream}", settings, name)
+
+
+def _check_names(config: Config, name: str) -> None:
+    try:
+        Names(config.routing.aliases, config.combos)
+    except ValueError as error:
+        raise _fault(name, str(error)) from None
 
 
 def _check_provider(provider: str, table: ProviderConfig, name: str) -> None:

@@ -74,6 +74,10 @@ def account_view(
         linked=entry.link.tool if entry.link else None,
         linked_file=entry.link.path if entry.link else None,
         warnings=warnings,
+        prefix=record.routing.prefix or None,
+        priority=record.routing.priority,
+        weight=record.routing.weight,
+        excluded_models=record.routing.excluded,
     )
 
 

@@ -83,7 +83,7 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     `state` is one of the StateName values; `reason` says why in one sentence; `hint` what to do. `default` marks the account a bare provider
     name means. `file` is the file's name in its directory. `quota` is what was last read of it; null on the push stream, and where nobody asked.
     `linked` names the program whose login file, `linked_file`, the account shares its login with. `warnings` are sentences about that, and about a
-    login that another program renews too.
+    login that another program renews too. `prefix`, `priority`, `weight` and `excluded_models` are what its file says of the requests it is meant for.
     """
 
     account: str
@@ -109,6 +109,10 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     linked: str | None = None
     linked_file: str | None = None
     warnings: tuple[str, ...] = ()
+    prefix: str | None = None
+    priority: int = 0
+    weight: int = 1
+    excluded_models: tuple[str, ...] = ()
 
 
 class AccountList(msgspec.Struct, frozen=True):

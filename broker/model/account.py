@@ -121,12 +121,26 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
+class Routing:
+    """What an account's file says of the requests it is meant for.
+
+    `prefix` may stand before a model's name to mean accounts that have it. Accounts of the highest `priority` serve first; `weight`, at least 1, is an
+    account's share among its equals. `excluded` are globs of model names it does not serve.
+    """
+
+    prefix: str = ""
+    priority: int = 0
+    weight: int = 1
+    excluded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One account as read from its file, in neutral words.
 
     `facts` are the non-secret fields the API side needs (`project_id`, `base_url`, `account_id` ...); they go out with
     leases. `email` and `subject` are identity, shown to the user but never logged. `disabled` is the file's own
-    flag (CLIProxyAPI writes it): such an account is refreshed but never served.
+    flag (CLIProxyAPI writes it): such an account is refreshed but never served. `routing` is whatever else the file says of its use.
     """
 
     account: AccountId
@@ -135,6 +149,7 @@ class Record:
     subject: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     disabled: bool = False
+    routing: Routing = Routing()
 
 
 class Freshness(StrEnum):

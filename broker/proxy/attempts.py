@@ -23,7 +23,9 @@ from broker.proxy.choose import Candidate
 from broker.translate.ir import Failure
 
 MAX_SENDS: Final = 8
-"""Requests sent upstream for one of a client's, replays included: a bound on the cost of one bad minute."""
+"""Requests sent upstream for one of a client's and one model of a chain, replays included: a bound on the cost of one bad minute."""
+
+MAX_SENDS_OF_CHAIN: Final = 24
 
 SECOND_ROUND_SECONDS: Final = 0.5
 MAX_COOLDOWN_SECONDS: Final = 3600.0
@@ -74,12 +76,13 @@ Event = Answered | Broken | Leased | ClientGone
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Send the request with this lease, after `delay` seconds, to the upstream's host number `home`."""
+    """Send the request for this model with this lease, after `delay` seconds, to the upstream's host number `home`."""
 
     account: str
     lease: Lease
     delay: float = 0.0
     home: int = 0
+    model: str = ""
 
 
 class Borrow(msgspec.Struct, frozen=True):
@@ -97,12 +100,13 @@ class Reject(msgspec.Struct, frozen=True):
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """Report the account as limited for this model. `seconds` None: no hint, see `backoff`."""
+    """Report the account as limited for this model. `seconds` None: no hint, see `cooldown_seconds`."""
 
     account: str
     generation: int
     seconds: float | None
     reason: str
+    model: str = ""
 
 
 class Relay(msgspec.Struct, frozen=True):
@@ -146,13 +150,16 @@ class Tried(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True):
     """Where a request's attempts stand.
 
-    `lease` is the one in use; `again` are the candidates worth a second round; `home` is the host in use, and `limited` the 429 of one before it.
+    `lease` is the one in use; `sends` counts those of the goal in hand, `sent` all; `again` are the candidates worth a second round; `home` is the host in
+    use, and `limited` the 429 of one before it.
     """
 
     candidates: tuple[Candidate, ...]
     at: int = 0
+    goal: int = 0
     lease: Lease | None = None
     sends: int = 0
+    sent: int = 0
     replayed: bool = False
     second_round: bool = False
     again: tuple[Candidate, ...] = ()
@@ -224,7 +231,7 @@ def _next_home(state: State, event: Answered | Broken) -> Step | None:
     """Ask the upstream's next host, or make of several hosts' failures the one that counts; None where the event counts as it is."""
     failure, lease = event.failure, state.lease
     limited = failure if isinstance(event, Answered) and event.status == 429 else state.limited
-    if event.elsewhere and lease is not None and state.sends < MAX_SENDS:
+    if event.elsewhere and lease is not None and not _spent(state):
         return _send(_replace(state, home=state.home + 1, limited=limited), lease, 0.0)
     if limited is None or limited is failure:
         return None
@@ -235,11 +242,11 @@ def _next_home(state: State, event: Answered | Broken) -> Step | None:
 def _limits(state: State, status: int, failure: Failure) -> tuple[Limit, ...]:
     reason = failure.reason or failure.message[:200]
     if status == 429:
-        return (Limit(_account(state), _generation(state), failure.retry_after, reason),)
+        return (Limit(_account(state), _generation(state), failure.retry_after, reason, _model(state)),)
     # Where it is the only account, a cool-down would hide the provider's reason from the next request.
     if state.at + 1 >= len(state.candidates):
         return ()
-    return (Limit(_account(state), _generation(state), FORBIDDEN_COOLDOWN_SECONDS, reason),)
+    return (Limit(_account(state), _generation(state), FORBIDDEN_COOLDOWN_SECONDS, reason, _model(state)),)
 
 
 def _leased(state: State, event: Leased) -> Step:
@@ -270,9 +277,13 @@ def _go(state: State, at: int) -> Step:
     if at >= len(state.candidates) and state.again:
         state = _replace(state, candidates=state.again, again=(), second_round=True)
         at, delay = 0, SECOND_ROUND_SECONDS
-    if at >= len(state.candidates) or state.sends >= MAX_SENDS:
+    if _spent(state):
+        at = _next_goal(state, at)
+    if at >= len(state.candidates) or state.sent >= MAX_SENDS_OF_CHAIN:
         return _replace(state, over=True), (GiveUp(state.tried),)
-    state = _replace(state, at=at, lease=None, replayed=False, home=0, limited=None)
+    goal = state.candidates[at].goal
+    sends = state.sends if goal == state.goal else 0
+    state = _replace(state, at=at, goal=goal, sends=sends, lease=None, replayed=False, home=0, limited=None)
     lease = state.candidates[at].lease
     if lease is None:
         return state, (Borrow(_account(state), delay),)
@@ -280,7 +291,18 @@ def _go(state: State, at: int) -> Step:
 
 
 def _send(state: State, lease: Lease, delay: float) -> Step:
-    return _replace(state, lease=lease, sends=state.sends + 1), (Send(_account(state), lease, delay, state.home),)
+    sent = _replace(state, lease=lease, sends=state.sends + 1, sent=state.sent + 1)
+    return sent, (Send(_account(state), lease, delay, state.home, _model(state)),)
+
+
+def _spent(state: State) -> bool:
+    return state.sends >= MAX_SENDS or state.sent >= MAX_SENDS_OF_CHAIN
+
+
+def _next_goal(state: State, at: int) -> int:
+    """Return where another model of a chain begins, at `at` or after it."""
+    places = range(at, len(state.candidates))
+    return next((place for place in places if state.candidates[place].goal != state.goal), len(state.candidates))
 
 
 def _candidate(state: State) -> Candidate:
@@ -290,6 +312,10 @@ def _candidate(state: State) -> Candidate:
 
 def _account(state: State) -> str:
     return state.candidates[state.at].account
+
+
+def _model(state: State) -> str:
+    return state.candidates[state.at].model
 
 
 def _generation(state: State) -> int:

@@ -2,17 +2,22 @@
 
 Owns: the judgement of one account for one model, and the order of those that can be used. Pure; it must never ask for a token.
 
-Order: those with a token at hand first, then by provider as the model's table says, a provider's default account before the others, the others in turn.
+Order within a goal: accounts with a token at hand, then by the priority of their files, then by provider as the model's table says, then as the strategy
+has it.
 """
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
 from broker.ipc.schema import Cooldown, Lease, WatchAccount
 from broker.model.account import StateName
+from broker.model.naming import Strategy, fits
+from broker.proxy.naming import Goal
 
 MIN_VALIDITY_SECONDS: Final = 30.0
 """A request begun with less left on its token may be refused before it is read; long uploads take seconds."""
@@ -26,6 +31,7 @@ class Why(StrEnum):
     PAUSED = "paused"
     DISABLED = "disabled"
     NEEDS_LOGIN = "needs_login"
+    EXCLUDED = "excluded"
     COOLING = "cooling"
 
 
@@ -39,12 +45,28 @@ class Unusable(msgspec.Struct, frozen=True):
     until: float | None = None
 
 
+class Picking(msgspec.Struct, frozen=True):
+    """What decides among equals for one request.
+
+    `turn` is the number of the request. A `session` sticks to its account as long as that can serve, whatever the strategy. `busy` counts the requests
+    under way for each account; `draw` are two numbers from 0 to 1, 1 excluded.
+    """
+
+    strategy: Strategy = Strategy.ROUND_ROBIN
+    turn: int = 0
+    session: str | None = None
+    busy: Mapping[str, int] = {}
+    draw: tuple[float, float] = (0.0, 0.0)
+
+
 class Candidate(msgspec.Struct, frozen=True):
-    """An account to try. `lease` None means a token has to be asked for first."""
+    """An account to try, and the model to ask it for. `lease` None means a token has to be asked for first. `goal` numbers the models of a chain."""
 
     account: str
     provider: str
     lease: Lease | None
+    model: str = ""
+    goal: int = 0
 
 
 def usable(lease: Lease | None, now: float) -> bool:
@@ -57,39 +79,45 @@ def usable(lease: Lease | None, now: float) -> bool:
 
 
 def candidates(
-    accounts: Iterable[WatchAccount], providers: Sequence[str], model: str, now: float, turn: int
+    accounts: Sequence[WatchAccount], goals: Sequence[Goal], now: float, picking: Picking
 ) -> tuple[Candidate, ...]:
-    """Return the accounts to try for a model, in order.
+    """Return the accounts to try, goal by goal, in order. `accounts` come in a stable order; `now` is wall-clock seconds."""
+    if len(goals) == 1:
+        return tuple(_of_goal(accounts, goals[0], 0, now, picking))
+    return tuple(each for number, goal in enumerate(goals) for each in _of_goal(accounts, goal, number, now, picking))
 
-    `accounts` in a stable order; only those of `providers` count, which are ranked by their place. `turn` rotates the accounts of a provider
-    that are not its default.
-    """
-    ranked: list[tuple[bool, int, int, Candidate]] = []
-    others: dict[str, int] = {}
+
+def _of_goal(
+    accounts: Iterable[WatchAccount], goal: Goal, number: int, now: float, picking: Picking
+) -> Iterable[Candidate]:
+    groups: dict[tuple[bool, int, int], list[WatchAccount]] = {}
     for account in accounts:
-        view = account.view
-        if view.provider not in providers or judge(account, model, now) is not None:
+        if not meant(account, goal) or judge(account, goal.model, now) is not None:
             continue
-        place = -1
-        if not view.default:
-            place = others.get(view.provider, 0)
-            others[view.provider] = place + 1
-        lease = account.lease if usable(account.lease, now) else None
-        ranked.append(
-            (lease is None, providers.index(view.provider), place, Candidate(view.account, view.provider, lease))
-        )
-    if len(ranked) == 1:
-        return (ranked[0][3],)
-    ranked.sort(key=lambda entry: (entry[0], entry[1], _turned(entry[2], turn, others.get(entry[3].provider, 1))))
-    return tuple(entry[3] for entry in ranked)
+        view = account.view
+        rank = (not usable(account.lease, now), -view.priority, goal.providers.index(view.provider))
+        groups.setdefault(rank, []).append(account)
+    for rank in sorted(groups):
+        for account in _ordered(groups[rank], picking):
+            view = account.view
+            yield Candidate(view.account, view.provider, None if rank[0] else account.lease, goal.model, number)
 
 
-def unusable(
-    accounts: Iterable[WatchAccount], providers: Sequence[str], model: str, now: float
-) -> tuple[Unusable, ...]:
-    """Return why the other accounts of `providers` are not among the candidates."""
-    found = (judge(account, model, now) for account in accounts if account.view.provider in providers)
-    return tuple(reason for reason in found if reason is not None)
+def meant(account: WatchAccount, goal: Goal) -> bool:
+    """Tell whether a goal speaks of this account at all."""
+    view = account.view
+    return view.provider in goal.providers and (goal.prefix is None or view.prefix == goal.prefix)
+
+
+def unusable(accounts: Iterable[WatchAccount], goals: Sequence[Goal], now: float) -> tuple[Unusable, ...]:
+    """Return why other accounts the goals speak of are not among the candidates; an account that can serve one of them is not told."""
+    told: list[Unusable] = []
+    for account in accounts:
+        reasons = [judge(account, goal.model, now) for goal in goals if meant(account, goal)]
+        found = [reason for reason in reasons if reason is not None]
+        if found and len(found) == len(reasons):
+            told.append(found[0])
+    return tuple(told)
 
 
 def judge(account: WatchAccount, model: str, now: float) -> Unusable | None:
@@ -103,6 +131,10 @@ def judge(account: WatchAccount, model: str, now: float) -> Unusable | None:
         cause = f" ({view.reason})" if view.reason else ""
         text = f"needs a login{cause}; run: ccs-broker login {view.provider}"
         return Unusable(view.account, view.provider, Why.NEEDS_LOGIN, text)
+    if view.excluded_models and fits(view.excluded_models, model):
+        return Unusable(
+            view.account, view.provider, Why.EXCLUDED, f"does not serve {model} (excluded_models in its file)"
+        )
     cooldown = _cooling(view.cooldowns, model, now)
     if cooldown is not None:
         text = f"cools down for {cooldown.until - now:.0f} s more ({cooldown.reason or 'limited by the provider'})"
@@ -118,5 +150,47 @@ def _cooling(cooldowns: Iterable[Cooldown], model: str, now: float) -> Cooldown 
     return found
 
 
-def _turned(place: int, turn: int, size: int) -> int:
-    return place if place < 0 else (place - turn) % size
+def _ordered(equals: list[WatchAccount], picking: Picking) -> list[WatchAccount]:
+    """Put accounts of which none is better than another into the order to try them."""
+    if len(equals) == 1:
+        return equals
+    if picking.session is not None:
+        return _drawn(equals, picking.session)
+    match picking.strategy:
+        case Strategy.ROUND_ROBIN:
+            return _rotated(equals, picking.turn)
+        case Strategy.WEIGHTED:
+            return _drawn(equals, str(picking.turn))
+        case Strategy.FILL_FIRST:
+            return sorted(equals, key=lambda account: not account.view.default)
+        case Strategy.TWO_CHOICES:
+            return _less_busy_first(_rotated(equals, picking.turn), picking)
+        case _:
+            assert_never(picking.strategy)
+
+
+def _rotated(equals: list[WatchAccount], turn: int) -> list[WatchAccount]:
+    at = turn % len(equals)
+    return equals[at:] + equals[:at]
+
+
+def _drawn(equals: list[WatchAccount], key: str) -> list[WatchAccount]:
+    """Put accounts in an order drawn by a key: rendezvous hashing with weights.
+
+    The same key gives the same order in every worker and after a restart, and one account more or less moves its own share of keys only.
+    """
+    return sorted(equals, key=lambda account: _score(account.view.account, account.view.weight, key))
+
+
+def _score(account: str, weight: int, key: str) -> float:
+    digest = hashlib.blake2b(f"{key}\0{account}".encode(errors="backslashreplace"), digest_size=8).digest()
+    unit = (int.from_bytes(digest) + 1) / (2**64 + 1)
+    return -math.log(unit) / weight
+
+
+def _less_busy_first(equals: list[WatchAccount], picking: Picking) -> list[WatchAccount]:
+    one = int(picking.draw[0] * len(equals))
+    other = int(picking.draw[1] * (len(equals) - 1))
+    other += other >= one
+    best, second = sorted((equals[one], equals[other]), key=lambda each: picking.busy.get(each.view.account, 0))
+    return [best, second, *(each for each in equals if each is not best and each is not second)]

@@ -5,7 +5,6 @@ Owns: `Gateway`, one a worker, and `ClientCall`, one a request. Who gets in `acc
 
 import logging
 from collections import Counter
-from collections.abc import Collection
 from typing import Final, assert_never
 
 import msgspec
@@ -13,12 +12,14 @@ import msgspec
 from broker import __version__
 from broker.model.clock import Clock
 from broker.model.errors import BrokerError, ErrorCode
+from broker.model.naming import Names
 from broker.proxy import meters, models, pages
 from broker.proxy.access import Peer
 from broker.proxy.failures import failure, refusal
 from broker.proxy.headers import Headers
 from broker.proxy.job import Job
 from broker.proxy.keys import Holder
+from broker.proxy.naming import Served, meaning
 from broker.proxy.peers import same_user
 from broker.proxy.porter import Porter
 from broker.proxy.routes import (
@@ -81,8 +82,8 @@ class _Root(msgspec.Struct, frozen=True):
 class Gateway:
     """What one worker serves."""
 
-    def __init__(self, shop: Shop, porter: Porter, clock: Clock, ids: str, *, safety_off: bool) -> None:
-        """Serve from `shop`. `ids` begins every request id of this worker."""
+    def __init__(self, shop: Shop, porter: Porter, clock: Clock, ids: str, names: Names, *, safety_off: bool) -> None:
+        """Serve from `shop`. `ids` begins every request id of this worker, `names` are the user's own for models."""
         self.shop = shop
         self.porter = porter
         self._clock = clock
@@ -90,6 +91,7 @@ class Gateway:
         self._number = 0
         self._started = clock.now().boot
         self._signatures = SignatureMemory()
+        self._names = names
         self._safety_off = safety_off
 
     def open(self, exchange: Exchange) -> "ClientCall":
@@ -108,7 +110,9 @@ class Gateway:
 
     def context(self, request_id: str) -> Context:
         """Return what a work needs besides its request."""
-        return Context(request_id, int(self._clock.now().wall), self._signatures, self._safety_off, PROVIDERS)
+        now = int(self._clock.now().wall)
+        served = Served(PROVIDERS, self.shop.table.prefixes())
+        return Context(request_id, now, self._signatures, self._safety_off, served, self._names, self.shop.turn)
 
     def health(self) -> bytes:
         """Write GET /health."""
@@ -130,12 +134,23 @@ class Gateway:
         )
 
     def served_models(self) -> tuple[models.Model, ...]:
-        """Return the models there are accounts for, whether or not they can serve at this moment."""
-        return models.served({PROVIDERS[each] for each in self.providers()})
+        """Return the models there are accounts for, whether or not they can serve at this moment, and the user's own names for such."""
+        own = (models.Model(name, name, owner="ccs-broker") for name in self._names.listed if self.offers(name))
+        return (*models.served({PROVIDERS[each] for each in self.providers()}), *own)
 
     def providers(self) -> set[str]:
         """Return the providers there are accounts of that can be served from."""
         return {account.view.provider for account in self.shop.table.accounts()} & PROVIDERS.keys()
+
+    def offers(self, name: str, holder: Holder | None = None) -> bool:
+        """Tell whether there is an account for a model's name, of those a key opens."""
+        served = Served(PROVIDERS, self.shop.table.prefixes())
+        try:
+            wanted = meaning(name, self._names, served, lambda _: 0)
+        except BrokerError:
+            return False
+        left = holder.narrowed(name, wanted) if holder is not None else wanted
+        return left is not None and not self.providers().isdisjoint(left.providers)
 
 
 class ClientCall:
@@ -227,7 +242,7 @@ class ClientCall:
                 return
         agent = head.get(b"user-agent") or b""
         repeats = agent.startswith((b"claude-cli/", b"claude-code/"))
-        asked = Asked(work.wanted.model, work.wanted.providers, repeats, gateway.shop.table.away)
+        asked = Asked(work.wanted.name, work.wanted.providers, repeats, gateway.shop.table.away)
         self._job = Job(gateway.shop, self._exchange, work, self.request_id, asked, self._done)
         self._job.run()
 
@@ -256,8 +271,7 @@ class ClientCall:
     def _models(self, name: str | None) -> None:
         served = self._gateway.served_models()
         if self._holder is not None and self._holder.limited:
-            providers = self._gateway.providers()
-            served = tuple(each for each in served if opens(self._holder, each, providers))
+            served = tuple(each for each in served if self._gateway.offers(each.id, self._holder))
         if name is None:
             self._reply([_JSON], models.listed(served, self._route.voice))
             return
@@ -302,12 +316,6 @@ def forbidden(holder: Holder, model: str) -> Failure:
     listed = ", ".join(holder.key.models)
     text = f"the API key {holder.key.name!r} does not open the model {model[:100]!r}; it opens: {listed}"
     return failure(403, text, reason="model_not_allowed", param="model")
-
-
-def opens(holder: Holder, model: models.Model, providers: Collection[str]) -> bool:
-    """Tell whether a key opens a model of the list, at any of the `providers` there are accounts of."""
-    serving = tuple(each for each in providers if PROVIDERS[each] in model.kinds)
-    return holder.narrowed(model.id, models.Wanted(model.id, serving)) is not None
 
 
 def _spoken(target: Target) -> Dialect:

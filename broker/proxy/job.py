@@ -86,6 +86,7 @@ class Job:
         self._upstream: Upstream | None = None
         self._request: tuple[Origin, bytes, bytes] | None = None
         self._lease: Lease | None = None
+        self._model = ""
         self._relay: Relay | None = None
         self._head: ResponseHead | None = None
         self._error: list[bytes] = []
@@ -102,10 +103,10 @@ class Job:
 
     def run(self) -> None:
         """Start."""
-        wanted, table = self._work.wanted, self._shop.table
-        now = self._shop.clock.now().wall
-        turn = self._shop.turn(wanted.model)
-        self._follow(attempts.begin(candidates(table.accounts(), wanted.providers, wanted.model, now, turn)))
+        wanted, shop = self._work.wanted, self._shop
+        picking = shop.picking(wanted.name, self._work.session)
+        now = shop.clock.now().wall
+        self._follow(attempts.begin(candidates(shop.table.accounts(), wanted.goals, now, picking)))
 
     # --- what the client does ---
 
@@ -172,7 +173,7 @@ class Job:
             self._begin(relay)
         self._meter("ok")
         self._exchange.end()
-        self._done(self._exchange.status)
+        self._finish(self._exchange.status)
 
     def on_failed(self, failed: UpstreamError) -> None:
         """There will be no answer, or no more of it."""
@@ -203,7 +204,7 @@ class Job:
             case Reject():
                 self._later(self._reject(action))
             case Limit():
-                self._shop.table.limit(action, self._work.wanted.model)
+                self._shop.table.limit(action)
             case RelayAction():
                 self._relaying = True
             case PassBack():
@@ -214,7 +215,7 @@ class Job:
                 self._cut(action.failure)
             case Close():
                 self._drop()
-                self._done(499)
+                self._finish(499)
             case _:
                 assert_never(action)
 
@@ -222,10 +223,11 @@ class Job:
         self._relay = self._head = None
         self._error, self._error_size, self._got_data = [], 0, False
         self._stale_retried = self._elsewhere = False
-        lease = self._lease = action.lease
+        self._use(action.lease)
+        lease, self._model = action.lease, action.model
         upstream = self._upstream = upstream_of(PROVIDERS[lease.provider], self._work.client)
         try:
-            sent = self._work.sent(upstream, lease)
+            sent = self._work.sent(upstream, lease, action.model)
             homes = self._homes = self._shop.homes(upstream, lease, self._homes if action.home else ())
             self._elsewhere = action.home + 1 < len(homes)
             self._home = homes[min(action.home, len(homes) - 1)]
@@ -279,7 +281,7 @@ class Job:
         """The first byte: from here on there is no other account."""
         self._step(Answered(200))
         if self._lease is not None:
-            self._shop.table.served(self._lease.account, self._lease.generation, self._work.wanted.model)
+            self._shop.table.served(self._lease.account, self._lease.generation, self._model)
         if not self._exchange.started:
             start = relay.opening()
             self._exchange.start(start.status, start.headers, start.length)
@@ -300,7 +302,7 @@ class Job:
         self._meter(str(told.status))
         self._note("the upstream's stream failed", told.message)
         self._exchange.end()
-        self._done(self._exchange.status)
+        self._finish(self._exchange.status)
 
     def _refused(self) -> None:
         head, upstream = self._head, self._upstream
@@ -351,8 +353,7 @@ class Job:
     def _give_up(self, tried: tuple[Tried, ...]) -> None:
         now = self._shop.clock.now().wall
         failed = {each.account for each in tried}
-        wanted = self._work.wanted
-        others = unusable(self._shop.table.accounts(), wanted.providers, wanted.model, now)
+        others = unusable(self._shop.table.accounts(), self._work.wanted.goals, now)
         self._tell(verdict(self._asked, tried, [each for each in others if each.account not in failed], now))
 
     def _tell(self, told: Failure) -> None:
@@ -367,7 +368,7 @@ class Job:
                 headers, body = own
             exchange.reply(told.status, headers, body)
         self._note("refused", told.message)
-        self._done(told.status)
+        self._finish(told.status)
 
     def _own_error(self, told: Failure) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
         """Return an upstream's error untouched, where it is what the client is to be told and the client can read it."""
@@ -385,7 +386,7 @@ class Job:
         else:
             exchange.write(end)
             exchange.end()
-        self._done(exchange.status)
+        self._finish(exchange.status)
 
     # --- waiting ---
 
@@ -422,6 +423,17 @@ class Job:
     async def _reject(self, action: Reject) -> None:
         self._step(await self._shop.table.reject(action.account, action.generation))
 
+    def _use(self, lease: Lease | None) -> None:
+        if self._lease is not None:
+            self._shop.release(self._lease.account)
+        if lease is not None:
+            self._shop.take(lease.account)
+        self._lease = lease
+
+    def _finish(self, status: int) -> None:
+        self._use(None)
+        self._done(status)
+
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -438,10 +450,6 @@ class Job:
     def _note(self, event: str, text: str) -> None:
         if _log.isEnabledFor(logging.INFO):
             account = log_id(AccountId.parse(self._lease.account)) if self._lease is not None else None
-            fields = {
-                "request_id": self._id,
-                "account": account,
-                "model": self._work.wanted.model,
-                "detail": text[:300],
-            }
+            model = self._model or self._work.wanted.name
+            fields = {"request_id": self._id, "account": account, "model": model, "detail": text[:300]}
             _log.info(event, extra=fields)

@@ -17,7 +17,7 @@ from typing import Final, final
 
 import msgspec
 
-from broker.proxy.models import Wanted
+from broker.proxy.naming import Goal, Wanted
 
 PREFIX: Final = "ccsb-"
 """What every made key begins with, so that people and scanners for secrets know one when they see it."""
@@ -72,13 +72,18 @@ class Holder:
     def narrowed(self, asked: str, wanted: Wanted) -> Wanted | None:
         """Return what of `wanted` the key opens; None where that is nothing.
 
-        A glob may match the name as asked, the resolved model's, or `provider/model`: then that provider's accounts serve it and no others.
+        A glob may match the name as asked, that of a model it means, or `provider/model`: then that provider's accounts serve it and no others.
         """
-        matches = self._matches
-        if not self.key.models or matches(asked.removeprefix("models/")) or matches(wanted.model):
+        if not self.key.models or self._matches(asked.removeprefix("models/")):
             return wanted
-        providers = tuple(each for each in wanted.providers if matches(f"{each}/{wanted.model}"))
-        return msgspec.structs.replace(wanted, providers=providers) if providers else None
+        goals = tuple(goal for each in wanted.goals if (goal := self._left_of(each)) is not None)
+        return msgspec.structs.replace(wanted, goals=goals) if goals else None
+
+    def _left_of(self, goal: Goal) -> Goal | None:
+        if self._matches(goal.model):
+            return goal
+        providers = tuple(each for each in goal.providers if self._matches(f"{each}/{goal.model}"))
+        return msgspec.structs.replace(goal, providers=providers) if providers else None
 
     def _matches(self, name: str) -> bool:
         if self._pattern is None:

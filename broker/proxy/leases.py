@@ -68,6 +68,7 @@ class LeaseTable:
         self._cooling: dict[tuple[str, str | None], Cooldown] = {}
         self._strikes: dict[tuple[str, str], int] = {}
         self._ordered: tuple[WatchAccount, ...] | None = ()
+        self._prefixes: frozenset[str] | None = frozenset()
         self.connected = False
         self.settled = asyncio.Event()
         """Set once it is known whether the daemon is there."""
@@ -82,6 +83,17 @@ class LeaseTable:
         if self._ordered is None:
             self._ordered = tuple(self._merged(self._accounts[name]) for name in sorted(self._accounts))
         return self._ordered
+
+    @property
+    def several(self) -> bool:
+        """Whether there is anything to choose from."""
+        return len(self._accounts) > 1
+
+    def prefixes(self) -> frozenset[str]:
+        """Return the prefixes accounts have."""
+        if self._prefixes is None:
+            self._prefixes = frozenset(each.view.prefix for each in self._accounts.values() if each.view.prefix)
+        return self._prefixes
 
     async def follow(self) -> None:
         """Keep the table up to date until cancelled."""
@@ -132,8 +144,9 @@ class LeaseTable:
         self._keep(answer.lease)
         return Leased(answer.lease)
 
-    def limit(self, limit: Limit, model: str) -> None:
+    def limit(self, limit: Limit) -> None:
         """Cool an account down for a model: here at once, for all workers through the daemon."""
+        model = limit.model
         key = (limit.account, model)
         strikes = self._strikes.get(key, 0)
         now = self._clock.now().wall
@@ -188,7 +201,7 @@ class LeaseTable:
                 self._change(event.account)
             case Removed():
                 self._accounts.pop(event.account, None)
-        self._ordered = None
+        self._ordered = self._prefixes = None
         self._last_event = event_id or self._last_event
         self.connected = True
         self._lost_told = False

@@ -4,7 +4,7 @@ Owns: the table, the reading of a model name, and the shapes of `GET /v1/models`
 tells who would serve it: providers add models faster than tables.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, assert_never
 
 import msgspec
@@ -23,13 +23,6 @@ class Model(msgspec.Struct, frozen=True):
     input_tokens: int = 1_048_576
     output_tokens: int = 65_536
     owner: str = "google"
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """What a model name means: the upstream's name of the model, and the providers to look for accounts of, in order."""
-
-    model: str
-    providers: tuple[str, ...]
 
 
 _CLAUDE: Final = (Kind.ANTHROPIC,)
@@ -89,31 +82,18 @@ _FAMILIES: Final[tuple[tuple[str, tuple[Kind, ...]], ...]] = (
 )
 
 
-def resolve(name: str, providers: dict[str, Kind]) -> Wanted:
-    """Read a model name: `model`, `models/model` or `provider/model`. `providers` are all that can be served, with their kind.
+def providers_of(model: str, kinds: Mapping[str, Kind]) -> tuple[str, ...]:
+    """Return the providers to look for accounts of, in order. `kinds` are all that can be served.
 
     Raises:
-        BrokerError: `not_found` where nothing serves it; the detail says what would.
+        BrokerError: `not_found` where nothing serves the model; the detail says what would.
     """
-    plain = name.removeprefix("models/")
-    prefix, slash, rest = plain.partition("/")
-    if slash:
-        if prefix in providers and rest:
-            return Wanted(rest, (prefix,))
-        known = ", ".join(sorted(providers))
-        raise _nobody(f"no provider {prefix[:60]!r} is served here; there are: {known}")
-    kinds = _kinds(plain)
-    wanted = tuple(
-        sorted(
-            (each for each in providers if providers[each] in kinds and each not in _BY_NAME_ONLY),
-            key=lambda each: kinds.index(providers[each]),
-        )
-    )
-    if not wanted:
-        raise BrokerError(
-            ErrorCode.NOT_FOUND, f"model: nothing here serves {name[:100]!r}; GET /v1/models lists what is served"
-        )
-    return Wanted(plain, wanted)
+    wanted = _kinds(model)
+    found = (name for name, kind in kinds.items() if kind in wanted and name not in _BY_NAME_ONLY)
+    ordered = tuple(sorted(found, key=lambda name: wanted.index(kinds[name])))
+    if not ordered:
+        raise nobody(f"nothing here serves {model[:100]!r}; GET /v1/models lists what is served")
+    return ordered
 
 
 def served(kinds: Collection[Kind]) -> tuple[Model, ...]:
@@ -203,7 +183,8 @@ def _shape(model: Model, voice: Voice) -> _Shape:
             assert_never(voice)
 
 
-def _nobody(text: str) -> BrokerError:
+def nobody(text: str) -> BrokerError:
+    """Return the error for a name that nothing serves."""
     return BrokerError(ErrorCode.NOT_FOUND, f"model: {text}", hint="")
 
 

@@ -17,6 +17,7 @@ from broker.translate.codeassist import UnwrapStream, unwrap_answer
 from broker.translate.codecs import ERRORS, Dialect, StreamDecoder, StreamEncoder
 from broker.translate.failures import failure_of
 from broker.translate.ir import Event, Failed, Failure
+from broker.translate.renaming import Renaming, Rewriting
 from broker.translate.responses_opening import Opening, opening
 from broker.translate.sse import SseParser, encode_event
 
@@ -63,20 +64,20 @@ class Relay(Protocol):
 class Untouched:
     """The same dialect on both sides."""
 
-    __slots__ = ("_events", "_head", "_request_id", "_tail", "between", "failure")
+    __slots__ = ("_head", "_request_id", "_tail", "between", "events", "failure")
 
     def __init__(self, head: ResponseHead, request_id: bytes) -> None:
         """Pass on the body that belongs to `head`."""
         self._head = head
         self._request_id = request_id
-        self._events = _is_events(head)
+        self.events = _is_events(head)
         self._tail = b"\n\n"
         self.failure: Failure | None = None
-        self.between = self._events
+        self.between = self.events
 
     def feed(self, data: bytes) -> bytes:
         """Return `data`."""
-        if self._events:
+        if self.events:
             self._tail = data[-4:] if len(data) >= 4 else (self._tail + data)[-4:]
             self.between = self._tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
         return data
@@ -102,7 +103,7 @@ class Guarded(Untouched):
     def __init__(self, head: ResponseHead, request_id: bytes) -> None:
         """Pass on the body that belongs to `head`."""
         super().__init__(head, request_id)
-        self._parser = SseParser() if self._events else None
+        self._parser = SseParser() if self.events else None
         self._held: list[bytes] = []
 
     def feed(self, data: bytes) -> bytes:
@@ -130,6 +131,44 @@ def _opened(parser: SseParser, data: bytes) -> Opening | Failure:
         return next((told for told in judged if told is not Opening.WAIT), Opening.WAIT)
     except BrokerError:
         return Opening.GO
+
+
+class Renamed:
+    """What passes on the same dialect, with the model by the name the client asked for."""
+
+    __slots__ = ("_inner", "_length", "_renaming", "between", "failure")
+
+    def __init__(self, inner: Untouched, name: str) -> None:
+        """Put `name` into what `inner` lets pass."""
+        self._inner = inner
+        self._renaming = Renaming(name) if inner.events else Rewriting(name)
+        self._length: int | None = None
+        self.failure: Failure | None = None
+        self.between = inner.between
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the lines these bytes complete; of a whole answer, nothing yet."""
+        return self._passed(self._renaming.feed(self._inner.feed(data)))
+
+    def close(self) -> bytes:
+        """Return the rest."""
+        rest = self._passed(self._renaming.feed(self._inner.close()) + self._renaming.close())
+        self._length = None if self._inner.events else len(rest)
+        return rest
+
+    def opening(self) -> Start:
+        """Return the upstream's own status and headers; the length is another."""
+        start = self._inner.opening()
+        headers = [header for header in start.headers if header[0] != b"content-length"]
+        return Start(start.status, headers, self._length)
+
+    def ending(self, told: bytes) -> bytes | None:
+        """Put an event between events."""
+        return self._inner.ending(told)
+
+    def _passed(self, out: bytes) -> bytes:
+        self.failure, self.between = self._inner.failure, self._inner.between
+        return out
 
 
 class Unwrapped:

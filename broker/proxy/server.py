@@ -13,6 +13,7 @@ from typing import Final
 
 from broker.config import INTERNAL_KEY, Config, ProxyConfig
 from broker.model.clock import Chance, Clock
+from broker.model.naming import Names
 from broker.model.secret import Secret
 from broker.observe.tasks import spawn
 from broker.proxy.access import Rules
@@ -83,8 +84,11 @@ class Worker:
             proxy,
             places_of(config),
             headers_of(config),
+            config.routing,
+            chance,
         )
-        gateway = Gateway(shop, self._porter, clock, f"{chance.token(6)}-", safety_off=proxy.safety_off)
+        names = Names(config.routing.aliases, config.combos)
+        gateway = Gateway(shop, self._porter, clock, f"{chance.token(6)}-", names, safety_off=proxy.safety_off)
         self._listener = Listener(
             gateway, limits or limits_of(proxy), self._ticker, Networks(proxy.allow, proxy.deny).admit
         )

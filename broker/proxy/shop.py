@@ -1,13 +1,17 @@
 """What the requests of one worker share.
 
-Owns: `Shop`: the table of leases, the pool, the clock, the numbers, the settings jobs keep, and the cursor of each model. It decides nothing.
+Owns: `Shop`: the table of leases, the pool, the clock, the numbers, the settings jobs keep, the cursor of each model, and how busy each account is. It decides
+nothing.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from broker.ipc.schema import Lease
-from broker.model.clock import Clock
+from broker.model.clock import Chance, Clock
+from broker.model.naming import Strategy
+from broker.proxy.choose import Picking
 from broker.proxy.headers import Headers
 from broker.proxy.leases import LeaseTable
 from broker.proxy.meters import Meters
@@ -39,6 +43,20 @@ class Timeouts(Protocol):
         ...
 
 
+class Choosing(Protocol):
+    """The settings of account choice; `broker.config.RoutingConfig` has them."""
+
+    @property
+    def strategy(self) -> Strategy:
+        """Among equals."""
+        ...
+
+    @property
+    def sticky(self) -> bool:
+        """Whether a conversation stays with its account."""
+        ...
+
+
 class Shop:
     """What the jobs of a worker share."""
 
@@ -52,6 +70,8 @@ class Shop:
         timeouts: Timeouts,
         places: Places,
         headers: Mapping[str, Headers],
+        choosing: Choosing,
+        chance: Chance,
     ) -> None:
         """Hold it. `places` knows where each account's tokens go; `headers` are the config's own by kind of upstream."""
         self.table = table
@@ -62,6 +82,9 @@ class Shop:
         self.timeouts = timeouts
         self.places = places
         self.headers = headers
+        self._choosing = choosing
+        self._chance = chance
+        self._busy: Counter[str] = Counter()
         self._origins: dict[str, tuple[Origin, bytes]] = {}
         self._turns: dict[str, int] = {}
         self._dead: dict[str, float] = {}
@@ -98,3 +121,26 @@ class Shop:
         number = self._turns.get(model, 0)
         self._turns[model] = number + 1
         return number
+
+    def picking(self, name: str, session: Callable[[], str | None]) -> Picking:
+        """Return what decides among equals for a request for this name; `session` tells its conversation, where that matters."""
+        choosing = self._choosing
+        if not self.table.several:
+            return Picking()
+        return Picking(
+            choosing.strategy,
+            self.turn(name),
+            session() if choosing.sticky else None,
+            self._busy,
+            (self._chance.unit(), self._chance.unit()),
+        )
+
+    def take(self, account: str) -> None:
+        """Count a request that an account begins to serve."""
+        self._busy[account] += 1
+
+    def release(self, account: str) -> None:
+        """Count it no longer."""
+        self._busy[account] -= 1
+        if not self._busy[account]:
+            del self._busy[account]

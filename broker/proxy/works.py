@@ -11,11 +11,13 @@ from typing import Final, Protocol
 import msgspec
 
 from broker.ipc.schema import Lease
+from broker.model.naming import Names
 from broker.proxy.headers import Headers, to_upstream
-from broker.proxy.models import Wanted, resolve
-from broker.proxy.relays import Guarded, Listed, Relay, Translated, TranslatedList, Untouched, Unwrapped, Whole
+from broker.proxy.naming import Served, Wanted, meaning
+from broker.proxy.relays import Guarded, Listed, Relay, Renamed, Translated, TranslatedList, Untouched, Unwrapped, Whole
 from broker.proxy.routes import CountTokens, Generate, Voice, without_key
-from broker.proxy.upstreams.base import Ask, Kind, Sent, StreamsOnly, Upstream
+from broker.proxy.session import session_of
+from broker.proxy.upstreams.base import Ask, Sent, StreamsOnly, Upstream
 from broker.proxy.upstreams.codeassist import project_of
 from broker.proxy.upstreams.table import upstream_of
 from broker.proxy.wire.heads import RequestHead, ResponseHead
@@ -31,6 +33,7 @@ from broker.translate.ir import Event, Failure, FailureKind, Ids, Request
 from broker.translate.names import ToolNames
 from broker.translate.openai_errors import tells_error
 from broker.translate.passage import peek, with_model
+from broker.translate.renaming import renamed
 from broker.translate.signatures import SignatureMemory
 
 VOICES: Final = {Dialect.OPENAI_CHAT: Voice.OPENAI, Dialect.RESPONSES: Voice.OPENAI, Dialect.CLAUDE: Voice.ANTHROPIC}
@@ -42,13 +45,15 @@ _OWN_FIELDS: Final = "its provider speaks the client's own dialect: say how hard
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What a work needs besides the request: its id, the time in seconds since the epoch, and what the worker shares."""
+    """What a work needs besides the request: its id, the time in seconds since the epoch, and what the worker shares. `turn` counts the uses of a name."""
 
     request_id: str
     created: int
     signatures: SignatureMemory
     safety_off: bool
-    providers: dict[str, Kind]
+    served: Served
+    names: Names
+    turn: Callable[[str], int]
 
 
 class Work(Protocol):
@@ -59,8 +64,8 @@ class Work(Protocol):
     voice: Voice
     events: bool
 
-    def sent(self, upstream: Upstream, lease: Lease) -> Sent:
-        """Write the request for an upstream and an account.
+    def sent(self, upstream: Upstream, lease: Lease, model: str) -> Sent:
+        """Write the request for an upstream, an account and a model of `wanted`.
 
         Raises:
             BrokerError: `bad_request` where it cannot be asked of this upstream; `misconfigured` where the account lacks something.
@@ -69,6 +74,10 @@ class Work(Protocol):
 
     def relay(self, upstream: Upstream, head: ResponseHead) -> Relay:
         """Begin to turn the answer that has this head."""
+        ...
+
+    def session(self) -> str | None:
+        """Return the conversation it belongs to, as far as that can be told."""
         ...
 
     def own_error(self, upstream: Upstream, body: bytes) -> bytes | None:
@@ -91,7 +100,7 @@ class GeminiWork:
         name, suffix = split_suffix(route.model)
         self._asked = route.model
         self._suffixed = suffix is not None
-        self.wanted = resolve(name, context.providers)
+        self.wanted = meaning(name, context.names, context.served, context.turn)
         self.voice = Voice.GEMINI
         self._count = isinstance(route, CountTokens)
         self._stream = isinstance(route, Generate) and route.stream
@@ -101,22 +110,24 @@ class GeminiWork:
         self._body = body
         self._context = context
         self._understood: _Translation | None = None
-        if not any(_speaks_gemini(upstream_of(context.providers[each], self.client)) for each in self.wanted.providers):
+        if not any(
+            _speaks_gemini(upstream_of(context.served.kinds[each], self.client)) for each in self.wanted.providers
+        ):
             self._understand()
 
-    def sent(self, upstream: Upstream, lease: Lease) -> Sent:
+    def sent(self, upstream: Upstream, lease: Lease, model: str) -> Sent:
         """Leave the body as it is, put it in an envelope, or translate."""
         if not _speaks_gemini(upstream):
-            return self._understand().sent(upstream, lease)
+            return self._understand().sent(upstream, lease, model)
         if self._suffixed:
             bad_field("model", _OWN_FIELDS)
         headers = to_upstream(self._head.headers)
         query, request_id = without_key(self._head.query), self._context.request_id
-        ask = Ask(self.wanted.model, self._stream, self._count, self._version, query, request_id)
+        ask = Ask(model, self._stream, self._count, self._version, query, request_id)
         if upstream.dialect is Dialect.GEMINI:
             return upstream.request(lease, ask, headers, self._body)
         wrap = ENVELOPES[upstream.dialect].count if self._count else ENVELOPES[upstream.dialect].request
-        target = _target(self.wanted.model, self._context, _project(upstream, lease, counting=self._count))
+        target = _target(model, self._context, _project(upstream, lease, counting=self._count))
         return upstream.request(lease, ask, _uncoded(headers), wrap(self._body, target))
 
     def relay(self, upstream: Upstream, head: ResponseHead) -> Relay:
@@ -130,6 +141,10 @@ class GeminiWork:
             return Whole(unwrap_answer, request_id)
         return Unwrapped(request_id) if self.events else Listed(request_id)
 
+    def session(self) -> str | None:
+        """Return the conversation it belongs to."""
+        return session_of(self._head.headers, self._body)
+
     def own_error(self, upstream: Upstream, body: bytes) -> bytes | None:
         """Return it where it is Google's: in an envelope or not."""
         return unwrap_answer(body) if _speaks_gemini(upstream) else None
@@ -139,7 +154,7 @@ class GeminiWork:
             if self._head.get(b"content-encoding") not in (None, b"identity"):
                 bad_field("content-encoding", "bodies are read as they are; send it uncompressed")
             request = CLIENTS[self.client].decode_request(self._body, Route(self._asked, self._stream, self._count))
-            self._understood = _Translation(self.client, request, self.wanted.model, self._context, count=self._count)
+            self._understood = _Translation(self.client, request, self._context, count=self._count)
         return self._understood
 
 
@@ -164,30 +179,37 @@ class TalkWork:
         self._peeked = peek(body)
         name, suffix = split_suffix(self._peeked.model)
         self._suffixed = suffix is not None
-        self.wanted = resolve(name, context.providers)
+        self.wanted = meaning(name, context.names, context.served, context.turn)
         self.voice = VOICES[client]
         self.events = bool(self._peeked.stream) and not count
         self._understood: _Translation | None = None
-        dialects = {upstream_of(context.providers[each], client).dialect for each in self.wanted.providers}
+        dialects = {upstream_of(context.served.kinds[each], client).dialect for each in self.wanted.providers}
         if client not in dialects:
             self._understand()
 
-    def sent(self, upstream: Upstream, lease: Lease) -> Sent:
+    def sent(self, upstream: Upstream, lease: Lease, model: str) -> Sent:
         """Leave the body as it is but for the model's name, or translate."""
         if upstream.dialect is self.client:
             query, request_id = without_key(self._head.query), self._context.request_id
-            ask = Ask(self.wanted.model, self.events, self._count, query=query, request_id=request_id)
-            return upstream.request(lease, ask, to_upstream(self._head.headers), self._passed())
-        return self._understand().sent(upstream, lease)
+            ask = Ask(model, self.events, self._count, query=query, request_id=request_id)
+            return upstream.request(lease, ask, to_upstream(self._head.headers), self._passed(model))
+        return self._understand().sent(upstream, lease, model)
 
     def relay(self, upstream: Upstream, head: ResponseHead) -> Relay:
         """Pass on, or translate back."""
         request_id = self._context.request_id.encode()
         if upstream.dialect is self.client:
+            own = self._peeked.model if self.wanted.own else None
             if isinstance(upstream, StreamsOnly) and not self.events:
-                return Whole(upstream.whole, request_id)
-            return (Guarded if self.client is Dialect.RESPONSES else Untouched)(head, request_id)
+                return Whole(partial(_folded, upstream, own), request_id)
+            passed = (Guarded if self.client is Dialect.RESPONSES else Untouched)(head, request_id)
+            readable = head.get(b"content-encoding") in (None, b"identity")
+            return Renamed(passed, own) if own is not None and readable and not self._count else passed
         return self._understand().relay(upstream)
+
+    def session(self) -> str | None:
+        """Return the conversation it belongs to."""
+        return session_of(self._head.headers, self._body)
 
     def own_error(self, upstream: Upstream, body: bytes) -> bytes | None:
         """Return it where the dialect is the client's own; of OpenAI's, where it is told in its words: some servers have their own."""
@@ -202,29 +224,27 @@ class TalkWork:
     def _understand(self) -> "_Translation":
         if self._understood is None:
             request = CLIENTS[self.client].decode_request(self._body, Route(counting=self._count))
-            self._understood = _Translation(self.client, request, self.wanted.model, self._context, count=self._count)
+            self._understood = _Translation(self.client, request, self._context, count=self._count)
         return self._understood
 
-    def _passed(self) -> bytes:
+    def _passed(self, model: str) -> bytes:
         if self._suffixed:
             bad_field("model", _OWN_FIELDS)
-        model = self.wanted.model
         return self._body if model == self._peeked.model else with_model(self._body, model)
 
 
 class _Translation:
     """A request that was understood, on its way to upstreams of other dialects, and their answers on the way back."""
 
-    def __init__(self, client: Dialect, request: Request, model: str, context: Context, *, count: bool) -> None:
+    def __init__(self, client: Dialect, request: Request, context: Context, *, count: bool) -> None:
         self.request = request
         self._client = client
-        self._model = model
         self._context = context
         self._count = count
         self._names = ToolNames()
 
-    def sent(self, upstream: Upstream, lease: Lease) -> Sent:
-        target = _target(self._model, self._context, _project(upstream, lease, counting=self._count))
+    def sent(self, upstream: Upstream, lease: Lease, model: str) -> Sent:
+        target = _target(model, self._context, _project(upstream, lease, counting=self._count))
         codec = UPSTREAMS[upstream.dialect]
         if self._count:
             body = codec.encode_count(self.request, target)
@@ -232,7 +252,7 @@ class _Translation:
             encoded = codec.encode_request(self.request, target)
             self._names, body = encoded.names, encoded.body
         streams = self.request.stream and not self._count
-        ask = Ask(self._model, streams, self._count, request_id=self._context.request_id)
+        ask = Ask(model, streams, self._count, request_id=self._context.request_id)
         return upstream.request(lease, ask, [], body)
 
     def relay(self, upstream: Upstream, *, listed: bool = False) -> Relay:
@@ -262,6 +282,11 @@ class _Translation:
         if self._client not in (Dialect.CLAUDE, Dialect.GEMINI):
             return True
         return self.request.reasoning is not None and bool(self.request.reasoning.visible)
+
+
+def _folded(upstream: StreamsOnly, name: str | None, body: bytes) -> bytes | Failure:
+    out = upstream.whole(body)
+    return out if name is None or isinstance(out, Failure) else renamed(out, name)
 
 
 def _counted(dialect: Dialect, client: Dialect, body: bytes) -> bytes | Failure:

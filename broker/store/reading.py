@@ -4,10 +4,11 @@ Owns: asking codec, envelope and provider in turn, and turning whatever any of t
 No bytes and no bug in a vendor's reader may do more than make one file unreadable.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from broker.model.errors import BrokerError
+from broker.providers import routing
 from broker.providers.base import Client, Document, FormatError, Provider
 from broker.store import codec
 from broker.store.codec import Fault, FaultKind, Parsed
@@ -82,7 +83,7 @@ def _account(
     if provider is None:
         return Fault(FaultKind.UNKNOWN_TYPE, f"is of a type no provider here has: {_shown(inner.document['type'])}")
     try:
-        record = checked(provider.read(inner.document, place.name))
+        record = replace(checked(provider.read(inner.document, place.name)), routing=routing.read(inner.document))
         client: Client | None = provider.client_of(inner.document)
     except (FormatError, BrokerError) as error:
         return Fault(FaultKind.BAD_FIELDS, f"cannot be used: {error}")

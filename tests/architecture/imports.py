@@ -110,6 +110,8 @@ PURE = (
     "broker.proxy.wire.heads",
     "broker.proxy.works",
     "broker.proxy.choose",
+    "broker.proxy.naming",
+    "broker.proxy.session",
     "broker.proxy.headers",
     "broker.proxy.models",
     "broker.proxy.keys",

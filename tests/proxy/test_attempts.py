@@ -10,6 +10,7 @@ from broker.model.secret import Secret
 from broker.proxy import attempts
 from broker.proxy.attempts import (
     MAX_SENDS,
+    MAX_SENDS_OF_CHAIN,
     Action,
     Answered,
     Borrow,
@@ -50,15 +51,15 @@ def answered(status: int, **fields: float | str) -> Answered:
 
 def told(action: Action) -> str:
     match action:
-        case Send(account, held_lease, delay, home):
-            place = f" home {home}" if home else ""
+        case Send(account, held_lease, delay, home, model):
+            place = (f" for {model}" if model else "") + (f" home {home}" if home else "")
             return f"send {account}@{held_lease.generation}{place}" + (f" after {delay}" if delay else "")
         case Borrow(account, delay):
             return f"borrow {account}" + (f" after {delay}" if delay else "")
         case Reject(account, generation):
             return f"reject {account}@{generation}"
-        case Limit(account, _, seconds, reason):
-            return f"limit {account} {seconds} {reason}"
+        case Limit(account, _, seconds, reason, model):
+            return f"limit {account} {seconds} {reason}" + (f" for {model}" if model else "")
         case Relay():
             return "relay"
         case PassBack(passed):
@@ -315,3 +316,40 @@ def _fits(event: Event, actions: tuple[Action, ...]) -> bool:
             return isinstance(last, Send | Relay)
         case ClientGone():
             return True
+
+
+# --- chains of models ---
+
+
+def chain(*steps: tuple[str, str]) -> tuple[Candidate, ...]:
+    goals = list(dict.fromkeys(model for _, model in steps))
+    return tuple(Candidate(name, "gemini", lease(name), model, goals.index(model)) for name, model in steps)
+
+
+def test_the_next_model_of_a_chain_is_asked_when_no_account_serves_the_first() -> None:
+    assert play(
+        chain(("a", "m"), ("b", "m"), ("a", "n")), answered(429, reason="quota"), answered(404), answered(200)
+    ) == ["send a@1 for m", "limit a None quota for m", "send b@1 for m", "send a@1 for n", "relay"]
+
+
+def test_the_request_s_own_fault_ends_a_chain() -> None:
+    assert play(chain(("a", "m"), ("a", "n")), answered(400)) == ["send a@1 for m", "pass back 400"]
+
+
+def test_a_model_with_many_accounts_leaves_something_for_the_next() -> None:
+    crowd = [(f"a{n}", "m") for n in range(MAX_SENDS + 3)]
+    out = play(chain(*crowd, ("z", "n")), *[answered(500)] * MAX_SENDS, answered(200))
+    assert out[-3:] == [f"send a{MAX_SENDS - 1}@1 for m", "send z@1 for n", "relay"]
+
+
+def test_a_chain_as_a_whole_is_bounded() -> None:
+    steps = [(f"a{n}", f"m{n % 10}") for n in range(100)]
+    ordered = chain(*sorted(steps, key=lambda step: step[1]))
+    out = play(ordered, *[answered(500)] * 200)
+    assert sum(line.startswith("send") for line in out) == MAX_SENDS_OF_CHAIN
+    assert out[-1].startswith("give up")
+
+
+def test_the_second_round_of_a_chain_begins_with_its_first_model() -> None:
+    out = play(chain(("a", "m"), ("b", "n")), answered(500), answered(500), answered(500), answered(200))
+    assert out == ["send a@1 for m", "send b@1 for n", "send a@1 for m after 0.5", "send b@1 for n", "relay"]

@@ -16,7 +16,7 @@ from broker.proxy.keys import (
     free_slot,
     spend,
 )
-from broker.proxy.models import Wanted
+from broker.proxy.naming import Goal, Wanted
 
 DIGEST = digest_of(f"{PREFIX}fake")
 KEY = LocalKey(name="ci", sha256=DIGEST, slot=0, created=1_700_000_000)
@@ -52,7 +52,7 @@ def test_expiry() -> None:
     assert ends.expired(1000.0)
 
 
-WANTED = Wanted("gemini-2.5-pro", ("gemini", "gemini-api"))
+WANTED = Wanted("fast", (Goal("gemini-2.5-pro", ("gemini", "gemini-api")),))
 
 
 @pytest.mark.parametrize(
@@ -77,15 +77,24 @@ WANTED = Wanted("gemini-2.5-pro", ("gemini", "gemini-api"))
 def test_models(globs: tuple[str, ...], asked: str, providers: tuple[str, ...] | None) -> None:
     left = holder(*globs).narrowed(asked, WANTED)
     assert (None if left is None else left.providers) == providers
-    assert left is None or left.model == WANTED.model
+    assert left is None or [goal.model for goal in left.goals] == ["gemini-2.5-pro"]
     assert holder(*globs).limited is bool(globs)
+
+
+def test_of_a_chain_a_key_opens_the_models_it_names() -> None:
+    wanted = Wanted("best", (Goal("a", ("gemini",)), Goal("b", ("claude", "codex")), Goal("c", ("claude",))))
+    left = holder("c", "claude/b").narrowed("best", wanted)
+    assert left is not None
+    assert left.goals == (Goal("b", ("claude",)), Goal("c", ("claude",)))
+    assert holder("d").narrowed("best", wanted) is None
+    assert holder("best").narrowed("best", wanted) is wanted
 
 
 @given(
     st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from("[]!-*?\\^"), max_size=12), st.text(max_size=12)
 )
 def test_any_text_is_a_glob_and_one_without_signs_matches_itself_only(glob: str, name: str) -> None:
-    left = holder(glob).narrowed(name, Wanted("\0", ()))
+    left = holder(glob).narrowed(name, Wanted("", (Goal("\0", ()),)))
     if not set(glob) & set("[*?") and not name.startswith("models/"):
         assert (left is not None) is (glob == name) or glob == "\0"
 

@@ -66,8 +66,8 @@ async def quiet() -> None:
         await asyncio.sleep(0)
 
 
-def limit(name: str = "gemini/a", seconds: float | None = 60.0) -> Limit:
-    return Limit(name, 1, seconds, "quota")
+def limit(name: str = "gemini/a", seconds: float | None = 60.0, model: str = "m") -> Limit:
+    return Limit(name, 1, seconds, "quota", model)
 
 
 async def test_follows_the_daemon(rig: Rig) -> None:
@@ -191,7 +191,7 @@ async def test_rejecting(rig: Rig) -> None:
 
 
 async def test_a_limit_counts_here_at_once_and_is_told(rig: Rig) -> None:
-    rig.table.limit(limit(), "m")
+    rig.table.limit(limit(model="m"))
     until = rig.clock.now().wall + 60
     assert rig.cooldowns("gemini/a") == [Cooldown("m", until, "quota")]
     assert rig.cooldowns("gemini/b") == []
@@ -207,7 +207,7 @@ async def test_without_a_hint_cool_downs_double_and_a_burst_counts_once(rig: Rig
     lengths = []
     for _ in range(4):
         for _ in range(3):
-            rig.table.limit(limit(seconds=None), "m")
+            rig.table.limit(limit(seconds=None, model="m"))
         lengths.append(seconds())
         rig.clock.advance(lengths[-1] + 1)
     assert lengths == [2, 4, 8, 16]
@@ -223,8 +223,8 @@ async def test_without_a_hint_cool_downs_double_and_a_burst_counts_once(rig: Rig
 
 
 async def test_a_reset_by_a_person_counts_here_too(rig: Rig) -> None:
-    rig.table.limit(limit(), "m")
-    rig.table.limit(limit("gemini/b"), "m")
+    rig.table.limit(limit(model="m"))
+    rig.table.limit(limit("gemini/b", model="m"))
     rig.daemon.put(
         account("gemini/a", lease("gemini/a"), cooldowns=(Cooldown("m", rig.clock.now().wall + 60, "quota"),))
     )
@@ -239,11 +239,11 @@ async def test_a_reset_by_a_person_counts_here_too(rig: Rig) -> None:
 async def test_what_could_not_be_told_is_told_with_the_next_snapshot(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rig.table.limit(limit("gemini/b"), "told")
+    rig.table.limit(limit("gemini/b", model="told"))
     await quiet()
     rig.daemon.stop()
-    rig.table.limit(limit(), "m")
-    rig.table.limit(limit(), "later-fine")
+    rig.table.limit(limit(model="m"))
+    rig.table.limit(limit(model="later-fine"))
     await quiet()
     assert len(rig.daemon.reports) == 1
     assert "report not taken" in caplog.text
@@ -263,7 +263,7 @@ async def test_a_report_that_is_refused_is_not_an_error(rig: Rig) -> None:
         raise BrokerError(ErrorCode.UNKNOWN_ACCOUNT, "gone")
 
     rig.daemon.report = refuse  # type: ignore[method-assign]
-    rig.table.limit(limit(), "m")
+    rig.table.limit(limit(model="m"))
     rig.table.served("gemini/a", 1, "m")
     await quiet()
     assert rig.cooldowns("gemini/a") == []

@@ -2,7 +2,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from broker.config import ProxyConfig
+from broker.config import ProxyConfig, RoutingConfig
 from broker.proxy import shop as shop_module
 from broker.proxy.leases import LeaseTable
 from broker.proxy.meters import Meters
@@ -18,8 +18,10 @@ from tests.fakes.broker_socket import FakeDaemon, lease
 @pytest.fixture
 async def shop() -> AsyncIterator[Shop]:
     ticker, clock = Ticker(), SystemClock()
-    table = LeaseTable(FakeDaemon(), clock, SystemChance())
-    yield Shop(table, Pool(ticker, 1.0), ticker, clock, Meters(0, {}), ProxyConfig(), Places({}, {}), {})
+    chance = SystemChance()
+    table = LeaseTable(FakeDaemon(), clock, chance)
+    pool, meters = Pool(ticker, 1.0), Meters(0, {})
+    yield Shop(table, pool, ticker, clock, meters, ProxyConfig(), Places({}, {}), {}, RoutingConfig(), chance)
     ticker.close()
 
 
@@ -50,3 +52,22 @@ async def test_hosts_that_could_not_be_reached_come_last_for_a_while(shop: Shop)
     assert shop.homes(api, held, (daily, usual)) == (daily, usual), "a request keeps the order it began with"
     shop.ticker.now += shop_module._DEAD_SECONDS
     assert shop.homes(api, held, ()) == (daily, usual)
+
+
+async def test_requests_under_way_are_counted_by_account(shop: Shop) -> None:
+    shop.table._accounts = dict.fromkeys(("a", "b"))  # type: ignore[arg-type]
+    shop.take("a")
+    shop.take("a")
+    shop.take("b")
+    shop.release("b")
+    assert dict(shop.picking("m", lambda: None).busy) == {"a": 2}
+
+
+async def test_nothing_is_looked_for_where_there_is_no_choice(shop: Shop) -> None:
+    def asked() -> str:
+        raise AssertionError("read a body for nothing")
+
+    assert shop.picking("m", asked).session is None
+    shop.table._accounts = dict.fromkeys(("a", "b"))  # type: ignore[arg-type]
+    assert shop.picking("m", lambda: "s").session == "s"
+    assert [shop.picking("m", lambda: "s").turn for _ in range(2)] == [1, 2]

@@ -5,10 +5,12 @@ import pytest
 
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
+from broker.model.naming import Names
 from broker.model.secret import Secret
-from broker.proxy.relays import Listed, Translated, TranslatedList, Untouched, Unwrapped, Whole
+from broker.proxy.naming import Served
+from broker.proxy.relays import Listed, Start, Translated, TranslatedList, Untouched, Unwrapped, Whole
 from broker.proxy.routes import CountTokens, Generate
-from broker.proxy.upstreams.base import Kind
+from broker.proxy.upstreams.base import Kind, Sent, Upstream
 from broker.proxy.upstreams.table import PROVIDERS, UPSTREAMS, upstream_of
 from broker.proxy.wire.heads import RequestHead, ResponseHead
 from broker.proxy.works import Context, GeminiWork, TalkWork
@@ -26,11 +28,16 @@ LEASE = Lease(
 )
 ASKED = RequestHead("POST", "/v1/chat/completions", "", [])
 HEAD = ResponseHead(200, [(b"content-type", b"application/json")], 2)
+NAMES = Names()
 BODY = b'{ "contents" : [] , "odd": 1e0 }'
 
 
-def context(*, safety_off: bool = False) -> Context:
-    return Context("r-1", 1_750_000_000, SignatureMemory(), safety_off, PROVIDERS)
+def context(*, safety_off: bool = False, names: Names = NAMES) -> Context:
+    return Context("r-1", 1_750_000_000, SignatureMemory(), safety_off, Served(PROVIDERS), names, lambda _: 0)
+
+
+def send(work: GeminiWork | TalkWork, upstream: Upstream, lease: Lease) -> Sent:
+    return work.sent(upstream, lease, work.wanted.goals[0].model)
 
 
 def gemini(route: Generate | CountTokens, query: str = "", body: bytes = BODY) -> GeminiWork:
@@ -56,7 +63,7 @@ def messages(*, count: bool = False, raw: bytes | None = None, **fields: object)
 
 def test_the_same_dialect_keeps_its_bytes() -> None:
     work = gemini(Generate("gemini/m", True, "v1", True), "alt=sse&key=ours&x=1")
-    sent = work.sent(API, LEASE)
+    sent = send(work, API, LEASE)
     assert sent.body is BODY
     assert sent.target == b"/v1/models/m:streamGenerateContent?alt=sse&x=1"
     assert dict(sent.headers)[b"x-goog-api-key"] == b"fake-access-1"
@@ -67,7 +74,7 @@ def test_the_same_dialect_keeps_its_bytes() -> None:
 
 def test_code_assist_gets_an_envelope() -> None:
     work = gemini(Generate("gemini-2.5-pro", False, "v1beta"))
-    sent = work.sent(ASSIST, LEASE)
+    sent = send(work, ASSIST, LEASE)
     body = json.loads(sent.body)
     assert (body["model"], body["project"], body["user_prompt_id"]) == ("gemini-2.5-pro", "p-1", "r-1")
     assert BODY.strip() in sent.body
@@ -79,21 +86,21 @@ def test_code_assist_gets_an_envelope() -> None:
 @pytest.mark.parametrize(("sse", "relay"), [(True, Unwrapped), (False, Listed)])
 def test_both_forms_of_a_stream(sse: bool, relay: type) -> None:
     work = gemini(Generate("gemini-2.5-pro", True, "v1", sse))
-    assert work.sent(ASSIST, LEASE).target == b"/v1internal:streamGenerateContent?alt=sse"
+    assert send(work, ASSIST, LEASE).target == b"/v1internal:streamGenerateContent?alt=sse"
     assert isinstance(work.relay(ASSIST, HEAD), relay)
     assert work.events is sse
 
 
 def test_counting() -> None:
     work = gemini(CountTokens("gemini-2.5-pro", "v1beta"))
-    assert json.loads(work.sent(ASSIST, LEASE).body) == {"request": {"model": "models/gemini-2.5-pro", "contents": []}}
-    assert work.sent(API, LEASE).target == b"/v1beta/models/gemini-2.5-pro:countTokens"
+    assert json.loads(send(work, ASSIST, LEASE).body) == {"request": {"model": "models/gemini-2.5-pro", "contents": []}}
+    assert send(work, API, LEASE).target == b"/v1beta/models/gemini-2.5-pro:countTokens"
     assert not work.events
 
 
 def test_what_cannot_be_wrapped() -> None:
     with pytest.raises(BrokerError) as caught:
-        gemini(Generate("gemini-2.5-pro", False, "v1"), body=b"[]").sent(ASSIST, LEASE)
+        send(gemini(Generate("gemini-2.5-pro", False, "v1"), body=b"[]"), ASSIST, LEASE)
     assert caught.value.code is ErrorCode.BAD_REQUEST
     with pytest.raises(BrokerError) as caught:
         gemini(Generate("mystery-4o", False, "v1"))
@@ -110,7 +117,7 @@ def test_a_chat_is_translated(upstream: object, inner: tuple[str, ...]) -> None:
     work = chat()
     assert upstream in (API, ASSIST)
     chosen = API if upstream is API else ASSIST
-    body = json.loads(work.sent(chosen, LEASE).body)
+    body = json.loads(send(work, chosen, LEASE).body)
     for key in inner:
         body = body[key]
     assert body["contents"] == [{"role": "user", "parts": [{"text": "hi"}]}]
@@ -120,13 +127,13 @@ def test_a_chat_is_translated(upstream: object, inner: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("safety_off", [True, False])
 def test_the_safety_setting_is_obeyed(safety_off: bool) -> None:
-    body = json.loads(chat(safety_off=safety_off).sent(API, LEASE).body)
+    body = json.loads(send(chat(safety_off=safety_off), API, LEASE).body)
     assert ("safetySettings" in body) is safety_off
 
 
 def test_whole_answers_are_translated_back() -> None:
     work = chat()
-    work.sent(API, LEASE)
+    send(work, API, LEASE)
     relay = work.relay(API, HEAD)
     assert relay.feed(b'{"candidates":[{"content":{"parts":[{"text":"yes"}]},') == b""
     assert relay.feed(b'"finishReason":"STOP"}]}') == b""
@@ -143,7 +150,7 @@ def test_whole_answers_are_translated_back() -> None:
 def test_streams_are_translated_back() -> None:
     work = chat(stream=True)
     assert work.events
-    assert work.sent(ASSIST, LEASE).target.endswith(b"?alt=sse")
+    assert send(work, ASSIST, LEASE).target.endswith(b"?alt=sse")
     relay = work.relay(ASSIST, HEAD)
     assert isinstance(relay, Translated)
     out = relay.feed(
@@ -171,7 +178,7 @@ CLAUDE = Lease(account="claude/a", provider="claude", generation=1, access_token
 def test_anthropic_messages_pass_untouched_to_anthropic() -> None:
     raw = b'{ "stream" : true, "odd": 1e0, "model":"claude-opus-4-5", "messages": "whatever" }'
     work = messages(raw=raw)
-    sent = work.sent(ANTHROPIC, CLAUDE)
+    sent = send(work, ANTHROPIC, CLAUDE)
     assert sent.body is raw
     assert sent.target == b"/v1/messages?beta=true"
     named = dict(sent.headers)
@@ -186,16 +193,16 @@ def test_anthropic_messages_pass_untouched_to_anthropic() -> None:
 
 def test_only_the_name_of_the_model_is_changed() -> None:
     work = messages(raw=b'{"a":[1 ],"model" : "claude/claude-opus-4-5"}')
-    assert work.sent(ANTHROPIC, CLAUDE).body == b'{"a":[1 ],"model" : "claude-opus-4-5"}'
+    assert send(work, ANTHROPIC, CLAUDE).body == b'{"a":[1 ],"model" : "claude-opus-4-5"}'
     suffixed = messages(raw=b'{"model":"claude-opus-4-5(high)"}')
     with pytest.raises(BrokerError) as caught:
-        suffixed.sent(ANTHROPIC, CLAUDE)
+        send(suffixed, ANTHROPIC, CLAUDE)
     assert caught.value.code is ErrorCode.BAD_REQUEST
 
 
 def test_anthropic_messages_are_translated_for_others() -> None:
     work = messages(thinking={"type": "adaptive"})
-    assert json.loads(work.sent(API, LEASE).body)["contents"] == [{"role": "user", "parts": [{"text": "hi"}]}]
+    assert json.loads(send(work, API, LEASE).body)["contents"] == [{"role": "user", "parts": [{"text": "hi"}]}]
     relay = work.relay(API, HEAD)
     thought = (
         b'{"candidates":[{"content":{"parts":[{"text":"hm","thought":true},{"text":"yes"}]},"finishReason":"STOP"}]}'
@@ -204,7 +211,7 @@ def test_anthropic_messages_are_translated_for_others() -> None:
     answer = json.loads(relay.close())
     assert [block["type"] for block in answer["content"]] == ["thinking", "text"]
     hidden = messages()
-    hidden.sent(API, LEASE)
+    send(hidden, API, LEASE)
     relay = hidden.relay(API, HEAD)
     relay.feed(thought)
     assert [block["type"] for block in json.loads(relay.close())["content"]] == ["text"]
@@ -215,7 +222,7 @@ def test_anthropic_messages_are_translated_for_others() -> None:
 
 def test_a_chat_is_translated_for_anthropic() -> None:
     work = chat(model="claude-opus-4-5", stream=True)
-    sent = work.sent(ANTHROPIC, CLAUDE)
+    sent = send(work, ANTHROPIC, CLAUDE)
     assert json.loads(sent.body)["max_tokens"] == 32000
     assert dict(sent.headers)[b"anthropic-version"] == b"2023-06-01"
     relay = work.relay(ANTHROPIC, HEAD)
@@ -229,7 +236,7 @@ def test_a_chat_is_translated_for_anthropic() -> None:
 def test_tokens_are_counted_by_whoever_would_answer(upstream: object, target: bytes) -> None:
     work = messages(count=True, max_tokens=None, system="s" * 10)
     chosen = API if upstream is API else ASSIST
-    sent = work.sent(chosen, LEASE)
+    sent = send(work, chosen, LEASE)
     assert sent.target.endswith(target)
     assert b"ssssssssss" in sent.body
     assert not work.events
@@ -244,7 +251,7 @@ def test_tokens_are_counted_by_whoever_would_answer(upstream: object, target: by
 
 def test_tokens_are_counted_by_anthropic() -> None:
     raw = b'{"model":"claude-opus-4-5","messages":[]}'
-    sent = messages(count=True, raw=raw).sent(ANTHROPIC, CLAUDE)
+    sent = send(messages(count=True, raw=raw), ANTHROPIC, CLAUDE)
     assert (sent.target, sent.body) == (b"/v1/messages/count_tokens?beta=true", raw)
 
 
@@ -259,7 +266,7 @@ STREAMED = (
 
 def test_a_gemini_client_is_translated_for_others() -> None:
     work = gemini(Generate("claude/claude-opus-4-5(high)", False, "v1"), "key=ours", SPOKEN)
-    sent = work.sent(ANTHROPIC, CLAUDE)
+    sent = send(work, ANTHROPIC, CLAUDE)
     assert sent.target == b"/v1/messages"
     body = json.loads(sent.body)
     assert (body["model"], body["messages"][0]["content"]) == ("claude-opus-4-5", [{"type": "text", "text": "hi"}])
@@ -281,7 +288,7 @@ def test_both_forms_of_a_translated_stream(sse: bool, relay: type) -> None:
     shown = SPOKEN.replace(b'"thinkingBudget"', b'"includeThoughts":true,"thinkingBudget"')
     for body, parts in ((SPOKEN, ["yes", ""]), (shown, ["hm", "yes", ""])):
         work = gemini(Generate("claude-opus-4-5", True, "v1", sse), body=body)
-        assert json.loads(work.sent(ANTHROPIC, CLAUDE).body)["stream"] is True
+        assert json.loads(send(work, ANTHROPIC, CLAUDE).body)["stream"] is True
         made = work.relay(ANTHROPIC, HEAD)
         assert type(made) is relay
         out = made.feed(STREAMED) + made.close()
@@ -293,14 +300,14 @@ def test_both_forms_of_a_translated_stream(sse: bool, relay: type) -> None:
 
 def test_a_gemini_client_has_its_tokens_counted_by_who_would_answer() -> None:
     work = gemini(CountTokens("claude-opus-4-5", "v1beta"), body=SPOKEN)
-    sent = work.sent(ANTHROPIC, CLAUDE)
+    sent = send(work, ANTHROPIC, CLAUDE)
     assert sent.target == b"/v1/messages/count_tokens"
     assert "max_tokens" not in json.loads(sent.body)
     relay = work.relay(ANTHROPIC, HEAD)
     relay.feed(b'{"input_tokens": 7}')
     assert json.loads(relay.close()) == {"totalTokens": 7}
     with pytest.raises(BrokerError, match="no endpoint that counts"):
-        gemini(CountTokens("gpt-5", "v1"), body=SPOKEN).sent(UPSTREAMS[Kind.OPENAI], CLAUDE)
+        send(gemini(CountTokens("gpt-5", "v1"), body=SPOKEN), UPSTREAMS[Kind.OPENAI], CLAUDE)
 
 
 def test_what_a_gemini_client_cannot_ask() -> None:
@@ -311,14 +318,14 @@ def test_what_a_gemini_client_cannot_ask() -> None:
         GeminiWork(Generate("claude-opus-4-5", False, "v1"), head, SPOKEN, context())
     for upstream in (API, ASSIST):
         with pytest.raises(BrokerError, match="in the request's own fields"):
-            gemini(Generate("gemini-2.5-pro(high)", False, "v1")).sent(upstream, LEASE)
+            send(gemini(Generate("gemini-2.5-pro(high)", False, "v1")), upstream, LEASE)
 
 
 def test_a_chat_passes_untouched_to_what_speaks_like_openai() -> None:
     raw = b'{ "model" : "openai-compatible/local-1", "messages": 7, "odd": 1e0 }'
     work = TalkWork(Dialect.OPENAI_CHAT, ASKED, raw, context())
     own = msgspec.structs.replace(CLAUDE, account="openai-compatible/a", provider="openai-compatible")
-    sent = work.sent(UPSTREAMS[Kind.OPENAI], own)
+    sent = send(work, UPSTREAMS[Kind.OPENAI], own)
     assert sent.body == raw.replace(b"openai-compatible/local-1", b"local-1")
     assert isinstance(work.relay(UPSTREAMS[Kind.OPENAI], HEAD), Untouched)
 
@@ -326,7 +333,7 @@ def test_a_chat_passes_untouched_to_what_speaks_like_openai() -> None:
 def test_anthropic_messages_are_translated_for_what_speaks_like_openai() -> None:
     work = messages(model="gpt-5", stream=True)
     own = msgspec.structs.replace(CLAUDE, account="openai-api/a", provider="openai-api")
-    sent = work.sent(UPSTREAMS[Kind.OPENAI], own)
+    sent = send(work, UPSTREAMS[Kind.OPENAI], own)
     assert json.loads(sent.body)["messages"] == [{"role": "user", "content": "hi"}]
     relay = work.relay(UPSTREAMS[Kind.OPENAI], HEAD)
     out = (
@@ -336,7 +343,7 @@ def test_anthropic_messages_are_translated_for_what_speaks_like_openai() -> None
     assert b'"text":"yes"' in out
     assert out.endswith(b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
     with pytest.raises(BrokerError) as caught:
-        messages(count=True, model="gpt-5", max_tokens=None).sent(UPSTREAMS[Kind.OPENAI], own)
+        send(messages(count=True, model="gpt-5", max_tokens=None), UPSTREAMS[Kind.OPENAI], own)
     assert caught.value.code is ErrorCode.BAD_REQUEST
 
 
@@ -356,7 +363,7 @@ def test_responses_pass_untouched_where_they_are_spoken(provider: str) -> None:
     upstream = upstream_of(PROVIDERS[provider], Dialect.RESPONSES)
     raw = b'{ "model":"' + provider.encode() + b'/m", "input":7, "previous_response_id":"resp_1" }'
     work = responses(raw)
-    sent = work.sent(upstream, msgspec.structs.replace(CLAUDE, account=f"{provider}/a", provider=provider))
+    sent = send(work, upstream, msgspec.structs.replace(CLAUDE, account=f"{provider}/a", provider=provider))
     assert (sent.target, sent.body) == (b"/responses", raw.replace(provider.encode() + b"/", b""))
     assert isinstance(work.relay(upstream, HEAD), Untouched)
     assert work.own_error(upstream, b'{"error":{}}') == b'{"error":{}}'
@@ -367,13 +374,13 @@ def test_responses_are_translated_for_what_only_speaks_like_openai() -> None:
     own = msgspec.structs.replace(CLAUDE, account="openai-compatible/a", provider="openai-compatible")
     upstream = upstream_of(Kind.OPENAI_COMPATIBLE, Dialect.RESPONSES)
     work = responses(b'{"model":"openai-compatible/m","input":"hi"}')
-    assert json.loads(work.sent(upstream, own).body)["messages"] == [{"role": "user", "content": "hi"}]
+    assert json.loads(send(work, upstream, own).body)["messages"] == [{"role": "user", "content": "hi"}]
 
 
 def test_a_whole_answer_comes_from_an_upstream_that_only_streams() -> None:
     codex = UPSTREAMS[Kind.CODEX]
     work = responses(b'{"model":"gpt-5","input":"hi"}')
-    assert json.loads(work.sent(codex, CHATGPT).body)["stream"] is True
+    assert json.loads(send(work, codex, CHATGPT).body)["stream"] is True
     relay = work.relay(codex, HEAD)
     assert relay.feed(STREAM[:50]) + relay.feed(STREAM[50:]) == b""
     assert json.loads(relay.close()) == {"id": "resp_1", "output": [{"type": "message", "content": [{"text": "yes"}]}]}
@@ -383,7 +390,7 @@ def test_a_whole_answer_comes_from_an_upstream_that_only_streams() -> None:
 def test_a_stream_is_folded_for_a_client_of_another_dialect() -> None:
     codex = UPSTREAMS[Kind.CODEX]
     work = chat(model="gpt-5", temperature=0.5)
-    body = json.loads(work.sent(codex, CHATGPT).body)
+    body = json.loads(send(work, codex, CHATGPT).body)
     assert (body["stream"], body["store"], "temperature" in body) == (True, False, False)
     relay = work.relay(codex, HEAD)
     relay.feed(STREAM)
@@ -393,3 +400,38 @@ def test_a_stream_is_folded_for_a_client_of_another_dialect() -> None:
     assert cut.close() == b""
     assert cut.failure is not None
     assert cut.failure.status == 502
+
+
+OWN = Names({"mine": "claude-opus-4-5"})
+PLAIN_JSON = [(b"content-type", b"application/json"), (b"content-length", b"26"), (b"request-id", b"r")]
+
+
+def aliased(headers: list[tuple[bytes, bytes]], *parts: bytes) -> tuple[Start, bytes]:
+    raw = b'{"model": "mine", "messages": []}'
+    work = TalkWork(Dialect.CLAUDE, ASKED, raw, context(names=OWN))
+    assert send(work, ANTHROPIC, CLAUDE).body == b'{"model": "claude-opus-4-5", "messages": []}'
+    relay = work.relay(ANTHROPIC, ResponseHead(200, headers, None))
+    out = b"".join(relay.feed(part) for part in parts) + relay.close()
+    return relay.opening(), out
+
+
+def test_the_client_sees_the_name_of_its_own_and_the_upstream_s_headers() -> None:
+    start, out = aliased(PLAIN_JSON, b'{"model":"claude', b'-opus-4-5"}')
+    assert out == b'{"model":"mine"}'
+    assert start.length == len(out)
+    assert dict(start.headers)[b"request-id"] == b"r"
+    assert b"content-length" not in dict(start.headers)
+    events = [(b"content-type", b"text/event-stream")]
+    start, out = aliased(events, b'data: {"message":{"model":"x"}', b"}\n\n")
+    assert out == b'data: {"message":{"model":"mine"}}\n\n'
+    assert start.length is None
+
+
+def test_what_is_coded_passes_as_it_is() -> None:
+    _, out = aliased([*PLAIN_JSON, (b"content-encoding", b"gzip")], b'{"model":"x"}')
+    assert out == b'{"model":"x"}'
+
+
+def test_a_conversation_is_told_by_the_request() -> None:
+    assert messages(metadata={"user_id": "alice"}).session() == "alice"
+    assert gemini(Generate("gemini-2.5-pro", False, "v1"), body=b'{"contents": []}').session() is None

@@ -6,15 +6,15 @@ from pathlib import Path
 import msgspec
 
 from broker.config import Config, ProviderConfig, UpstreamConfig
+from broker.model.naming import Combo
+
+NAMED = {"providers": ProviderConfig, "upstreams": UpstreamConfig, "combos": Combo}
 
 
 def all_settings() -> set[str]:
     keys = set()
     for section in msgspec.structs.fields(Config):
-        if section.name in {"providers", "upstreams"}:
-            table = ProviderConfig if section.name == "providers" else UpstreamConfig
-        else:
-            table = type(getattr(Config(), section.name))
+        table = NAMED.get(section.name) or type(getattr(Config(), section.name))
         keys |= {f"{section.name}.{field.name}" for field in msgspec.structs.fields(table)}
     return keys
 

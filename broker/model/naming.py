@@ -1,0 +1,165 @@
+"""The user's own names of models: aliases, and chains of models.
+
+Owns: what an alias stands for, in which order the members of a chain are tried, and what of it cannot be. Pure. Whether there is such a model, and who serves
+it, the proxy knows.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from broker.model.errors import BrokerError, ErrorCode
+
+_MAX_STEPS: Final = 64
+_SHOWN: Final = 60
+
+
+class Strategy(StrEnum):
+    """How to choose among equal accounts: in turn, in turn by weight, always the same while it can, or the less busy of two drawn at random."""
+
+    ROUND_ROBIN = "round-robin"
+    WEIGHTED = "weighted"
+    FILL_FIRST = "fill-first"
+    TWO_CHOICES = "two-choices"
+
+
+class Order(StrEnum):
+    """In which order the members of a combo are tried: as they stand, or beginning with another one each time."""
+
+    PRIORITY = "priority"
+    ROUND_ROBIN = "round-robin"
+
+
+class Combo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A chain of models; a member may be any name that is understood, other combos included."""
+
+    models: tuple[str, ...]
+    strategy: Order = Order.PRIORITY
+
+
+class Names:
+    """The user's own names."""
+
+    def __init__(self, aliases: Mapping[str, str] | None = None, combos: Mapping[str, Combo] | None = None) -> None:
+        """Take names to what they mean.
+
+        Raises:
+            ValueError: they cannot be; the text names the setting at fault.
+        """
+        self._aliases = {name: target for name, target in (aliases or {}).items() if "*" not in name}
+        self._patterns = {name: target for name, target in (aliases or {}).items() if "*" in name}
+        self._combos = dict(combos or {})
+        self._check()
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The names that can be listed: aliases without `*`, and combos."""
+        return tuple(sorted({*self._aliases, *self._combos}))
+
+    def expanded(self, name: str, turn: Callable[[str], int]) -> Iterator[str]:
+        """Yield the names of models that a name stands for, in the order to try them; the name itself where it stands for nothing else.
+
+        `turn` counts the uses of a chain. Raises:
+            BrokerError: `bad_request` where the name fits several aliases equally well.
+        """
+        name = self._unaliased(name)
+        combo = self._combos.get(name)
+        if combo is None:
+            yield name
+            return
+        members = combo.models
+        if combo.strategy is Order.ROUND_ROBIN:
+            at = turn(name) % len(members)
+            members = members[at:] + members[:at]
+        for member in members:
+            yield from self.expanded(member, turn)
+
+    def _unaliased(self, name: str) -> str:
+        exact = self._aliases.get(name)
+        if exact is not None:
+            return exact
+        found = [(pattern, stars) for pattern in self._patterns if (stars := matched(pattern, name)) is not None]
+        if not found:
+            return name
+        most = max(_literal(pattern) for pattern, _ in found)
+        best = [(pattern, stars) for pattern, stars in found if _literal(pattern) == most]
+        if len(best) > 1:
+            both = " and ".join(sorted(pattern for pattern, _ in best))
+            raise ambiguous(f"{name[:_SHOWN]!r} fits the aliases {both} equally well; make one of them more specific")
+        pattern, stars = best[0]
+        return _filled(self._patterns[pattern], stars)
+
+    # --- checks, once ---
+
+    def _check(self) -> None:
+        for name, target in (*self._aliases.items(), *self._patterns.items()):
+            if not name or not target:
+                raise ValueError(f"routing.aliases.{name}: neither side may be empty")
+            if target.count("*") > name.count("*"):
+                raise ValueError(f"routing.aliases.{name}: {target!r} has more * than the name it stands for")
+            if target in self._aliases:
+                raise ValueError(f"routing.aliases.{name}: {target!r} is an alias itself; name what that stands for")
+        for name, combo in self._combos.items():
+            if not combo.models:
+                raise ValueError(f"combos.{name}.models is empty")
+            if name in self._aliases:
+                raise ValueError(f"combos.{name}: routing.aliases has that name too")
+            self._walk(name, ())
+
+    def _walk(self, name: str, above: tuple[str, ...]) -> int:
+        """Follow a combo down; return how many models it comes to. Raises ValueError for one that holds itself, or too much."""
+        if name in above:
+            raise ValueError(f"combos.{above[0]}: a combo cannot hold itself ({' > '.join((*above, name))})")
+        if name not in self._combos:
+            return 1
+        steps = 0
+        for member in self._combos[name].models:
+            try:
+                steps += self._walk(self._unaliased(member), (*above, name))
+            except BrokerError as error:
+                raise ValueError(f"combos.{name}: {error.detail}") from None
+        if steps > _MAX_STEPS:
+            raise ValueError(f"combos.{name}: comes to more than {_MAX_STEPS} models")
+        return steps
+
+
+def matched(pattern: str, name: str) -> tuple[str, ...] | None:
+    """Return what each `*` of a pattern stands for in a name, the first as long as can be short; None where it does not fit."""
+    first, *rest = pattern.split("*")
+    if not name.startswith(first):
+        return None
+    if not rest:
+        return () if name == first else None
+    stars: list[str] = []
+    at = len(first)
+    for literal in rest[:-1]:
+        found = name.find(literal, at)
+        if found < 0:
+            return None
+        stars.append(name[at:found])
+        at = found + len(literal)
+    end = len(name) - len(rest[-1])
+    if end < at or not name.endswith(rest[-1]):
+        return None
+    return (*stars, name[at:end])
+
+
+def fits(patterns: Sequence[str], name: str) -> bool:
+    """Tell whether a name fits one of the patterns."""
+    return any(matched(pattern, name) is not None for pattern in patterns)
+
+
+def ambiguous(text: str) -> BrokerError:
+    """Return the error for a name that means two things."""
+    return BrokerError(ErrorCode.BAD_REQUEST, f"model: {text}", hint="")
+
+
+def _filled(target: str, stars: Sequence[str]) -> str:
+    first, *rest = target.split("*")
+    return first + "".join(star + literal for star, literal in zip(stars, rest, strict=False))
+
+
+def _literal(pattern: str) -> int:
+    return len(pattern) - pattern.count("*")

@@ -1,0 +1,86 @@
+"""What a model's name means here: which models of which providers to try.
+
+Owns: the reading of a name against what is served. Pure. The user's own names are `broker.model.naming`'s; what provider serves a plain name `models` knows.
+
+A name is read in this order: an alias, exact before patterns; a chain; `PROVIDER/MODEL`; `PREFIX/MODEL` with an account's prefix; a plain name.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+import msgspec
+
+from broker.model.errors import BrokerError
+from broker.model.naming import Names, ambiguous
+from broker.proxy import models
+from broker.proxy.upstreams.base import Kind
+
+_SHOWN: Final = 60
+
+
+class Goal(msgspec.Struct, frozen=True):
+    """One model to try: what its upstream calls it, the providers to look for accounts of, in order, and the prefix these must have, if any."""
+
+    model: str
+    providers: tuple[str, ...]
+    prefix: str | None = None
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a name means: the name as it was asked for, and what to try, in order; never nothing. `own` marks a name of the user's making."""
+
+    name: str
+    goals: tuple[Goal, ...]
+    own: bool = False
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """All providers that may serve it, each once."""
+        return tuple(dict.fromkeys(name for goal in self.goals for name in goal.providers))
+
+
+class Served(msgspec.Struct, frozen=True):
+    """What is there to serve: the kind of upstream of each provider, and the prefixes of accounts."""
+
+    kinds: Mapping[str, Kind]
+    prefixes: Collection[str] = ()
+
+
+def meaning(name: str, names: Names, served: Served, turn: Callable[[str], int]) -> Wanted:
+    """Read a name. `turn` counts the uses of a chain.
+
+    A member of a chain that nothing serves is passed over, as long as another is served. Raises:
+        BrokerError: `not_found` where nothing serves it, `bad_request` where it means two things; the detail names what would do.
+    """
+    plain = name.removeprefix("models/")
+    goals: dict[Goal, None] = {}
+    trouble: BrokerError | None = None
+    members = tuple(names.expanded(plain, turn))
+    for member in members:
+        try:
+            goals[_goal(member, served)] = None
+        except BrokerError as error:
+            trouble = trouble or error
+    if not goals:
+        assert trouble is not None  # a name stands for one model at least
+        raise trouble
+    return Wanted(plain, tuple(goals), members != (plain,))
+
+
+def _goal(name: str, served: Served) -> Goal:
+    prefix, slash, rest = name.partition("/")
+    if not slash:
+        return Goal(name, models.providers_of(name, served.kinds))
+    by_provider, by_prefix = prefix in served.kinds, prefix in served.prefixes
+    if not rest or not (by_provider or by_prefix):
+        known = ", ".join(sorted({*served.kinds, *served.prefixes}))
+        raise models.nobody(f"no provider {prefix[:_SHOWN]!r} is served here; there are: {known}")
+    if by_provider and by_prefix:
+        both = f"the provider {prefix} and the accounts with the prefix {prefix}"
+        raise ambiguous(f"{name[:_SHOWN]!r} may mean {both}; give these another prefix")
+    if by_provider:
+        return Goal(rest, (prefix,))
+    provider, slash, model = rest.partition("/")
+    if slash and model and provider in served.kinds:
+        return Goal(model, (provider,), prefix)
+    return Goal(rest, models.providers_of(rest, served.kinds), prefix)

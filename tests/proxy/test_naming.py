@@ -1,0 +1,65 @@
+import pytest
+
+from broker.model.errors import BrokerError, ErrorCode
+from broker.model.naming import Combo, Names
+from broker.proxy.naming import Goal, Served, Wanted, meaning
+from broker.proxy.upstreams.base import Kind
+
+KINDS = {"gemini": Kind.CODE_ASSIST, "gemini-api": Kind.GEMINI, "claude": Kind.ANTHROPIC}
+SERVED = Served(KINDS, {"work", "claude"})
+
+
+def read(name: str, names: Names | None = None) -> Wanted:
+    return meaning(name, names or Names(), SERVED, lambda _: 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "goal"),
+    [
+        ("gemini-2.5-pro", Goal("gemini-2.5-pro", ("gemini", "gemini-api"))),
+        ("models/gemini-2.5-pro", Goal("gemini-2.5-pro", ("gemini", "gemini-api"))),
+        ("gemini/gemini-2.5-pro", Goal("gemini-2.5-pro", ("gemini",))),
+        ("gemini-api/anything/at-all", Goal("anything/at-all", ("gemini-api",))),
+        ("work/gemini-2.5-pro", Goal("gemini-2.5-pro", ("gemini", "gemini-api"), "work")),
+        ("work/gemini-api/any", Goal("any", ("gemini-api",), "work")),
+    ],
+)
+def test_names(name: str, goal: Goal) -> None:
+    assert read(name) == Wanted(name.removeprefix("models/"), (goal,))
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "word"),
+    [
+        ("mystery-4o", ErrorCode.NOT_FOUND, "nothing here serves 'mystery-4o'"),
+        ("openai/mystery-4o", ErrorCode.NOT_FOUND, "there are: claude, gemini, gemini-api, work"),
+        ("gemini/", ErrorCode.NOT_FOUND, "no provider"),
+        ("work/mystery", ErrorCode.NOT_FOUND, "nothing here serves 'mystery'"),
+        ("work/openai/x", ErrorCode.NOT_FOUND, "nothing here serves"),
+        ("", ErrorCode.NOT_FOUND, "nothing here"),
+        (
+            "claude/claude-opus-4-5",
+            ErrorCode.BAD_REQUEST,
+            "the provider claude and the accounts with the prefix claude",
+        ),
+    ],
+)
+def test_names_that_mean_nothing_or_two_things(name: str, code: ErrorCode, word: str) -> None:
+    with pytest.raises(BrokerError, match=word) as caught:
+        read(name)
+    assert caught.value.code is code
+
+
+def test_a_chain_comes_to_goals_each_once() -> None:
+    names = Names({"pro": "gemini-2.5-pro"}, {"best": Combo(("claude-opus-4-5", "pro", "unknown/x", "gemini-2.5-pro"))})
+    wanted = read("best", names)
+    assert wanted.name == "best"
+    assert wanted.own
+    assert not read("gemini/x").own
+    assert [goal.model for goal in wanted.goals] == ["claude-opus-4-5", "gemini-2.5-pro"]
+    assert wanted.providers == ("claude", "gemini", "gemini-api")
+
+
+def test_a_chain_of_which_nothing_is_served_says_why_for_the_first() -> None:
+    with pytest.raises(BrokerError, match="'mystery-1'"):
+        read("best", Names(combos={"best": Combo(("mystery-1", "mystery-2"))}))
