@@ -185,7 +185,7 @@ class _ModelTurn:
         own, thoughts = gemini_client_signatures.read(wire.thought_signature)
         if thoughts:
             # Their words are in the signature; where they stand as parts as well, nothing proves those.
-            self._parts = [part for part in self._parts if not isinstance(part, Thinking) or part.signature]
+            self._parts = [part for part in self._parts if not isinstance(part, Thinking) or _proven(part)]
             self._parts += thoughts
         if wire.function_call is not None:
             self._parts.append(_call(wire.function_call, path, call_id, own))
@@ -206,6 +206,10 @@ class _ModelTurn:
             self._parts[-1] = Text(last.text + text)
         else:
             self._parts.append(Text(text, own))
+
+
+def _proven(thought: Thinking) -> bool:
+    return thought.signature is not None or thought.redacted is not None
 
 
 def _only_signed(wire: WirePart) -> bool:

@@ -7,7 +7,10 @@ import pytest
 from aiohttp import web
 from google.genai.errors import ClientError, ServerError
 from google.genai.types import HttpOptions, Part
+from hypothesis import given
+from hypothesis import strategies as st
 
+from broker.model.errors import BrokerError, ErrorCode
 from broker.translate import gemini_client_signatures
 from broker.translate.codecs import UPSTREAMS, Dialect
 from broker.translate.exchange import Reply, Route, Target
@@ -18,6 +21,7 @@ from broker.translate.ir import Failed, Failure, FailureKind, TextDelta
 from broker.translate.signatures import SignatureMemory
 from broker.translate.sse import SseParser
 from tests.contract.codec_contract import IDS, ClientCodecContract, events_of
+from tests.contract.codec_contract import PIECES as PIECES_STRATEGY
 from tests.contract.codec_contract import reading as contract_reading
 
 PIECES = [("thinking", "hm"), ("text", "hel"), ("text", "lo"), ("call", '{"a": 1}'), ("call", "{}")]
@@ -70,19 +74,44 @@ class TestContract(ClientCodecContract):
         return put_together(chunks_of(data))
 
 
-class TestContractAsAnArray(ClientCodecContract):
-    """The same answers in the form of a client that does not ask for events."""
+@given(pieces=PIECES_STRATEGY)
+def test_an_array_holds_the_chunks_of_the_events(pieces):
+    events = events_of(pieces)
+    told = []
+    for reply in (Reply(IDS, "asked"), listed(Reply(IDS, "asked"))):
+        encoder = Gemini().stream_encoder(reply)
+        told.append(b"".join(encoder.encode([event]) for event in events) + encoder.close())
+    assert json.loads(told[1]) == chunks_of(told[0])
 
-    minimal = MINIMAL
 
-    class codec(Gemini):
-        def stream_encoder(self, reply):
-            return super().stream_encoder(listed(reply))
+FIELDS = [
+    "role", "parts", "text", "thought", "thoughtSignature", "inline_data", "mimeType", "data", "file_data", "fileUri", "functionCall", "name",
+    "args", "function_response", "response", "mode", "functionDeclarations", "parameters", "thinkingConfig", "thinkingBudget", "responseSchema",
+]  # fmt: skip
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(["", "user", "model", "image/png", "AAAA", "x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4),
+    max_leaves=12,
+)
+PLACES = [
+    "contents",
+    "systemInstruction",
+    "tools",
+    "toolConfig",
+    "generation_config",
+    "safetySettings",
+    "cachedContent",
+]
 
-    codec = codec()
 
-    def reassembled(self, data):
-        return put_together(json.loads(data))
+@given(st.dictionaries(st.sampled_from(PLACES), ANY, max_size=3))
+def test_any_json_in_any_place_is_understood_or_refused(fields):
+    refusal = None
+    try:
+        Gemini().decode_request(json.dumps(MINIMAL | fields).encode())
+    except BrokerError as error:
+        refusal = error
+    assert refusal is None or (refusal.code is ErrorCode.BAD_REQUEST and ": " in refusal.detail)
 
 
 def listed(reply):
@@ -244,3 +273,20 @@ def test_what_a_vendor_signed_comes_back_to_it_and_to_no_other(dialect, proofs, 
         target = Target("claude-opus-4-5", SignatureMemory(), project="p")  # a worker that was started anew
         sent = other.encode_request(request, target).body
         assert [proof in sent for proof in proofs] == [upstream is dialect] * len(proofs), upstream
+
+
+def test_parallel_calls_without_ids_are_answered_in_order():
+    call = {"functionCall": {"name": "f", "args": {}}}
+    other = {"functionCall": {"name": "g", "args": {}}}
+    said = [{"functionResponse": {"name": name, "response": {"output": text}}} for name, text in ("gx", "f1", "f2")]
+    contents = [
+        {"parts": [{"text": "x"}]},
+        {"role": "model", "parts": [call, other, call]},
+        {"role": "user", "parts": said},
+    ]
+    request = Gemini().decode_request(json.dumps({"contents": contents}).encode(), Route("m"))
+    sent = json.loads(UPSTREAMS[Dialect.CLAUDE].encode_request(request, Target("m", SignatureMemory())).body)
+    calls, answers = sent["messages"][1]["content"], sent["messages"][2]["content"]
+    assert [block["name"] for block in calls] == ["f", "g", "f"]
+    assert [block["tool_use_id"] for block in answers] == [block["id"] for block in calls]
+    assert [block["content"][0]["text"] for block in answers] == ["1", "x", "2"]

@@ -1,6 +1,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broker.translate import anthropic_signatures
 from broker.translate.exchange import Reply, Route
@@ -219,6 +221,32 @@ def test_signatures_of_parts_themselves():
         ToolCallStarted(0, "c", "f", signature="CiQD"),
     ]  # fmt: skip
     assert [part.get("thoughtSignature") for part in parts(*events)] == ["CiQB", None, "CiQC", "CiQD"]
+
+
+STEPS = st.lists(
+    st.builds(ThinkingDelta, st.text(max_size=3), signature=st.none() | st.just(PROOF))
+    | st.builds(ThinkingDelta, st.just(""), redacted=st.just(SECRET))
+    | st.builds(TextDelta, st.text(max_size=3), signature=st.none() | st.just("CiQB"))
+    | st.builds(ImagePart, st.just("image/png"), st.just("AAAA"), draft=st.booleans())
+    | st.just(None),
+    max_size=8,
+)
+
+
+@given(STEPS, st.booleans())
+def test_whatever_is_said_in_whatever_order_a_stream_says_the_same_and_no_proof_is_lost(steps, shown):
+    events = []
+    for number, step in enumerate(steps):
+        call = [ToolCallStarted(number, f"c{number}", "f"), ToolCallDelta(number, "{}")]
+        events += call if step is None else [step]
+    told = both(*events, END, reply=REPLY if shown else HIDDEN)
+    said = fold([*events, END]).choices[0].parts
+    back = returned(told["candidates"][0]["content"]["parts"]) if said else ()
+    assert proofs(back) == proofs(said)
+
+
+def proofs(said):
+    return [part for part in said if isinstance(part, Thinking) and (part.signature or part.redacted)]
 
 
 def test_images_and_no_drafts():

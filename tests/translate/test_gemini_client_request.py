@@ -281,6 +281,8 @@ def test_what_anthropic_thought_comes_back_whole_whether_or_not_the_client_kept_
     assert model([{"text": "a", "thoughtSignature": packed}], [{"text": "b"}]) == (THOUGHT, Text("ab"))
     assert model([{"text": "", "thought": True, "thoughtSignature": packed}]) == (THOUGHT,)
     assert model([{"thoughtSignature": packed}]) == (THOUGHT,)
+    secret = Thinking("", None, anthropic_signatures.marked("zzz"))
+    assert model([{"text": "a", "thoughtSignature": pack(None, [secret])}], [call])[0] == secret
 
 
 # ------------------------------------------------------------------------------------------------------------ tools
