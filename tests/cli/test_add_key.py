@@ -39,7 +39,7 @@ def test_a_key_from_a_descriptor(run, keys: SocketDesk) -> None:  # type: ignore
         "--model", "a", "--model", "b", "--fd", str(given("fake-key\r\n")),
     )  # fmt: skip
     assert ended.code == 0, ended.err
-    assert ended.out == "openai-api/key saved: active, token expires never\n"
+    assert ended.out == "openai-api/key saved: active, token never expires\n"
     assert sent(keys) == {
         "provider": "openai-compatible", "key": "fake-key", "label": "team", "base_url": "https://x.example", "header": "x-api-key",
         "models": ["a", "b"],
