@@ -1,8 +1,11 @@
 """Antigravity's envelope around Gemini requests: Code Assist's, with fields of its own.
 
 Owns: `{project, model, userAgent, requestType, requestId, request}` and what Antigravity wants otherwise inside `request`: a `sessionId`, no safety settings,
-no limit of output but for Claude's models, and function calls in the mode VALIDATED with those. It must never re-encode anything else inside. Answers, errors
-and counts are Code Assist's.
+no limit of output but for Claude's models, function calls in the mode VALIDATED with those, and schemas of functions as `parameters`, in the part of JSON
+Schema that Google takes. It must never re-encode anything else inside. Answers, errors and counts are Code Assist's.
+
+Claude's models check the signatures of thoughts: in a translated conversation an unsigned thought is left out, and no call is signed with what stands for a
+lost signature with Gemini's.
 
 Facts from CLIProxyAPI; Google documents none of it.
 """
@@ -18,11 +21,13 @@ from broker.translate.digests import number_of, uuid_of
 from broker.translate.exchange import Encoded, Target
 from broker.translate.fields import read
 from broker.translate.ir import Request
+from broker.translate.schema_clean import clean_schema
 
 _Members = dict[str, msgspec.Raw]
 
 _MEMBERS: Final = msgspec.json.Decoder(_Members)
 _TOOLS: Final = msgspec.json.Decoder(list[_Members])
+_SCHEMA: Final = msgspec.json.Decoder(dict[str, object])
 _TEXT: Final = msgspec.json.Decoder(str)
 _CONTENTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _SESSION: Final = re.compile(r"-?\d{1,19}", re.ASCII)
@@ -35,6 +40,8 @@ _GENERATION: Final = ("generationConfig", "generation_config")
 _LIMITS: Final = ("maxOutputTokens", "max_output_tokens")
 _TOOL_CONFIG: Final = ("toolConfig", "tool_config")
 _CALLING: Final = ("functionCallingConfig", "function_calling_config")
+_DECLARATIONS: Final = frozenset({"functionDeclarations", "function_declarations"})
+_SCHEMAS: Final = ("parametersJsonSchema", "parameters_json_schema")
 _SEARCHES: Final = frozenset({"googleSearch", "google_search"})
 
 
@@ -46,6 +53,8 @@ class Antigravity(CodeAssist):
     def encode_request(self, request: Request, target: Target) -> Encoded:
         """Write the enveloped body of generateContent or streamGenerateContent."""
         inner, names = gemini_request.build(request, target)
+        if _is_claude(target.model):
+            inner["contents"] = _signed_only(inner["contents"])
         if request.session is not None:
             inner["sessionId"] = request.session
         return Encoded(wrap_request(msgspec.json.encode(inner), target), names)
@@ -58,11 +67,11 @@ def wrap_request(body: bytes, target: Target) -> bytes:
         BrokerError: `bad_request` where it, or one of the objects in it that must be changed, is no JSON object.
     """
     inner = read(_MEMBERS, body)
-    claude = "claude" in target.model
     session = _session(inner)
     for name in (*_SAFETY, *_SESSIONS):
         inner.pop(name, None)
-    if claude:
+    _declare(inner)
+    if _is_claude(target.model):
         _validate(inner)
     else:
         _unlimit(inner)
@@ -115,6 +124,42 @@ def _validate(inner: _Members) -> None:
     inner["toolConfig"] = _raw(outer)
 
 
+def _declare(inner: _Members) -> None:
+    """Put the schemas of functions where CLIProxyAPI puts them."""
+    tools, changed = _tools(inner), False
+    for tool in tools:
+        for name in _DECLARATIONS & tool.keys():
+            declarations = read(_TOOLS, bytes(tool[name]))
+            for each in declarations:
+                schema = next((each.pop(key) for key in _SCHEMAS if key in each), None)
+                if schema is not None and "parameters" not in each:
+                    each["parameters"] = msgspec.Raw(msgspec.json.encode(clean_schema(read(_SCHEMA, bytes(schema)))))
+                changed = changed or schema is not None
+            tool[name] = msgspec.Raw(msgspec.json.encode(declarations))
+    if changed:
+        inner["tools"] = msgspec.Raw(msgspec.json.encode(tools))
+
+
+def _signed_only(contents: object) -> list[object]:
+    """Return a conversation as Claude's models take it: without thoughts and calls that nobody signed with a signature of their own."""
+    assert isinstance(contents, list)
+    turns = [{**turn, "parts": [_honest(part) for part in turn["parts"] if not _unsigned(part)]} for turn in contents]
+    return [turn for turn in turns if turn["parts"]]
+
+
+def _unsigned(part: dict[str, object]) -> bool:
+    return part.get("thought") is True and part.get("thoughtSignature") in (None, gemini_request.UNSIGNED)
+
+
+def _honest(part: dict[str, object]) -> dict[str, object]:
+    lost = part.get("thoughtSignature") == gemini_request.UNSIGNED
+    return {key: value for key, value in part.items() if key != "thoughtSignature"} if lost else part
+
+
+def _is_claude(model: str) -> bool:
+    return "claude" in model
+
+
 def _kind(inner: _Members, model: str) -> str:
     if "image" in model:
         return "image_gen"
@@ -128,7 +173,7 @@ def _tools(inner: _Members) -> list[_Members]:
 
 
 def _declares(tools: list[_Members]) -> bool:
-    return any({"functionDeclarations", "function_declarations"} & tool.keys() for tool in tools)
+    return any(_DECLARATIONS & tool.keys() for tool in tools)
 
 
 def _object(members: _Members, names: tuple[str, ...]) -> _Members:

@@ -1,9 +1,10 @@
+import msgspec
 import pytest
 
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
-from broker.proxy.headers import api_key, bearer, overlaid, to_client, to_upstream
+from broker.proxy.headers import api_key, bearer, key_header, overlaid, to_client, to_upstream
 
 
 def lease(token: str) -> Lease:
@@ -59,3 +60,24 @@ def test_the_config_s_own_headers_stand_in_the_place_of_others() -> None:
     sent = [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]
     assert overlaid(sent, ()) is sent
     assert overlaid(sent, [(b"a", b"x"), (b"c", b"y")]) == [(b"b", b"2"), (b"a", b"x"), (b"c", b"y")]
+
+
+@pytest.mark.parametrize(
+    ("named", "header"),
+    [
+        (None, (b"x-api-key", b"fake-1")),
+        (" Authorization ", (b"authorization", b"Bearer fake-1")),
+        ("Api-Key", (b"api-key", b"fake-1")),
+    ],
+)
+def test_a_key_stands_in_the_header_its_account_names(named: str | None, header: tuple[bytes, bytes]) -> None:
+    held = msgspec.structs.replace(lease("fake-1"), facts={} if named is None else {"header": named})
+    assert key_header(held, "x-api-key") == header
+
+
+@pytest.mark.parametrize("named", ["", "a b", "a:b", "ä", "a\r\nb"])
+def test_what_is_no_header_holds_no_key(named: str) -> None:
+    held = msgspec.structs.replace(lease("fake-1"), facts={"header": named})
+    with pytest.raises(BrokerError) as caught:
+        key_header(held, "x-api-key")
+    assert caught.value.code is ErrorCode.MISCONFIGURED

@@ -6,7 +6,7 @@ import pytest
 from broker.model.errors import BrokerError, ErrorCode
 from broker.translate.antigravity import Antigravity, wrap_request
 from broker.translate.exchange import Target
-from broker.translate.ir import FunctionTool, Message, Request, Role, Sampling, Text
+from broker.translate.ir import FunctionTool, Message, Request, Role, Sampling, Text, Thinking, ToolCall, ToolResult
 from broker.translate.signatures import SignatureMemory
 
 SAID = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
@@ -98,6 +98,50 @@ def test_claude_s_calls_are_validated(given: object, made: object) -> None:
 
 def test_without_functions_there_is_nothing_to_validate() -> None:
     assert "toolConfig" not in wrapped(CLAUDE)["request"]
+
+
+@pytest.mark.parametrize("name", ["functionDeclarations", "function_declarations"])
+@pytest.mark.parametrize("key", ["parametersJsonSchema", "parameters_json_schema"])
+def test_schemas_stand_where_they_are_looked_for(name: str, key: str) -> None:
+    schema = {"$schema": "x", "type": "object", "properties": {"a": {"type": ["string", "null"]}}}
+    told = wrapped(tools=[{"googleSearch": {}}, {name: [{"name": "f", key: schema}, {"name": "g"}]}])["request"][
+        "tools"
+    ]
+    cleaned = {"type": "object", "properties": {"a": {"type": "string"}}}
+    assert told == [{"googleSearch": {}}, {name: [{"name": "f", "parameters": cleaned}, {"name": "g"}]}]
+    own = [{name: [{"name": "f", "parameters": {"type": "OBJECT"}, key: schema}]}]
+    assert wrapped(tools=own)["request"]["tools"] == [{name: [{"name": "f", "parameters": {"type": "OBJECT"}}]}]
+
+
+def test_tools_that_are_right_keep_their_bytes() -> None:
+    inner = b'{"contents":[], "tools" : [ {"functionDeclarations": [ {"name":  "f"} ]} ]}'
+    assert b'[ {"functionDeclarations": [ {"name":  "f"} ]} ]' in wrap_request(inner, target())
+
+
+@pytest.mark.parametrize(
+    "tools", [[{"functionDeclarations": 7}], [{"functionDeclarations": [{"parametersJsonSchema": 7}]}]]
+)
+def test_tools_that_are_none(tools: object) -> None:
+    with pytest.raises(BrokerError) as caught:
+        wrapped(tools=tools)
+    assert caught.value.code is ErrorCode.BAD_REQUEST
+
+
+def test_claude_gets_no_thought_and_no_call_with_another_s_signature() -> None:
+    said = Message(
+        Role.ASSISTANT, (Thinking("hm"), Thinking("signed", "fake-sig"), ToolCall("c1", "f", {"a": 1})),
+    )  # fmt: skip
+    alone = Message(Role.ASSISTANT, (Thinking("only that"),))
+    result = Message(Role.USER, (ToolResult("c1", (Text("done"),)),))
+    user = Message(Role.USER, (Text("hi"),))
+    request = Request(model="x", asked_model="x", messages=(user, alone, user, said, result))
+    told = json.loads(Antigravity().encode_request(request, target(CLAUDE)).body)["request"]["contents"]
+    parts = [part for turn in told for part in turn["parts"]]
+    assert [part["text"] for part in parts if part.get("thought")] == ["signed"]
+    assert {"functionCall": {"name": "f", "args": {"a": 1}}} in parts
+    assert all(turn["parts"] for turn in told)
+    other = json.loads(Antigravity().encode_request(request, target()).body)["request"]["contents"]
+    assert "skip_thought_signature_validator" in json.dumps(other)
 
 
 def test_a_conversation_keeps_its_session() -> None:

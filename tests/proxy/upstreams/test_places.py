@@ -1,3 +1,5 @@
+import ast
+
 import pytest
 
 from broker.ipc.schema import Lease
@@ -5,6 +7,7 @@ from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.proxy.upstreams.places import TOLD, Places
 from broker.proxy.upstreams.table import PROVIDERS, UPSTREAMS
+from tests.architecture.imports import modules, tree
 
 NOWHERE = Places({}, {})
 HERE = "http://127.0.0.1:1"
@@ -111,3 +114,17 @@ def test_a_provider_without_a_rule_is_reached_at_home_only() -> None:
     assert NOWHERE.of(other, lease("mystery")) == (other.default_url,)
     with pytest.raises(BrokerError, match=r"evil\.example"):
         NOWHERE.of(other, lease("mystery", base_url="https://evil.example"))
+
+
+def test_nobody_else_reads_an_address_or_asks_for_an_origin() -> None:
+    """Every token goes where `Places` says: no other module of the proxy looks at the facts that name addresses."""
+    readers, openers = set(), set()
+    for module in (name for name in modules() if name.startswith("broker.proxy")):
+        nodes = list(ast.walk(tree(module)))
+        words = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        if words & {told.fact for told in TOLD.values()} or "resource_url" in words:
+            readers.add(module)
+        if "Origin.of" in {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}:
+            openers.add(module)
+    assert readers == {"broker.proxy.upstreams.places"}
+    assert openers == {"broker.proxy.shop"}
