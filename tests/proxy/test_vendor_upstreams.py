@@ -172,15 +172,17 @@ async def test_a_call_of_a_tool_and_its_result(proxy: MakeProxy, vendor: Vendor)
         assert b"a cat" in sent(up, 1)[0].body
 
 
-@pytest.mark.parametrize(
-    "vendor", [each for each in VENDORS if each.provider != "kimi"], ids=lambda vendor: vendor.provider
-)
-async def test_anthropic_and_responses_clients(proxy: MakeProxy, vendor: Vendor) -> None:
+@EACH
+async def test_clients_of_every_other_dialect(proxy: MakeProxy, vendor: Vendor) -> None:
     async with RawUpstream([good(vendor.text)]) as up, proxy(vendor.daemon(), upstreams=vendor.upstreams(up.url)) as p:
-        told = await messages(p, vendor)
-        assert told.json()["content"] == [{"type": "text", "text": "yes"}]
         told = await responses(p, vendor)
         assert told.json()["output"][-1]["content"][0]["text"] == "yes"
+        said = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+        told = await p.ask("POST", f"/v1beta/models/{vendor.provider}/{NAME}:generateContent", said)
+        assert told.json()["candidates"][0]["content"]["parts"][0]["text"] == "yes"
+        if vendor.provider != "kimi":  # which speaks Anthropic's dialect itself
+            told = await messages(p, vendor)
+            assert told.json()["content"] == [{"type": "text", "text": "yes"}]
 
 
 @pytest.mark.parametrize("vendor", VENDORS[:2], ids=lambda vendor: vendor.provider)
