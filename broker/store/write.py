@@ -36,6 +36,7 @@ _TRIES = 50  # each one lost means that somebody else's write came in between
 _NAMES = 100
 _RETURN_SECONDS = 1.0  # a file another program is replacing is back by then
 _RETURN_STEP = 0.1
+_DEAD_WRITER_SECONDS = 3.0  # a file half written that was not touched for so long is nobody's work any more
 
 
 class Sealer(Envelope, Protocol):
@@ -164,13 +165,15 @@ class Writer:
         return reading, await self._broken(held, fault) or reading.source.content
 
     async def _broken(self, held: Held, fault: Fault) -> str | None:
-        """Put a copy of a file that stayed broken aside; return its SHA-256, None where it is broken no more."""
+        """Put a copy of a file that stayed broken aside; return its SHA-256, None where it is broken no more, or was written to just now."""
         place = held.place
         if not fault.settles:
             raise StorageError(f"{place.name} {fault.detail}; it is not written over", account=str(held.account))
         image = await self._run(partial(self._disk.read, self._folders[place.directory].path(place)))
         if not isinstance(image, Image) or isinstance(self._interpret(place, image.data), Reading):
             return None
+        if abs(self._clock.now().wall - _written(image)) < _DEAD_WRITER_SECONDS:
+            return None  # its writer may be at it, on a machine that is busy: it is looked at again
         await self._run(lambda: self._keep(place, image.data))
         return image.content
 
@@ -268,6 +271,11 @@ class Writer:
 
 def _same(place: Place) -> Place:
     return place
+
+
+def _written(image: Image) -> float:
+    """Return when a file was last written, in wall-clock seconds (`files.mark_of`)."""
+    return image.mark[3] / 1e9
 
 
 def _holds(reading: Reading, tokens: Tokens) -> bool:

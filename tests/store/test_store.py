@@ -350,6 +350,25 @@ async def test_a_newer_foreign_grant_at_the_last_moment_wins(store: FileStore, h
     assert entry(store).record.tokens.access_token == Secret("fake-access-9")
 
 
+async def test_a_writer_that_is_slow_in_the_midst_of_a_file_is_waited_for(
+    store: FileStore, harness: FileHarness
+) -> None:
+    path = harness.path(ALICE)
+    text = json.dumps(document(record()) | {"x_theirs": 1})
+    with path.open("w") as file:
+        file.write(text[:40])
+        file.flush()
+        harness.clock.wall = path.stat().st_mtime
+        storing = asyncio.create_task(put(store))
+        await asyncio.sleep(0.8)  # longer than a half written file takes to count as broken
+        assert not storing.done()
+        file.write(text[40:])
+    await storing
+    made = harness.plain(path)
+    assert (made["x_theirs"], made["refresh_token"]) == (1, "fake-refresh-2")
+    assert not (harness.auth / ".ccs-broker" / "broken").exists()
+
+
 async def test_a_file_broken_for_good_is_written_from_its_last_good_state(
     store: FileStore, harness: FileHarness
 ) -> None:
