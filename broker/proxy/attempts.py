@@ -23,7 +23,7 @@ from broker.proxy.choose import Candidate
 from broker.translate.ir import Failure
 
 MAX_SENDS: Final = 8
-"""Requests sent upstream for one of a client's and one model of a chain, replays included: a bound on the cost of one bad minute."""
+"""Requests sent upstream for one of a client's and one model of a chain, with replays, without an API's further hosts: a bound on the cost of one bad minute."""
 
 MAX_SENDS_OF_CHAIN: Final = 24
 
@@ -231,8 +231,10 @@ def _next_home(state: State, event: Answered | Broken) -> Step | None:
     """Ask the upstream's next host, or make of several hosts' failures the one that counts; None where the event counts as it is."""
     failure, lease = event.failure, state.lease
     limited = failure if isinstance(event, Answered) and event.status == 429 else state.limited
-    if event.elsewhere and lease is not None and not _spent(state):
-        return _send(_replace(state, home=state.home + 1, limited=limited), lease, 0.0)
+    if event.elsewhere and lease is not None and state.sent < MAX_SENDS_OF_CHAIN:
+        # Not among those of the model: an API's hosts must not use up the turns of accounts that could serve.
+        state, sent = _send(_replace(state, home=state.home + 1, limited=limited), lease, 0.0)
+        return _replace(state, sends=state.sends - 1), sent
     if limited is None or limited is failure:
         return None
     # One host says that the account is limited; that another fails does not lift it.
