@@ -23,7 +23,7 @@ from broker.proxy.choose import Candidate
 from broker.translate.ir import Failure
 
 MAX_SENDS: Final = 8
-"""Requests sent upstream for one of a client's and one model of a chain, with replays, without an API's further hosts: a bound on the cost of one bad minute."""
+"""Requests sent upstream for one of a client's and one model of a chain, with replays, without an API's further hosts: it bounds what a bad minute costs."""
 
 MAX_SENDS_OF_CHAIN: Final = 24
 
