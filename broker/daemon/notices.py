@@ -91,7 +91,10 @@ class Notices:
             return f"it cannot be started: {getattr(error, 'strerror', None) or error}"
         try:
             async with asyncio.timeout(self._limit):
-                await process.communicate(said)
+                # A program that ends without reading has closed the pipe already: asyncio forgives that, uvloop calls it a RuntimeError.
+                with contextlib.suppress(RuntimeError):
+                    await process.communicate(said)
+                await process.wait()
         except TimeoutError:
             return f"it did not end within {self._limit:g} s"
         finally:

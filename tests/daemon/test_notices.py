@@ -1,5 +1,6 @@
 """Real programs as hook and as desktop: shell scripts in a folder that stands for PATH."""
 
+import asyncio
 import json
 import logging
 import os
@@ -147,3 +148,16 @@ async def test_with_both_off_nothing_runs(tmp_path: Path) -> None:
     script(tmp_path, "notify-send", f'touch "{seen}"')
     await notices(env={"PATH": str(tmp_path)}).tell(incident())
     assert not seen.exists()
+
+
+def test_a_hook_that_ends_without_reading_keeps_no_notice_back(tmp_path: Path) -> None:
+    """On the daemon's own loop: where the pipe is closed before it was written, uvloop says so in its own way."""
+    uvloop = pytest.importorskip("uvloop")
+    seen = tmp_path / "seen"
+    script(tmp_path, "notify-send", f'echo shown >> "{seen}"')
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    times = 15
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for _ in range(times):
+            runner.run(notices(("true",), desktop=True, env=path).tell(incident()))
+    assert seen.read_text().count("shown") == times
