@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from broker.store import rename
+from broker.store import rename, writers
 from broker.store.base import StorageError
 from broker.store.codec import MAX_BYTES, Fault, FaultKind
 
@@ -43,6 +43,7 @@ class Os:
     mkdir: Callable[[str, int], None] = os.mkdir
     fchmod: Callable[[int, int], None] = os.fchmod
     allocate: Callable[[int, int, int], None] | None = _ALLOCATE
+    await_writers: Callable[[Path], object] = writers.await_none
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,8 @@ class Disk:
             foreign = self._take_back(temp, target, base, content_of(data))
             if not foreign:
                 self.sync_folder(target.parent)
-                # A writer that had opened the old file without truncating it may only have written by now.
+                # A writer that had opened the old file without truncating it may write only now. No other can: the name is gone.
+                self._os.await_writers(temp)
                 foreign = self._take_back(temp, target, base, content_of(data))
             return Swap(not foreign, foreign)
         finally:

@@ -2,6 +2,8 @@ import errno
 import os
 import socket
 import stat
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -187,6 +189,21 @@ def test_a_writer_that_had_the_old_file_open_is_put_back(target: Path) -> None:
 
     faulty.before["exchange"] = after_exchange
     assert not made.swap_in(target, content_of(OLD), NEW).done
+    assert target.read_bytes() == b'{"n": "FOR"}'
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who has a file open")
+def test_a_writer_that_is_slow_to_write_is_waited_for(target: Path) -> None:
+    fd = os.open(target, os.O_RDWR)
+
+    def late() -> None:
+        with os.fdopen(fd, "r+b") as file:
+            file.write(b'{"n": "FOR"}')
+
+    timer = threading.Timer(0.2, late)
+    faulty = FaultyOs(before={"exchange": timer.start})
+    assert not disk(faulty.calls()).swap_in(target, content_of(OLD), NEW).done
+    timer.join()
     assert target.read_bytes() == b'{"n": "FOR"}'
 
 
