@@ -2,7 +2,7 @@
 
 Owns: the judgement of one account for one model, and the order of those that can be used. Pure; it must never ask for a token.
 
-Order within a goal: accounts with a token at hand, then by the priority of their files, then by provider as the model's table says, then as the strategy
+Order within a goal: by the priority of the accounts' files, then those with a token at hand, then by provider as the model's table says, then as the strategy
 has it.
 """
 
@@ -90,17 +90,17 @@ def candidates(
 def _of_goal(
     accounts: Iterable[WatchAccount], goal: Goal, number: int, now: float, picking: Picking
 ) -> Iterable[Candidate]:
-    groups: dict[tuple[bool, int, int], list[WatchAccount]] = {}
+    groups: dict[tuple[int, bool, int], list[WatchAccount]] = {}
     for account in accounts:
         if not meant(account, goal) or judge(account, goal.model, now) is not None:
             continue
         view = account.view
-        rank = (not usable(account.lease, now), -view.priority, goal.providers.index(view.provider))
+        rank = (-view.priority, not usable(account.lease, now), goal.providers.index(view.provider))
         groups.setdefault(rank, []).append(account)
     for rank in sorted(groups):
         for account in _ordered(groups[rank], picking):
             view = account.view
-            yield Candidate(view.account, view.provider, None if rank[0] else account.lease, goal.model, number)
+            yield Candidate(view.account, view.provider, None if rank[1] else account.lease, goal.model, number)
 
 
 def meant(account: WatchAccount, goal: Goal) -> bool:

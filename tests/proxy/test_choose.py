@@ -103,6 +103,7 @@ def test_priority_comes_before_turns_providers_and_conversations() -> None:
     for picking in ({"turn": 1}, {"session": "s"}):
         assert order(*accounts, **picking)[0] == "gemini-api/x"
     assert order(account("gemini/a", priority=-1), account("gemini/b"), turn=0) == ["gemini/b", "gemini/a"]
+    assert order(account("gemini/a"), account("gemini/b", priority=1, held=False)) == ["gemini/b", "gemini/a"]
 
 
 def test_an_excluded_model_is_not_asked_of_an_account() -> None:
