@@ -27,7 +27,7 @@ from broker.oauth.messages import PAUSED, HttpRequest, HttpResponse, PacedFlow, 
 from broker.oauth.transport import AnswerLostError, NotSentError, Transport
 from broker.oauth.waits import http_date
 from broker.providers.base import Client, Provider
-from broker.refresh import plan
+from broker.refresh import life, plan
 from broker.refresh.plan import Known
 from broker.store.base import (
     Entry,
@@ -201,17 +201,18 @@ class Attempt:
     async def _replay(self, lock: Lock, entry: Entry, pending: PendingRotation, answer: HttpResponse) -> Result:
         """Take up a recorded answer as if it had just arrived."""
         _log.info("recovering a recorded answer", extra={"provider": entry.account.provider})
-        received = replace(self.clock.now(), wall=pending.since)
+        then = replace(self.clock.now(), wall=pending.since)
         recorded = _Recorded(answer)
         try:
             provider, client = await self._prepare(entry)
-            flow = provider.refresh(entry.record, client, received)
+            flow = provider.refresh(entry.record, client, then)
             tokens = await self._converse(entry.account.provider, flow, None, recorded)
         except (FlowFailedError, NotSentError, AnswerLostError, BrokerError) as error:
             if not recorded.heard:
                 # It could not be judged yet (the network is down at start, say): it must not be lost for that.
                 return Failed(_passing(_failure_of(error)))
             return await self._refused(lock, entry, _failure_of(error))
+        received = life.received(tokens, pending.since, self.clock.now())
         return await self._keep(lock, entry, tokens, received, boot_known=False)
 
     async def _spend(self, lock: Lock, entry: Entry) -> Result:

@@ -46,6 +46,17 @@ def of_own(tokens: Tokens, received: Now) -> Life:
     return Life(ends_boot=received.boot + left, ends_wall=tokens.expires_at, lifetime=left, own=True)
 
 
+def received(tokens: Tokens, since: float, now: Now) -> Now:
+    """Return when a grant was received by a process that noted the wall clock only (`since`), on today's boot clock.
+
+    Long ago where the wall clock now shows an earlier time: it has been set, and nobody knows by how much.
+    """
+    age = now.wall - since
+    if age < 0:
+        age = max((tokens.expires_at or since) - since, 0.0)
+    return Now(since, now.boot - age)
+
+
 def of_file(tokens: Tokens, seen: Now) -> Life:
     """Return the life of a token found in a file at `seen`."""
     ends = tokens.expires_at

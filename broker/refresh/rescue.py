@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from broker.model.account import AccountId, Tokens
 from broker.model.clock import Clock, Now
+from broker.refresh import life
 from broker.refresh.attempt import Adopted, Attempt, Failed, Result, Stranded, Unwritable, Vanished
 from broker.refresh.cells import Cell, Cells
 from broker.store.base import Entry, StorageError
@@ -53,7 +54,9 @@ class Rescue:
             return result
         entry = result.entry if isinstance(result, Adopted) else cell.entry
         if entry.record.tokens.refresh_digest() == copy.replaces and isinstance(result, Adopted | Failed | Unwritable):
-            return await self._attempt.save(account, copy.tokens, entry, _received(copy, self._clock.now()))
+            return await self._attempt.save(
+                account, copy.tokens, entry, life.received(copy.tokens, copy.since, self._clock.now())
+            )
         return result
 
     async def follow(self, account: AccountId, result: Result) -> None:
@@ -124,11 +127,3 @@ def _copy_of(tokens: Tokens, entry: Entry, since: float) -> Copy | None:
     if spent is None or tokens.refresh_digest() in (None, spent):
         return None
     return Copy(entry.account, entry.file, since, spent, tokens)
-
-
-def _received(copy: Copy, now: Now) -> Now:
-    """Return when the grant was received, on today's boot clock; long ago where the wall clock now shows an earlier time."""
-    age = now.wall - copy.since
-    if age < 0:
-        age = max((copy.tokens.expires_at or copy.since) - copy.since, 0.0)
-    return Now(copy.since, now.boot - age)

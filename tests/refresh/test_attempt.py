@@ -446,3 +446,19 @@ async def test_a_recorded_answer_waits_for_what_is_needed_to_take_it_up(world: W
     assert not world.disk.journal
     assert world.server.posts == 0
     await engine.stop()
+
+
+async def test_a_recorded_answer_that_storage_refuses_is_as_old_as_it_is(world: World) -> None:
+    """Its lifetime counts from when it came, not from when it was taken up."""
+    world.write(-5)
+    world.server.current = "fake-refresh-2"
+    pending(world, said=answer(access_token="fake-access-2", refresh_token="fake-refresh-2", expires_in=3600))
+    world.clock.advance(3700)
+    world.disk.failing.add("put")
+    _, engine = await world.boot()
+    assert isinstance(engine.state(ALICE), Unsaved)
+    asked = asyncio.ensure_future(engine.lease(ALICE, min_validity=0, max_wait=5))
+    await world.clock.run(6)
+    with pytest.raises(BrokerError):
+        await asked
+    await engine.stop()

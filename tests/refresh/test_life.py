@@ -72,3 +72,17 @@ def test_shown_expiry_follows_a_stepped_wall_clock() -> None:
     assert life.shown(OAUTH, own, stepped).expires_at == stepped.wall + 3590
     unknown = replace(OAUTH, expires_at=None)
     assert life.shown(unknown, life.of_own(unknown, NOW), NOW).expires_at == NOW.wall + 1800
+
+
+def test_a_grant_that_another_process_received_is_as_old_as_the_wall_clock_says() -> None:
+    tokens = Tokens(access_token=Secret("fake-access-1"), expires_at=1100.0)
+    assert life.received(tokens, 500.0, Now(wall=600.0, boot=50.0)) == Now(wall=500.0, boot=-50.0)
+
+
+def test_where_the_wall_clock_was_set_back_it_has_ended() -> None:
+    now = Now(wall=400.0, boot=50.0)
+    for ends in (1100.0, 300.0, None):
+        tokens = Tokens(access_token=Secret("fake-access-1"), expires_at=ends)
+        received = life.received(tokens, 500.0, now)
+        assert received.wall == 500.0
+        assert ends is None or life.remaining(life.of_own(tokens, received), now) <= 0
