@@ -1,4 +1,6 @@
-"""What all tests share: examples of properties have no time limit, since a busy machine is no fault of the code; figures are shown at the end."""
+"""What all tests share: examples of properties have no time limit, since a busy machine is no fault of the code, and are the same in every run, so that a
+change is judged by what it changed; tests marked `faults` draw new ones. Figures are shown at the end.
+"""
 
 import shutil
 import tempfile
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("broker", deadline=None)
+settings.register_profile("broker", deadline=None, derandomize=True)
 settings.load_profile("broker")
 
 
