@@ -146,11 +146,6 @@ def matched(pattern: str, name: str) -> tuple[str, ...] | None:
     return (*stars, name[at:end])
 
 
-def fits(patterns: Sequence[str], name: str) -> bool:
-    """Tell whether a name fits one of the patterns."""
-    return any(matched(pattern, name) is not None for pattern in patterns)
-
-
 def ambiguous(text: str) -> BrokerError:
     """Return the error for a name that means two things."""
     return BrokerError(ErrorCode.BAD_REQUEST, f"model: {text}", hint="")

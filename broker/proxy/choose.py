@@ -10,13 +10,14 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Final, assert_never
 
 import msgspec
 
 from broker.ipc.schema import Cooldown, Lease, WatchAccount
 from broker.model.account import StateName
-from broker.model.naming import Strategy, fits
+from broker.model.naming import Strategy
 from broker.proxy.naming import Goal
 
 MIN_VALIDITY_SECONDS: Final = 30.0
@@ -131,7 +132,7 @@ def judge(account: WatchAccount, model: str, now: float) -> Unusable | None:
         cause = f" ({view.reason})" if view.reason else ""
         text = f"needs a login{cause}; run: ccs-broker login {view.provider}"
         return Unusable(view.account, view.provider, Why.NEEDS_LOGIN, text)
-    if view.excluded_models and fits(view.excluded_models, model):
+    if any(fnmatchcase(model, glob) for glob in view.excluded_models):
         return Unusable(
             view.account, view.provider, Why.EXCLUDED, f"does not serve {model} (excluded_models in its file)"
         )

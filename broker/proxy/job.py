@@ -6,8 +6,8 @@ task exists only while there is something to wait for besides an answer: a new c
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Final, Protocol, assert_never
+from collections.abc import Callable, Coroutine
+from typing import Final, assert_never
 
 import msgspec
 
@@ -52,28 +52,23 @@ from broker.proxy.works import Work
 from broker.translate.codecs import UPSTREAMS as CODECS
 from broker.translate.failures import failure_of
 from broker.translate.ir import Failure
+from broker.translate.sse import encode_comment
 
 _log = logging.getLogger(__name__)
 
 _MAX_ERROR_BYTES: Final = 1 << 20
-_KEEP_ALIVE: Final = b": keep-alive\n\n"
+_KEEP_ALIVE: Final = encode_comment("keep-alive")
 _OWN_FAULT: Final = frozenset({ErrorCode.BAD_REQUEST, ErrorCode.UNSUPPORTED, ErrorCode.TOO_LARGE})
 _TIMEOUTS: Final = frozenset({FailureKind.CONNECT_TIMEOUT, FailureKind.FIRST_BYTE_TIMEOUT, FailureKind.IDLE_TIMEOUT})
-
-
-class Done(Protocol):
-    """Told when a job has ended."""
-
-    def __call__(self, status: int) -> None:
-        """Status 499 means that the client left."""
-        ...
 
 
 class Job:
     """Serves one request. It is the `Receiver` of its upstream connections."""
 
-    def __init__(self, shop: Shop, exchange: Exchange, work: Work, request_id: str, asked: Asked, done: Done) -> None:
-        """Begin with `run`."""
+    def __init__(
+        self, shop: Shop, exchange: Exchange, work: Work, request_id: str, asked: Asked, done: Callable[[int], None]
+    ) -> None:
+        """Begin with `run`. `done` is told the status once it has ended: 499 where the client left."""
         self._shop = shop
         self._exchange = exchange
         self._work = work
@@ -89,14 +84,10 @@ class Job:
         self._model = ""
         self._relay: Relay | None = None
         self._head: ResponseHead | None = None
-        self._error: list[bytes] = []
-        self._error_size = 0
+        self._error = bytearray()
         self._last_error: tuple[Upstream, ResponseHead, bytes, Failure] | None = None
-        self._relaying = False
         self._stale_retried = False
-        self._elsewhere = False
         self._homes: tuple[str, ...] = ()
-        self._home = ""
         self._got_data = False
         self._read_at = 0.0
         self._wrote_at = shop.ticker.now
@@ -150,9 +141,8 @@ class Job:
         relay = self._relay
         if relay is not None:
             self._give(relay, relay.feed(data))
-        elif self._error_size < _MAX_ERROR_BYTES:
-            self._error_size += len(data)
-            self._error.append(data)
+        elif len(self._error) < _MAX_ERROR_BYTES:
+            self._error += data
 
     def on_flush(self) -> None:
         """Send what one read brought."""
@@ -169,7 +159,7 @@ class Job:
         self._give(relay, relay.close())
         if self._relay is not relay:
             return  # it was no answer, and is dealt with
-        if not self._relaying:
+        if not self._state.relaying:
             self._begin(relay)
         self._meter("ok")
         self._exchange.end()
@@ -206,7 +196,7 @@ class Job:
             case Limit():
                 self._shop.table.limit(action)
             case RelayAction():
-                self._relaying = True
+                pass  # the state says it from now on
             case PassBack():
                 self._tell(action.failure)
             case GiveUp():
@@ -221,17 +211,15 @@ class Job:
 
     def _send(self, action: Send) -> None:
         self._relay = self._head = None
-        self._error, self._error_size, self._got_data = [], 0, False
-        self._stale_retried = self._elsewhere = False
+        self._error, self._got_data = bytearray(), False
+        self._stale_retried = False
         self._use(action.lease)
         lease, self._model = action.lease, action.model
         upstream = self._upstream = upstream_of(PROVIDERS[lease.provider], self._work.client)
         try:
             sent = self._work.sent(upstream, lease, action.model)
-            homes = self._homes = self._shop.homes(upstream, lease, self._homes if action.home else ())
-            self._elsewhere = action.home + 1 < len(homes)
-            self._home = homes[min(action.home, len(homes) - 1)]
-            origin, path = self._shop.origin(self._home)
+            self._homes = self._shop.homes(upstream, lease, self._homes if action.home else ())
+            origin, path = self._shop.origin(self._home())
             headers = overlaid(sent.headers, self._shop.headers.get(upstream.kind, ()))
             head = request_head(b"POST", path + sent.target, origin.authority, headers, len(sent.body))
         except BrokerError as error:
@@ -248,6 +236,13 @@ class Job:
             self._write(connection)
         else:
             self._later(self._connect(action.delay))
+
+    def _home(self) -> str:
+        return self._homes[min(self._state.home, len(self._homes) - 1)]
+
+    def _elsewhere(self) -> bool:
+        """Tell whether the upstream has a further host."""
+        return self._state.home + 1 < len(self._homes)
 
     def _unsendable(self, error: BrokerError) -> None:
         if error.code in _OWN_FAULT:
@@ -266,11 +261,11 @@ class Job:
 
     def _give(self, relay: Relay, out: bytes) -> None:
         """Hand converted bytes to the client, or deal with an answer that turned out to be none."""
-        if relay.failure is not None and not self._relaying:
+        if relay.failure is not None and not self._state.relaying:
             self._no_answer(relay.failure)
             return
         if out:
-            if not self._relaying:
+            if not self._state.relaying:
                 self._begin(relay)
             self._exchange.write(out)
             self._wrote_at = self._shop.ticker.now
@@ -292,7 +287,7 @@ class Job:
             connection.cancel()
         self._relay = None
         self._meter(str(told.status))
-        self._step(Answered(told.status, timed(told, None, self._shop.clock.now().wall), self._elsewhere))
+        self._step(Answered(told.status, timed(told, None, self._shop.clock.now().wall), self._elsewhere()))
 
     def _ended_badly(self, told: Failure) -> None:
         """The stream has told its own failure; what the upstream may still send is of no use."""
@@ -308,25 +303,25 @@ class Job:
         head, upstream = self._head, self._upstream
         assert head is not None
         assert upstream is not None
-        body, self._error = b"".join(self._error), []
+        body, self._error = bytes(self._error), bytearray()
         if head.status < 400:
             # Following a redirect would carry the credential elsewhere.
             told = failure(502, f"the upstream answered {head.status}, which is no answer to a request like this")
             self._meter("redirect")
-            self._step(Answered(502, told, self._elsewhere))
+            self._step(Answered(502, told, self._elsewhere()))
             return
         told = CODECS[upstream.dialect].decode_error(head.status, body)
         told = timed(told, head.get(b"retry-after"), self._shop.clock.now().wall)
         self._last_error = upstream, head, body, told
         self._meter(str(head.status))
         self._note(f"the upstream answered {head.status}", told.message)
-        self._step(Answered(head.status, told, self._elsewhere))
+        self._step(Answered(head.status, told, self._elsewhere()))
 
     def _broke(self, failed: UpstreamError) -> None:
         self._meter(failed.kind.value)
         self._note("the upstream failed", failed.text)
         told = failure(504 if failed.kind in _TIMEOUTS else 502, failed.text, reason=failed.kind.value)
-        self._step(Broken(told, self._elsewhere))
+        self._step(Broken(told, self._elsewhere()))
 
     def _time_out(self, connection: UpstreamConnection, kind: FailureKind, seconds: float) -> None:
         connection.cancel()
@@ -340,7 +335,7 @@ class Job:
         if (
             self._state.over
             or self._exchange.blocked
-            or (self._relaying and self._relay is not None and not self._relay.between)
+            or (self._state.relaying and self._relay is not None and not self._relay.between)
         ):
             return
         if not self._exchange.started:
@@ -410,7 +405,7 @@ class Job:
         try:
             connection = await self._shop.pool.connect(self._request[0])
         except UpstreamError as failed:
-            self._shop.unreachable(self._home)
+            self._shop.unreachable(self._home())
             self._broke(failed)
             return
         self._write(connection)
