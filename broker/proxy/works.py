@@ -26,10 +26,10 @@ from broker.translate.codeassist import unwrap_answer
 from broker.translate.codecs import CLIENTS, UPSTREAMS, Dialect, UpstreamCodec
 from broker.translate.effort import split_suffix
 from broker.translate.envelopes import ENVELOPES
-from broker.translate.exchange import Reading, Reply, Route, Target
+from broker.translate.exchange import Ids, Reading, Reply, Route, Target
 from broker.translate.fields import bad_field
 from broker.translate.fold import fold
-from broker.translate.ir import Event, Failure, FailureKind, Ids, Request
+from broker.translate.ir import Event, Failure, FailureKind, Request
 from broker.translate.names import ToolNames
 from broker.translate.openai_errors import tells_error
 from broker.translate.passage import peek, with_model

@@ -5,9 +5,20 @@ Owns: these values. It must never import a codec: every codec imports it.
 
 from collections.abc import Mapping
 
-from broker.translate.ir import Ids, Value
+from broker.translate.ir import Value
 from broker.translate.names import ToolNames
 from broker.translate.signatures import SignatureMemory
+
+
+class Ids(Value, frozen=True):
+    """What a codec may not make up: the answer's id (letters, digits, `-`, `_`) and its time in seconds since the epoch."""
+
+    id: str
+    created: int
+
+    def call(self, number: int) -> str:
+        """Return the id of the answer's call `number`, the same on every run; at most 64 characters as some vendors demand."""
+        return f"call_{self.id[-48:]}_{number}"
 
 
 class Route(Value, frozen=True):

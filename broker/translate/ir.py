@@ -435,17 +435,3 @@ class Answer(Value, frozen=True):
     choices: tuple[Choice, ...] = ()
     usage: Usage | None = None
     failure: Failure | None = None
-
-
-# ------------------------------------------------------------------------------------------------- clock and chance
-
-
-class Ids(Value, frozen=True):
-    """What a codec may not make up: the answer's id (letters, digits, `-`, `_`) and its time in seconds since the epoch."""
-
-    id: str
-    created: int
-
-    def call(self, number: int) -> str:
-        """Return the id of the answer's call `number`, the same on every run; at most 64 characters as some vendors demand."""
-        return f"call_{self.id[-48:]}_{number}"

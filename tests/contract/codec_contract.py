@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from broker.model.errors import BrokerError, ErrorCode
 from broker.translate.codecs import ClientCodec, StreamDecoder, UpstreamCodec
-from broker.translate.exchange import Reading, Reply, Target
+from broker.translate.exchange import Ids, Reading, Reply, Target
 from broker.translate.fold import fold
 from broker.translate.ir import (
     Event,
@@ -24,7 +24,6 @@ from broker.translate.ir import (
     Finished,
     FinishReason,
     FunctionTool,
-    Ids,
     Image,
     ImagePart,
     Message,

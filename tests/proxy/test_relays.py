@@ -11,10 +11,10 @@ from broker.proxy.relays import Guarded, Listed, Translated, TranslatedList, Unt
 from broker.proxy.routes import Voice
 from broker.proxy.wire.heads import ResponseHead
 from broker.translate.codecs import CLIENTS, UPSTREAMS, Dialect
-from broker.translate.exchange import Reading, Reply
+from broker.translate.exchange import Ids, Reading, Reply
 from broker.translate.gemini import Gemini
 from broker.translate.gemini_client_answer import LISTED
-from broker.translate.ir import Failure, Ids
+from broker.translate.ir import Failure
 from broker.translate.names import ToolNames
 from broker.translate.signatures import SignatureMemory
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from broker.translate.claude_answer import ClaudeStream, encode_answer, encode_count, encode_error
-from broker.translate.exchange import Reply
+from broker.translate.exchange import Ids, Reply
 from broker.translate.fold import fold
 from broker.translate.ir import (
     Failed,
@@ -11,7 +11,6 @@ from broker.translate.ir import (
     FailureKind,
     Finished,
     FinishReason,
-    Ids,
     ImagePart,
     LogprobsDelta,
     Started,

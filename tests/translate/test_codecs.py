@@ -5,9 +5,9 @@ import json
 import pytest
 
 from broker.translate.codecs import CLIENTS, ERRORS, UPSTREAMS, Dialect
-from broker.translate.exchange import Reading, Reply, Route, Target
+from broker.translate.exchange import Ids, Reading, Reply, Route, Target
 from broker.translate.fold import fold
-from broker.translate.ir import Failure, FailureKind, Ids
+from broker.translate.ir import Failure, FailureKind
 from broker.translate.signatures import SignatureMemory
 
 GEMINI = b'{"candidates":[{"content":{"parts":[{"text":"pong"}]},"finishReason":"STOP"}]}'

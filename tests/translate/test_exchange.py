@@ -2,8 +2,7 @@
 
 import pytest
 
-from broker.translate.exchange import Encoded, Reading, Reply, Route, Target
-from broker.translate.ir import Ids
+from broker.translate.exchange import Encoded, Ids, Reading, Reply, Route, Target
 from broker.translate.names import ToolNames
 from broker.translate.signatures import SignatureMemory
 
@@ -28,3 +27,9 @@ def test_defaults_are_the_plain_case():
 def test_nothing_of_it_can_be_changed(value):
     with pytest.raises(AttributeError):
         setattr(value, value.__struct_fields__[0], "other")
+
+
+def test_call_ids_are_the_same_on_every_run_and_short_enough():
+    ids = Ids("x" * 200, 1)
+    assert ids.call(0) == Ids("x" * 200, 9).call(0) != ids.call(1)
+    assert len(ids.call(999)) <= 64

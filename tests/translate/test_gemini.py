@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.translate.exchange import Reading, Reply, Route, Target
+from broker.translate.exchange import Ids, Reading, Reply, Route, Target
 from broker.translate.fold import fold
 from broker.translate.gemini import Gemini
-from broker.translate.ir import CalledTool, Failure, FailureKind, Ids, Text
+from broker.translate.ir import CalledTool, Failure, FailureKind, Text
 from broker.translate.names import ToolNames
 from broker.translate.openai_chat import OpenAIChat
 from broker.translate.signatures import SignatureMemory

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from broker.translate import gemini_answer
-from broker.translate.exchange import Reading
+from broker.translate.exchange import Ids, Reading
 from broker.translate.gemini_answer import GeminiStream, decode_answer
 from broker.translate.ir import (
     Failed,
@@ -13,7 +13,6 @@ from broker.translate.ir import (
     FailureKind,
     Finished,
     FinishReason,
-    Ids,
     ImagePart,
     Logprob,
     LogprobsDelta,

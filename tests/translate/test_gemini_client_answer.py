@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.translate import anthropic_signatures
-from broker.translate.exchange import Reply, Route
+from broker.translate.exchange import Ids, Reply, Route
 from broker.translate.fold import fold
 from broker.translate.gemini_client_answer import LISTED, GeminiChunks, encode_answer, encode_count
 from broker.translate.gemini_client_request import decode
@@ -16,7 +16,6 @@ from broker.translate.ir import (
     FailureKind,
     Finished,
     FinishReason,
-    Ids,
     ImagePart,
     Logprob,
     LogprobsDelta,

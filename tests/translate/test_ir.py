@@ -1,8 +1,8 @@
-"""The neutral model: values that cannot change, and ids that follow from what is given."""
+"""The neutral model: values that cannot change."""
 
 import pytest
 
-from broker.translate.ir import Ids, Text, Usage
+from broker.translate.ir import Text, Usage
 
 
 def test_values_do_not_change():
@@ -13,9 +13,3 @@ def test_values_do_not_change():
 
 def test_total_is_prompt_and_completion():
     assert Usage(prompt=3, completion=4, reasoning=2, cached=1).total == 7
-
-
-def test_call_ids_are_the_same_on_every_run_and_short_enough():
-    ids = Ids("x" * 200, 1)
-    assert ids.call(0) == Ids("x" * 200, 9).call(0) != ids.call(1)
-    assert len(ids.call(999)) <= 64

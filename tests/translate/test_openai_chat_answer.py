@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from broker.translate.exchange import Reply
+from broker.translate.exchange import Ids, Reply
 from broker.translate.fold import fold
 from broker.translate.ir import (
     Answer,
@@ -14,7 +14,6 @@ from broker.translate.ir import (
     FailureKind,
     Finished,
     FinishReason,
-    Ids,
     ImagePart,
     Logprob,
     LogprobsDelta,

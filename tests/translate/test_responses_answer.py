@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from broker.translate.exchange import Reply
+from broker.translate.exchange import Ids, Reply
 from broker.translate.fold import fold
 from broker.translate.ir import (
     Failed,
@@ -10,7 +10,6 @@ from broker.translate.ir import (
     FailureKind,
     Finished,
     FinishReason,
-    Ids,
     ImagePart,
     LogprobsDelta,
     Started,

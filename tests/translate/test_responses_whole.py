@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from broker.translate.exchange import Reading
+from broker.translate.exchange import Ids, Reading
 from broker.translate.fold import fold
-from broker.translate.ir import Failure, FailureKind, Ids
+from broker.translate.ir import Failure, FailureKind
 from broker.translate.names import ToolNames
 from broker.translate.responses import Responses
 from broker.translate.responses_whole import whole
