@@ -376,7 +376,7 @@ def error_of(problem: Problem) -> BrokerError:
 
 
 def encode(message: object) -> bytes:
-    """Write a message as JSON; this is where a lease's token becomes text."""
+    """Write a message as JSON; this is where its secrets become text. Raises TypeError for what has no JSON form."""
     return _encoder.encode(message)
 
 
@@ -404,7 +404,7 @@ def decode_event(data: bytes | str) -> WatchEvent:
 def _from_secret(value: object) -> str:
     if isinstance(value, Secret):
         return value.reveal()
-    raise NotImplementedError(f"no JSON form for {type(value).__name__}")
+    raise TypeError(f"no JSON form for {type(value).__name__}")
 
 
 def _to_secret(kind: type, value: object) -> Secret:

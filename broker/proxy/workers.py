@@ -17,8 +17,8 @@ from typing import Final
 import msgspec
 
 from broker.config import Config
+from broker.ipc.schema import decode, encode
 from broker.model.errors import BrokerError, ErrorCode
-from broker.model.secret import Secret
 from broker.observe.tasks import spawn
 from broker.proxy.buckets import shared_memory
 from broker.proxy.listen import bind
@@ -46,13 +46,13 @@ class Order(msgspec.Struct, frozen=True):
 
 
 def write_order(order: Order) -> bytes:
-    """Write the line; this is where configured keys become text."""
-    return msgspec.json.encode(order, enc_hook=_reveal) + b"\n"
+    """Write the line; configured keys become text in it."""
+    return encode(order) + b"\n"
 
 
 def read_order(line: bytes) -> Order:
     """Read the line."""
-    return msgspec.json.decode(line, type=Order, dec_hook=_hide)
+    return decode(line, Order)
 
 
 class Supervisor:
@@ -151,15 +151,3 @@ def _shared_rates() -> Generator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-def _reveal(value: object) -> str:
-    if isinstance(value, Secret):
-        return value.reveal()
-    raise NotImplementedError(f"no JSON form for {type(value).__name__}")
-
-
-def _hide(kind: type, value: object) -> Secret:
-    if kind is Secret and isinstance(value, str):
-        return Secret(value)
-    raise ValueError("expected text")
