@@ -25,7 +25,8 @@ import msgspec
 from broker.model.account import AccountId, Tokens
 from broker.model.errors import BrokerError
 from broker.model.secret import Digest, Secret
-from broker.store.files import Disk, Image
+from broker.store.files import Disk
+from broker.store.image import Image
 from broker.store.journal import AnswerSeal
 
 _log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """The file system, one careful operation at a time.
 
-Owns: durable writes, guarded reads, private folders and modes. Every method blocks: the store calls them from its threads, never on the
-event loop. It must never know what is in a file, and no message of it holds content.
+Owns: durable writes, private folders and modes; how a file is read is `image`'s. Every method blocks: the store calls them from its
+threads, never on the event loop. It must never know what is in a file, and no message of it holds content.
 
 A durable write is: temporary file in the folder of the target, write, fsync, rename, fsync of the folder (promise P3).
 """
@@ -9,23 +9,21 @@ A durable write is: temporary file in the folder of the target, write, fsync, re
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
-import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from broker.store import rename, writers
+from broker.store import image, rename, writers
 from broker.store.base import StorageError
-from broker.store.codec import MAX_BYTES, Fault, FaultKind
+from broker.store.codec import Fault, FaultKind
+from broker.store.image import Image, content_of
 
 TEMP_PREFIX = ".ccs-broker-"
 TEMP_SUFFIX = ".tmp"  # never .json: CLIProxyAPI reads every *.json as soon as it appears
 _STALE_SECONDS = 3600.0
 _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
-_READ_TRIES = 3
 _ALLOCATE: Callable[[int, int, int], None] | None = getattr(os, "posix_fallocate", None)  # not on macOS
 
 
@@ -47,16 +45,6 @@ class Os:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """A file as it was read: bytes, their SHA-256, and what tells one version from the next without reading."""
-
-    data: bytes = field(repr=False)
-    content: str
-    mark: tuple[int, ...]
-    repaired: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Swap:
     """How a swap went. Not `done`: somebody wrote meanwhile, and their content is in place.
 
@@ -66,16 +54,6 @@ class Swap:
 
     done: bool
     foreign: tuple[bytes, ...] = field(default=(), repr=False)
-
-
-def mark_of(info: os.stat_result) -> tuple[int, ...]:
-    """Return what changes whenever a file is written or replaced."""
-    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
-
-
-def content_of(data: bytes) -> str:
-    """Return the SHA-256 by which our own writes are recognised."""
-    return hashlib.sha256(data).hexdigest()
 
 
 @contextlib.contextmanager
@@ -100,42 +78,8 @@ class Disk:
     # --- reading ---
 
     def read(self, path: Path) -> Image | Fault | None:
-        """Read an auth file; None where there is none. Never raises.
-
-        Follows a symbolic link to a regular file of ours; opens nothing that could block or has another owner. Repairs a mode that
-        lets others read.
-        """
-        try:
-            fault = _unfit(path.stat())
-            if fault is not None:
-                return fault
-            return self._read(path)
-        except FileNotFoundError:
-            return Fault(FaultKind.UNREADABLE, "is a link to nothing") if path.is_symlink() else None
-        except OSError as error:
-            return Fault(FaultKind.UNREADABLE, f"cannot be read: {errno.errorcode.get(error.errno or 0, 'EIO')}")
-
-    def _read(self, path: Path) -> Image | Fault:
-        # O_NONBLOCK: the file may have become a pipe since it was looked at.
-        fd = self._os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        try:
-            before = os.fstat(fd)
-            fault = _unfit(before)
-            if fault is not None:
-                return fault
-            repaired = self._repair(fd, before)
-            data, mark = _read_still(fd)
-            return Image(data, content_of(data), mark, repaired)
-        finally:
-            os.close(fd)
-
-    def _repair(self, fd: int, info: os.stat_result) -> bool:
-        if not info.st_mode & 0o077:
-            return False
-        with contextlib.suppress(OSError):
-            self._os.fchmod(fd, _FILE_MODE)
-            return True
-        return False
+        """Read an auth file (`image.read`); None where there is none. Never raises."""
+        return image.read(path, self._os.open, self._os.fchmod)
 
     # --- writing ---
 
@@ -353,12 +297,12 @@ class Disk:
 
     def _differs(self, path: Path, base: str) -> bytes | None:
         """Return a file's content if it is not `base`: empty where it is gone or no longer a file of ours."""
-        image = self.read(path)
-        if isinstance(image, Fault) and image.kind is FaultKind.UNREADABLE:
-            raise StorageError(f"{path.name} {image.detail}")
-        if not isinstance(image, Image):
+        found = self.read(path)
+        if isinstance(found, Fault) and found.kind is FaultKind.UNREADABLE:
+            raise StorageError(f"{path.name} {found.detail}")
+        if not isinstance(found, Image):
             return b""
-        return image.data if image.content != base else None
+        return found.data if found.content != base else None
 
     def _exchange(self, temp: Path, target: Path) -> bool:
         try:
@@ -413,27 +357,6 @@ class Disk:
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                 raise
-
-
-def _read_still(fd: int) -> tuple[bytes, tuple[int, ...]]:
-    # Bytes read while somebody writes may be half of one version and half of the next.
-    for _ in range(_READ_TRIES - 1):
-        before = mark_of(os.fstat(fd))
-        data = os.pread(fd, MAX_BYTES + 1, 0)
-        if mark_of(os.fstat(fd)) == before:
-            return data, before
-    mark = mark_of(os.fstat(fd))
-    return os.pread(fd, MAX_BYTES + 1, 0), mark
-
-
-def _unfit(info: os.stat_result) -> Fault | None:
-    if not stat.S_ISREG(info.st_mode):
-        return Fault(FaultKind.NOT_REGULAR, "is not a regular file")
-    if info.st_uid != os.geteuid():
-        return Fault(FaultKind.FOREIGN_OWNER, f"belongs to user {info.st_uid}, not to {os.geteuid()}")
-    if info.st_size > MAX_BYTES:
-        return Fault(FaultKind.TOO_BIG, f"is larger than {MAX_BYTES} bytes")
-    return None
 
 
 def stale_temporary(path: Path, now_wall: float) -> bool:

@@ -15,8 +15,9 @@ from typing import TypeVar
 from broker.model.clock import Clock
 from broker.observe.tasks import spawn
 from broker.store.codec import Fault, same
-from broker.store.files import Disk, Image, mark_of
+from broker.store.files import Disk
 from broker.store.folders import Folders, is_auth_name
+from broker.store.image import Image, mark_of
 from broker.store.merge import Contested
 from broker.store.problems import Problems
 from broker.store.reading import Envelope, Providers, Reading, interpret

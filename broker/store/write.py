@@ -17,10 +17,11 @@ from broker.model.clock import Clock
 from broker.store import codec
 from broker.store.base import StorageError, SupersededError
 from broker.store.codec import Fault
-from broker.store.files import Disk, Image, Swap, content_of
+from broker.store.files import Disk, Swap
 from broker.store.folders import Folders, file_name
 from broker.store.follow import Follower
 from broker.store.held import Held, Locks
+from broker.store.image import Image, content_of
 from broker.store.merge import Document
 from broker.store.reading import Envelope, Providers, Reading, interpret
 from broker.store.shelf import Shelf
@@ -274,7 +275,7 @@ def _same(place: Place) -> Place:
 
 
 def _written(image: Image) -> float:
-    """Return when a file was last written, in wall-clock seconds (`files.mark_of`)."""
+    """Return when a file was last written, in wall-clock seconds (`image.mark_of`)."""
     return image.mark[3] / 1e9
 
 

@@ -1,6 +1,5 @@
 import errno
 import os
-import socket
 import stat
 import sys
 import threading
@@ -10,8 +9,8 @@ import pytest
 
 from broker.store import rename
 from broker.store.base import StorageError
-from broker.store.codec import MAX_BYTES, Fault, FaultKind
-from broker.store.files import TEMP_PREFIX, Disk, Image, Os, content_of
+from broker.store.files import TEMP_PREFIX, Disk, Os
+from broker.store.image import content_of
 from broker.store.rename import UnsupportedRenameError
 from tests.fakes.clock import FakeChance
 from tests.fakes.disk import FaultyOs
@@ -42,79 +41,6 @@ def target(tmp_path: Path) -> Path:
     path.write_bytes(OLD)
     path.chmod(0o600)
     return path
-
-
-# --- reading ---
-
-
-def test_reading(target: Path) -> None:
-    image = disk().read(target)
-    assert isinstance(image, Image)
-    assert (image.data, image.content, image.repaired) == (OLD, content_of(OLD), False)
-    assert "old" not in repr(image)
-    assert disk().read(target.with_name("none.json")) is None
-
-
-def test_an_open_mode_is_repaired(target: Path) -> None:
-    target.chmod(0o644)
-    image = disk().read(target)
-    assert isinstance(image, Image)
-    assert image.repaired
-    assert mode(target) == 0o600
-
-
-def test_a_mode_that_cannot_be_repaired_does_not_stop_reading(target: Path) -> None:
-    target.chmod(0o644)
-    faulty = FaultyOs({"fchmod"}, errno.EPERM)
-    image = disk(faulty.calls()).read(target)
-    assert isinstance(image, Image)
-    assert not image.repaired
-
-
-def test_a_link_to_a_file_of_ours_is_followed(target: Path) -> None:
-    link = target.with_name("link.json")
-    link.symlink_to(target.name)
-    image = disk().read(link)
-    assert isinstance(image, Image)
-    assert image.data == OLD
-
-
-def test_what_is_no_plain_file_of_ours_is_refused(tmp_path: Path) -> None:
-    pipe, folder, plug = tmp_path / "pipe.json", tmp_path / "folder.json", tmp_path / "plug.json"
-    os.mkfifo(pipe)
-    folder.mkdir()
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(plug))
-        device, loop, dangling = tmp_path / "device.json", tmp_path / "loop.json", tmp_path / "dangling.json"
-        device.symlink_to("/dev/zero")
-        loop.symlink_to(loop)
-        dangling.symlink_to("nothing")
-        kinds = [disk().read(path) for path in (pipe, folder, plug, device, loop, dangling)]
-    assert [fault.kind for fault in kinds if isinstance(fault, Fault)] == [
-        *[FaultKind.NOT_REGULAR] * 4,
-        *[FaultKind.UNREADABLE] * 2,
-    ]
-
-
-def test_another_users_file_is_refused(target: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can give a file away")
-    os.chown(target, 12345, 12345)
-    fault = disk().read(target)
-    assert isinstance(fault, Fault)
-    assert fault.kind is FaultKind.FOREIGN_OWNER
-
-
-def test_a_huge_file_is_refused_unread(target: Path) -> None:
-    os.truncate(target, MAX_BYTES + 1)
-    fault = disk().read(target)
-    assert isinstance(fault, Fault)
-    assert fault.kind is FaultKind.TOO_BIG
-
-
-def test_a_file_that_cannot_be_opened_is_a_fault(target: Path) -> None:
-    fault = disk(FaultyOs({"open"}, errno.EMFILE).calls()).read(target)
-    assert fault == Fault(FaultKind.UNREADABLE, "cannot be read: EMFILE")
 
 
 # --- swapping ---

@@ -15,8 +15,9 @@ from broker.doctor.facts import AuthFile, Folder, Kind, Leftover, Registry
 from broker.providers.registry import Registry as Providers
 from broker.store import emergency
 from broker.store.codec import MAX_BYTES, Fault, FaultKind
-from broker.store.files import content_of, stale_temporary
+from broker.store.files import stale_temporary
 from broker.store.folders import Folders, is_auth_name
+from broker.store.image import content_of
 from broker.store.link import link_of
 from broker.store.reading import Reading, interpret
 from broker.store.table import Place

@@ -1,0 +1,103 @@
+"""A file as it was read.
+
+Owns: which files are fit to be read at all, reading one whole while others write it, and what tells one version from the next. It must never
+wait for another process, read a file of another owner, or change anything but a mode that lets others read.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from broker.store.codec import MAX_BYTES, Fault, FaultKind
+
+_READ_TRIES = 3
+_PRIVATE_MODE = 0o600
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A file as it was read: bytes, their SHA-256, and what tells one version from the next without reading."""
+
+    data: bytes = field(repr=False)
+    content: str
+    mark: tuple[int, ...]
+    repaired: bool = False
+
+
+def read(
+    path: Path, open_file: Callable[..., int] = os.open, chmod: Callable[[int, int], None] = os.fchmod
+) -> Image | Fault | None:
+    """Read a file that should be ours alone; None where there is none. Never raises.
+
+    Follows a symbolic link to a regular file of ours; opens nothing that could block or has another owner. Repairs a mode that
+    lets others read. `open_file` and `chmod` are the system calls.
+    """
+    try:
+        fault = _unfit(path.stat())
+        if fault is not None:
+            return fault
+        # O_NONBLOCK: the file may have become a pipe since it was looked at.
+        fd = open_file(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            return _read(fd, chmod)
+        finally:
+            os.close(fd)
+    except FileNotFoundError:
+        return Fault(FaultKind.UNREADABLE, "is a link to nothing") if path.is_symlink() else None
+    except OSError as error:
+        return Fault(FaultKind.UNREADABLE, f"cannot be read: {errno.errorcode.get(error.errno or 0, 'EIO')}")
+
+
+def mark_of(info: os.stat_result) -> tuple[int, ...]:
+    """Return what changes whenever a file is written or replaced."""
+    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+def content_of(data: bytes) -> str:
+    """Return the SHA-256 by which our own writes are recognised."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read(fd: int, chmod: Callable[[int, int], None]) -> Image | Fault:
+    before = os.fstat(fd)
+    fault = _unfit(before)
+    if fault is not None:
+        return fault
+    repaired = _repair(fd, before, chmod)
+    data, mark = _read_still(fd)
+    return Image(data, content_of(data), mark, repaired)
+
+
+def _repair(fd: int, info: os.stat_result, chmod: Callable[[int, int], None]) -> bool:
+    if not info.st_mode & 0o077:
+        return False
+    with contextlib.suppress(OSError):
+        chmod(fd, _PRIVATE_MODE)
+        return True
+    return False
+
+
+def _read_still(fd: int) -> tuple[bytes, tuple[int, ...]]:
+    # Bytes read while somebody writes may be half of one version and half of the next.
+    for _ in range(_READ_TRIES - 1):
+        before = mark_of(os.fstat(fd))
+        data = os.pread(fd, MAX_BYTES + 1, 0)
+        if mark_of(os.fstat(fd)) == before:
+            return data, before
+    mark = mark_of(os.fstat(fd))
+    return os.pread(fd, MAX_BYTES + 1, 0), mark
+
+
+def _unfit(info: os.stat_result) -> Fault | None:
+    if not stat.S_ISREG(info.st_mode):
+        return Fault(FaultKind.NOT_REGULAR, "is not a regular file")
+    if info.st_uid != os.geteuid():
+        return Fault(FaultKind.FOREIGN_OWNER, f"belongs to user {info.st_uid}, not to {os.geteuid()}")
+    if info.st_size > MAX_BYTES:
+        return Fault(FaultKind.TOO_BIG, f"is larger than {MAX_BYTES} bytes")
+    return None
