@@ -41,6 +41,7 @@ LOCATION = "us-central1"
 """CLIProxyAPI's, where none is named."""
 
 _KIND = "service_account"
+_NEEDED = ("project_id", "client_email", "private_key")
 _LIFETIME_SECONDS = 3600  # the longest Google takes
 _SKEW_SECONDS = 300.0
 # Where Google's own keys say that assertions go, in their several ages.
@@ -104,7 +105,7 @@ class Vertex(FlatProvider):
 
     def file_name(self, record: Record, now: Now) -> str:  # noqa: ARG002 - the base's
         """Return `vertex-<project>.json`."""
-        return _file_name(record.facts.get("project_id") or record.account.label, None)
+        return f"vertex-{file_piece(record.facts.get('project_id') or record.account.label) or 'account'}.json"
 
     def blank(self, record: Record, client: Client, now: Now) -> dict[str, object]:  # noqa: ARG002 - the base's
         """Return a new file's document, with as much of the key's file as an account holds."""
@@ -116,7 +117,7 @@ class Vertex(FlatProvider):
             "client_email": facts.get("client_email") or record.email or "",
             "token_uri": facts.get("token_uri", DEFAULTS.endpoints.token_url),
         }
-        return {**_document(account, facts.get("location"), None), "disabled": record.disabled}
+        return {**_document(account, facts.get("location")), "disabled": record.disabled}
 
     def client_of(self, document: Document) -> Client | None:
         """Return the service account itself: it is its own client."""
@@ -168,29 +169,21 @@ class Vertex(FlatProvider):
         raise FlowFailedError(Misconfigured("foreign_token_uri", f"{fault}: {hint}"))
 
 
-def from_key(
-    key: Document, location: str = LOCATION, prefix: str | None = None
-) -> tuple[Record, str, dict[str, object]]:
-    """Return the account, the file name and the auth file of a service account's key, as Google gives it out; nothing in the key is changed.
+def from_key(key: Document) -> dict[str, object]:
+    """Return the auth file of a service account's key, as Google gives it out; nothing in the key is changed.
 
-    `location` is the region of the API, `prefix` what CLIProxyAPI puts before its model names. Raises:
-        FormatError: it is no such key, or one that cannot be used; the message holds nothing of it.
+    Raises:
+        FormatError: it is no such key, or one that cannot be used; the message, a sentence that begins after "FILE ...", holds nothing of it.
     """
     if key.get("type") != _KIND:
-        raise FormatError(f"it is no service account's key: its type is not {_KIND}")
-    secret = fields.secret(key, "private_key")
-    missing = [name for name in ("project_id", "client_email") if not fields.text(key, name)]
-    if secret is None or missing:
-        raise FormatError(f"the service account's key has no {'private_key' if secret is None else missing[0]}")
-    if not _LOCATION.fullmatch(location):
-        raise FormatError("the location is no Google Cloud region (us-central1, global)")
+        raise FormatError("is no service account's key")
+    if missing := next((name for name in _NEEDED if not fields.hint(key, name)), None):
+        raise FormatError(f"has no {missing}")
     try:
-        assertion.signed({}, secret)
+        assertion.signed({}, Secret(fields.hint(key, "private_key") or ""))
     except ValueError as error:
-        raise FormatError(str(error)) from None
-    name = _file_name(fields.text(key, "project_id") or "", prefix)
-    document = _document(key, location, prefix)
-    return Vertex(DEFAULTS, READING).read(document, name), name, document
+        raise FormatError(f"cannot be used: {error}") from None
+    return _document(key, LOCATION)
 
 
 def _account(document: Document) -> Mapping[str, object]:
@@ -200,7 +193,7 @@ def _account(document: Document) -> Mapping[str, object]:
     return found
 
 
-def _document(account: Document, location: str | None, prefix: str | None) -> dict[str, object]:
+def _document(account: Document, location: str | None) -> dict[str, object]:
     project, email = fields.hint(account, "project_id"), fields.hint(account, "client_email")
     return {
         _KIND: dict(account),
@@ -208,7 +201,6 @@ def _document(account: Document, location: str | None, prefix: str | None) -> di
         "email": email or "",
         **({"location": location} if location else {}),
         "type": "vertex",
-        **({"prefix": prefix} if prefix else {}),
         "label": _label(project, email or ""),
         "disabled": False,
     }
@@ -217,11 +209,6 @@ def _document(account: Document, location: str | None, prefix: str | None) -> di
 def _label(project: str | None, email: str) -> str:
     """Return what CLIProxyAPI writes as a label; an account is not called by it."""
     return f"{project or ''} ({email})"
-
-
-def _file_name(project: str, prefix: str | None) -> str:
-    pieces = (file_piece(prefix or ""), file_piece(project) or "account")
-    return "-".join(("vertex", *filter(None, pieces))) + ".json"
 
 
 def _is_googles(url: str) -> bool:

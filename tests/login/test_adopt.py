@@ -21,6 +21,7 @@ from broker.providers.registry import build
 from tests.fakes.clock import FakeClock
 from tests.fakes.native import GOLDEN, golden
 from tests.fakes.transport import ScriptedTransport
+from tests.fakes.vendors.vertex import key_file
 
 CLAUDE, CODEX, GEMINI, QWEN = (FORMATS[name] for name in ("claude-code", "codex", "gemini-cli", "qwen"))
 
@@ -187,7 +188,7 @@ def test_one_file_of_two_names_counts_once(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_named(tmp_path: Path) -> None:
-    key = put(tmp_path / "key.json", golden("vertex", "key.json"))
+    key = put(tmp_path / "key.json", key_file())
     (one,) = discover("vertex", key, {})
     assert isinstance(one.found, Login)
     for tool, path in (("nobody", None), ("all", key), ("vertex", Path("key.json")), ("vertex", tmp_path / "nothing")):

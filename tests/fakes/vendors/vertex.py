@@ -64,8 +64,7 @@ class VertexVendor(VendorServer):
         return f'[providers.vertex]\ntoken_url = "{self.url}/token"\n'
 
     def imported(self) -> tuple[str, dict[str, object]]:
-        _, name, document = from_key(key_file(), "europe-west4")
-        return name, document
+        return "vertex-my-project-123456.json", {**from_key(key_file()), "location": "europe-west4"}
 
     def reject(self) -> None:
         body = '{"error":"invalid_grant","error_description":"Invalid JWT Signature."}'
