@@ -114,12 +114,12 @@ class Shop:
         """Note that no connection could be made to a base URL, so that not every request waits for it anew."""
         self._dead[url] = self.ticker.now + _DEAD_SECONDS
 
-    def turn(self, model: str) -> int:
-        """Return the next number of a model's cursor."""
+    def turn(self, name: str) -> int:
+        """Return the next number of a cursor."""
         if len(self._turns) >= _MAX_CURSORS:
             self._turns.clear()
-        number = self._turns.get(model, 0)
-        self._turns[model] = number + 1
+        number = self._turns.get(name, 0)
+        self._turns[name] = number + 1
         return number
 
     def picking(self, name: str, session: Callable[[], str | None]) -> Picking:
@@ -129,7 +129,7 @@ class Shop:
             return Picking()
         return Picking(
             choosing.strategy,
-            self.turn(name),
+            self.turn(f"accounts of {name}"),  # a chain of that name has a cursor of its own
             session() if choosing.sticky else None,
             self._busy,
             (self._chance.unit(), self._chance.unit()),

@@ -71,3 +71,10 @@ async def test_nothing_is_looked_for_where_there_is_no_choice(shop: Shop) -> Non
     shop.table._accounts = dict.fromkeys(("a", "b"))  # type: ignore[arg-type]
     assert shop.picking("m", lambda: "s").session == "s"
     assert [shop.picking("m", lambda: "s").turn for _ in range(2)] == [1, 2]
+
+
+async def test_a_chain_s_cursor_is_none_of_its_accounts(shop: Shop) -> None:
+    """Else each use of a chain would turn it twice, and one of two models would always be the first."""
+    shop.table._accounts = dict.fromkeys(("a", "b"))  # type: ignore[arg-type]
+    turns = [(shop.turn("best"), shop.picking("best", lambda: None).turn) for _ in range(3)]
+    assert turns == [(0, 0), (1, 1), (2, 2)]
