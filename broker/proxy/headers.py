@@ -56,6 +56,12 @@ def overlaid(headers: Headers, own: Sequence[tuple[bytes, bytes]]) -> Headers:
     return [*(header for header in headers if header[0] not in named), *own]
 
 
+def filled(headers: Headers, defaults: Sequence[tuple[bytes, bytes]]) -> Headers:
+    """Return headers with the defaults for what they do not say themselves."""
+    named = {name for name, _ in headers}
+    return [*headers, *(header for header in defaults if header[0] not in named)]
+
+
 def bearer(lease: Lease) -> tuple[bytes, bytes]:
     """Return the Authorization header (RFC 6750) of a lease; raises as `api_key` does."""
     return b"authorization", b"Bearer " + _token(lease)

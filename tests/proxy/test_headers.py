@@ -4,7 +4,7 @@ import pytest
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
-from broker.proxy.headers import api_key, bearer, key_header, overlaid, to_client, to_upstream
+from broker.proxy.headers import api_key, bearer, filled, key_header, overlaid, to_client, to_upstream
 
 
 def lease(token: str) -> Lease:
@@ -81,3 +81,9 @@ def test_what_is_no_header_holds_no_key(named: str) -> None:
     with pytest.raises(BrokerError) as caught:
         key_header(held, "x-api-key")
     assert caught.value.code is ErrorCode.MISCONFIGURED
+
+
+def test_defaults_fill_what_a_client_does_not_say() -> None:
+    defaults = [(b"accept", b"*/*"), (b"user-agent", b"ours")]
+    assert filled([(b"user-agent", b"theirs")], defaults) == [(b"user-agent", b"theirs"), (b"accept", b"*/*")]
+    assert filled([], defaults) == defaults

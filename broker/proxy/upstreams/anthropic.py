@@ -10,7 +10,7 @@ from typing import Final
 
 from broker import __version__
 from broker.ipc.schema import Lease
-from broker.proxy.headers import Headers, bearer, key_header
+from broker.proxy.headers import Headers, bearer, filled, key_header
 from broker.proxy.upstreams.base import Ask, Kind, Sent
 from broker.translate.codecs import Dialect
 
@@ -33,12 +33,10 @@ class Anthropic:
     def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:
         """Write a request; what an Anthropic client says in headers and query stays as it is, its credential apart."""
         path = "/v1/messages/count_tokens" if ask.count else "/v1/messages"
-        target = f"{path}?{ask.query}" if ask.query else path
-        named = {name for name, _ in headers}
-        sent = [*headers, *(header for header in _DEFAULTS if header[0] not in named)]
+        target, sent = ask.target(path), filled(headers, _DEFAULTS)
         if lease.provider == "claude":
-            return Sent(target.encode("ascii"), [*_with_beta(sent), bearer(lease)], body)
-        return Sent(target.encode("ascii"), [*sent, key_header(lease, "x-api-key")], body)
+            return Sent(target, [*_with_beta(sent), bearer(lease)], body)
+        return Sent(target, [*sent, key_header(lease, "x-api-key")], body)
 
 
 def _with_beta(headers: Headers) -> Headers:

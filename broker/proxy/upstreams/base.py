@@ -46,6 +46,10 @@ class Ask(msgspec.Struct, frozen=True):
     query: str | None = None
     request_id: str = ""
 
+    def target(self, path: str) -> bytes:
+        """Return the target of a request at `path`, with the client's own query."""
+        return (f"{path}?{self.query}" if self.query else path).encode("ascii")
+
 
 class Sent(msgspec.Struct, frozen=True):
     """A request as an upstream takes it: `target` is path and query; `headers` hold the credential and no framing."""

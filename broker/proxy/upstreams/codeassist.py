@@ -10,7 +10,7 @@ from typing import Final
 from broker import __version__
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
-from broker.proxy.headers import Headers, bearer
+from broker.proxy.headers import Headers, bearer, filled
 from broker.proxy.upstreams.base import Ask, Kind, Sent
 from broker.translate.codecs import Dialect
 
@@ -29,9 +29,8 @@ class CodeAssist:
         """Write a request; the model is in the envelope, and streams are always server-sent events."""
         action = b"countTokens" if ask.count else b"streamGenerateContent?alt=sse" if ask.stream else b"generateContent"
         kept = [header for header in headers if header[0] != b"content-type"]
-        named = {name for name, _ in kept}
-        kept += [header for header in _DEFAULTS if header[0] not in named]
-        return Sent(b"/v1internal:" + action, [*kept, (b"content-type", b"application/json"), bearer(lease)], body)
+        sent = filled(kept, _DEFAULTS)
+        return Sent(b"/v1internal:" + action, [*sent, (b"content-type", b"application/json"), bearer(lease)], body)
 
 
 def project_of(lease: Lease) -> str:

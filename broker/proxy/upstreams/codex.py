@@ -11,7 +11,7 @@ import msgspec
 
 from broker import __version__
 from broker.ipc.schema import Lease
-from broker.proxy.headers import Headers, bearer
+from broker.proxy.headers import Headers, bearer, filled
 from broker.proxy.upstreams.base import Ask, Kind, Sent
 from broker.translate import responses_whole
 from broker.translate.codecs import Dialect
@@ -58,14 +58,12 @@ class Codex:
 
     def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:
         """Write a request; what Codex itself says stays as it is, byte for byte, its credential apart."""
-        target = f"/responses?{ask.query}" if ask.query else "/responses"
         kept = [header for header in headers if header[0] not in _OURS]
-        named = {name for name, _ in kept}
-        sent = [*kept, *(header for header in _DEFAULTS if header[0] not in named), (b"accept", b"text/event-stream")]
+        sent = [*filled(kept, _DEFAULTS), (b"accept", b"text/event-stream")]
         account = lease.facts.get("account_id", "")
         if account:
             sent.append((b"chatgpt-account-id", account.encode("utf-8", "replace")))
-        return Sent(target.encode("ascii"), [*sent, bearer(lease)], _insisted(body))
+        return Sent(ask.target("/responses"), [*sent, bearer(lease)], _insisted(body))
 
     def whole(self, body: bytes) -> bytes | Failure:
         """Return the `response` object of a complete stream."""

@@ -13,7 +13,7 @@ import msgspec
 from broker import __version__
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
-from broker.proxy.headers import Headers, bearer
+from broker.proxy.headers import Headers, bearer, filled
 from broker.proxy.upstreams.base import Ask, Kind, Sent
 from broker.translate.codecs import Dialect
 from broker.translate.digests import uuid_of
@@ -63,11 +63,8 @@ class Copilot:
 
     def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:
         """Write a request; an editor's own headers stay as they are."""
-        target = f"/chat/completions?{ask.query}" if ask.query else "/chat/completions"
         ours = [*_DEFAULTS, *_said(body), (b"x-request-id", uuid_of(ask.request_id).encode())]
-        named = {name for name, _ in headers}
-        sent = [*headers, *(header for header in ours if header[0] not in named)]
-        return Sent(target.encode("ascii"), [*sent, bearer(lease)], body)
+        return Sent(ask.target("/chat/completions"), [*filled(headers, ours), bearer(lease)], body)
 
 
 def _said(body: bytes) -> Headers:

@@ -10,7 +10,7 @@ from typing import Final
 
 from broker import __version__
 from broker.ipc.schema import Lease
-from broker.proxy.headers import Headers, bearer
+from broker.proxy.headers import Headers, bearer, filled
 from broker.proxy.upstreams.base import Ask, Kind, Sent
 from broker.translate.codecs import Dialect
 from broker.translate.passage import with_model
@@ -41,7 +41,7 @@ class Kimi:
 
     def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:
         """Write a request as the login's device."""
-        return _sent(lease, ask, "/v1/chat/completions", _filled(headers, _DEFAULTS), body)
+        return _sent(lease, ask, "/v1/chat/completions", filled(headers, _DEFAULTS), body)
 
 
 class KimiMessages(Kimi):
@@ -52,7 +52,7 @@ class KimiMessages(Kimi):
     def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:
         """Write a request as the login's device."""
         path = "/v1/messages/count_tokens" if ask.count else "/v1/messages"
-        return _sent(lease, ask, path, _filled(headers, _ANTHROPIC), body)
+        return _sent(lease, ask, path, filled(headers, _ANTHROPIC), body)
 
 
 def model_name(name: str) -> str:
@@ -61,16 +61,10 @@ def model_name(name: str) -> str:
 
 
 def _sent(lease: Lease, ask: Ask, path: str, headers: Headers, body: bytes) -> Sent:
-    target = f"{path}?{ask.query}" if ask.query else path
     rest = [header for header in headers if not header[0].startswith(b"x-msh-")]
     told = model_name(ask.model)
     named = body if told == ask.model else with_model(body, told)
-    return Sent(target.encode("ascii"), [*rest, *_DEVICE, (b"x-msh-device-id", _device(lease)), bearer(lease)], named)
-
-
-def _filled(headers: Headers, defaults: Headers) -> Headers:
-    named = {name for name, _ in headers}
-    return [*headers, *(header for header in defaults if header[0] not in named)]
+    return Sent(ask.target(path), [*rest, *_DEVICE, (b"x-msh-device-id", _device(lease)), bearer(lease)], named)
 
 
 def _device(lease: Lease) -> bytes:

@@ -7,7 +7,7 @@ from typing import Final
 
 from broker import __version__
 from broker.ipc.schema import Lease
-from broker.proxy.headers import Headers, key_header
+from broker.proxy.headers import Headers, filled, key_header
 from broker.proxy.upstreams.base import Ask, Kind, Sent
 from broker.translate.codecs import Dialect
 
@@ -50,7 +50,4 @@ class OpenAICompatible(OpenAI):
 
 def written(path: str, ask: Ask, headers: Headers, credential: tuple[bytes, bytes], body: bytes) -> Sent:
     """Return a request to an API that is asked as OpenAI's is."""
-    target = f"{path}?{ask.query}" if ask.query else path
-    named = {name for name, _ in headers}
-    sent = [*headers, *(header for header in _DEFAULTS if header[0] not in named)]
-    return Sent(target.encode("ascii"), [*sent, credential], body)
+    return Sent(ask.target(path), [*filled(headers, _DEFAULTS), credential], body)

@@ -10,7 +10,7 @@ from typing import Final
 
 from broker import __version__
 from broker.ipc.schema import Lease
-from broker.proxy.headers import Headers, bearer
+from broker.proxy.headers import Headers, bearer, filled
 from broker.proxy.upstreams.base import Ask, Kind, Sent
 from broker.translate.codecs import Dialect
 
@@ -37,7 +37,4 @@ class Qwen:
 
     def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:
         """Write a request; what a client says in headers and query stays as it is, its credential apart."""
-        target = f"/chat/completions?{ask.query}" if ask.query else "/chat/completions"
-        named = {name for name, _ in headers}
-        sent = [*headers, *(header for header in _DEFAULTS if header[0] not in named)]
-        return Sent(target.encode("ascii"), [*sent, bearer(lease)], body)
+        return Sent(ask.target("/chat/completions"), [*filled(headers, _DEFAULTS), bearer(lease)], body)
