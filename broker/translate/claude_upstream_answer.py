@@ -11,7 +11,6 @@ from typing import Final
 import msgspec
 
 from broker.model.errors import BrokerError
-from broker.translate import anthropic_signatures
 from broker.translate.claude_errors import read_error
 from broker.translate.exchange import Reading
 from broker.translate.failures import broken_answer
@@ -28,6 +27,7 @@ from broker.translate.ir import (
     ToolCallStarted,
     Usage,
 )
+from broker.translate.signers import Signer, marked
 from broker.translate.sse import SseEvent, SseParser
 
 _Object = Mapping[str, object]
@@ -230,7 +230,7 @@ class _Reader:
             case "thinking":
                 return _thinking(block.thinking, block.signature)
             case "redacted_thinking":
-                return [ThinkingDelta("", redacted=anthropic_signatures.marked(block.data))] if block.data else []
+                return [ThinkingDelta("", redacted=marked(Signer.ANTHROPIC, block.data))] if block.data else []
             case "image":
                 return _image(block.source or {})
             case "tool_use":
@@ -295,8 +295,8 @@ def _kept(told: int | None, before: int) -> int:
 
 
 def _thinking(text: str | None, signature: str | None) -> list[Event]:
-    marked = anthropic_signatures.marked(signature) if signature else None
-    return [ThinkingDelta(text or "", signature=marked)] if text or signature else []
+    signed = marked(Signer.ANTHROPIC, signature) if signature else None
+    return [ThinkingDelta(text or "", signature=signed)] if text or signature else []
 
 
 def _image(source: _Object) -> list[Event]:

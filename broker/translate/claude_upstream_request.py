@@ -12,7 +12,6 @@ from typing import Final, assert_never
 
 import msgspec
 
-from broker.translate import anthropic_signatures
 from broker.translate.claude_models import DEFAULT_MAX_TOKENS, ClaudeModel, claude_model
 from broker.translate.claude_schema import output_schema
 from broker.translate.effort import fit
@@ -43,6 +42,7 @@ from broker.translate.ir import (
     ToolResult,
 )
 from broker.translate.names import ToolNames
+from broker.translate.signers import Signer, unmarked
 from broker.translate.turns import Answered, Turn, laid_out
 
 _Object = dict[str, object]
@@ -167,10 +167,10 @@ def _part(part: Part, names: ToolNames, *, thinks: bool) -> list[_Object]:
 
 def _thought(part: Thinking) -> list[_Object]:
     """Return what Anthropic thought itself; what is unsigned, or signed by another vendor, it does not take back."""
-    redacted = anthropic_signatures.unmarked(part.redacted)
+    redacted = unmarked(Signer.ANTHROPIC, part.redacted)
     if redacted is not None:
         return [{"type": "redacted_thinking", "data": redacted}]
-    signature = anthropic_signatures.unmarked(part.signature)
+    signature = unmarked(Signer.ANTHROPIC, part.signature)
     return [] if signature is None else [{"type": "thinking", "thinking": part.text, "signature": signature}]
 
 

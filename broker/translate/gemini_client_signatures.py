@@ -13,10 +13,10 @@ from typing import Final
 
 import msgspec
 
-from broker.translate.anthropic_signatures import of_google
 from broker.translate.gemini_request import UNSIGNED
 from broker.translate.google_json import standard_base64
 from broker.translate.ir import Thinking
+from broker.translate.signers import of_google
 
 _MARK: Final = b"ccsb01"
 _MARKED: Final = base64.b64encode(

@@ -11,7 +11,6 @@ from typing import Final, assert_never
 
 import msgspec
 
-from broker.translate.anthropic_signatures import of_google
 from broker.translate.effort import fit
 from broker.translate.exchange import Target
 from broker.translate.fields import bad_field
@@ -42,6 +41,7 @@ from broker.translate.ir import (
 from broker.translate.names import ToolNames
 from broker.translate.schema_clean import clean_schema
 from broker.translate.signatures import SignatureMemory
+from broker.translate.signers import of_google
 from broker.translate.turns import Answered, laid_out
 
 UNSIGNED: Final = "skip_thought_signature_validator"

@@ -12,7 +12,6 @@ from typing import Final
 import msgspec
 
 from broker.model.errors import BrokerError
-from broker.translate import responses_signatures
 from broker.translate.exchange import Reading
 from broker.translate.failures import broken_answer
 from broker.translate.ir import (
@@ -41,6 +40,7 @@ from broker.translate.responses_upstream_wire import (
     WireResponse,
     WireUsage,
 )
+from broker.translate.signers import Signer, marked
 from broker.translate.sse import SseEvent, SseParser
 
 _DONE: Final = b"[DONE]"
@@ -268,7 +268,7 @@ class _Reader:
         texts = [part.text for part in (*(item.summary or ()), *(item.content or ())) if part.text]
         text = "" if told else "\n\n".join(texts)
         if item.encrypted_content:
-            self._signature = responses_signatures.marked(item.encrypted_content)
+            self._signature = marked(Signer.OPENAI, item.encrypted_content)
             return [ThinkingDelta(text, signature=self._signature)]
         return [ThinkingDelta(text)] if text else []
 

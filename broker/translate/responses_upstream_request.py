@@ -14,7 +14,6 @@ from typing import Final, assert_never
 
 import msgspec
 
-from broker.translate import responses_signatures
 from broker.translate.data_url import join_data_url
 from broker.translate.effort import level_of
 from broker.translate.exchange import Target
@@ -46,6 +45,7 @@ from broker.translate.ir import (
 )
 from broker.translate.names import ToolNames
 from broker.translate.signatures import SignatureMemory
+from broker.translate.signers import Signer, unmarked
 from broker.translate.turns import Answered, Turn, laid_out
 
 _Object = dict[str, object]
@@ -139,7 +139,7 @@ class _Items:
                 text = []
             match part:
                 case Thinking(told, signature):
-                    encrypted = responses_signatures.unmarked(signature)
+                    encrypted = unmarked(Signer.OPENAI, signature)
                     reasoned = encrypted is not None
                     if encrypted is not None:
                         yield _reasoned(told, encrypted)
@@ -155,7 +155,7 @@ class _Items:
             yield _message(text)
 
     def _call(self, call: ToolCall, *, reasoned: bool) -> Iterator[_Object]:
-        known = None if reasoned else responses_signatures.unmarked(self._signatures.recall(call.id))
+        known = None if reasoned else unmarked(Signer.OPENAI, self._signatures.recall(call.id))
         if known is not None:
             yield _reasoned("", known)
         arguments = msgspec.json.encode(call.arguments).decode()

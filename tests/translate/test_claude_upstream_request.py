@@ -3,7 +3,6 @@ import base64
 import pytest
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.translate import anthropic_signatures
 from broker.translate.claude_upstream_request import build, counted
 from broker.translate.exchange import Target
 from broker.translate.ir import (
@@ -29,6 +28,7 @@ from broker.translate.ir import (
     ToolResult,
 )
 from broker.translate.signatures import SignatureMemory
+from broker.translate.signers import Signer, marked
 
 OLD, NEW = "claude-opus-4-5", "claude-opus-4-6"
 HELLO = Message(Role.USER, (Text("hi"),))
@@ -118,8 +118,8 @@ def test_calls_are_answered_at_once_and_before_anything_else():
 
 
 def test_what_anthropic_thought_goes_back_to_it_while_it_thinks():
-    thought = Thinking("hm", anthropic_signatures.marked("s1"))
-    secret = Thinking("", None, anthropic_signatures.marked("zzz"))
+    thought = Thinking("hm", marked(Signer.ANTHROPIC, "s1"))
+    secret = Thinking("", None, marked(Signer.ANTHROPIC, "zzz"))
     foreign = (Thinking("no", "bare"), Thinking("no", "openai.x"), Thinking("no"))
     turn = Message(Role.ASSISTANT, (thought, secret, *foreign, ToolCall("c", "f", {})))
     answered = Message(Role.USER, (ToolResult("c", (Text("r"),)),))

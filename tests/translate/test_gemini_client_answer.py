@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.translate import anthropic_signatures
 from broker.translate.exchange import Ids, Reply, Route
 from broker.translate.fold import fold
 from broker.translate.gemini_client_answer import LISTED, GeminiChunks, encode_answer, encode_count
@@ -30,13 +29,14 @@ from broker.translate.ir import (
     ToolCallStarted,
     Usage,
 )
+from broker.translate.signers import Signer, marked
 from tests.translate.test_gemini_client import chunks_of, merged, put_together
 
 REPLY = Reply(Ids("abc", 1), "asked")
 HIDDEN = Reply(Ids("abc", 1), "asked", thinking=False)
 END = Finished(FinishReason.STOP)
-PROOF = anthropic_signatures.marked("s1")
-SECRET = anthropic_signatures.marked("zzz")
+PROOF = marked(Signer.ANTHROPIC, "s1")
+SECRET = marked(Signer.ANTHROPIC, "zzz")
 
 
 def stream(*events, reply=REPLY):

@@ -4,7 +4,6 @@ import json
 import pytest
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.translate import anthropic_signatures
 from broker.translate.exchange import Route
 from broker.translate.gemini_client_request import decode
 from broker.translate.gemini_client_signatures import pack
@@ -31,10 +30,11 @@ from broker.translate.ir import (
     ToolMode,
     ToolResult,
 )
+from broker.translate.signers import Signer, marked
 
 MODEL = Route("m")
 HELLO = {"role": "user", "parts": [{"text": "hi"}]}
-THOUGHT = Thinking("hm", anthropic_signatures.marked("s1"))
+THOUGHT = Thinking("hm", marked(Signer.ANTHROPIC, "s1"))
 FUNCTION = {"name": "f", "parametersJsonSchema": {"type": "object"}}
 
 
@@ -281,7 +281,7 @@ def test_what_anthropic_thought_comes_back_whole_whether_or_not_the_client_kept_
     assert model([{"text": "a", "thoughtSignature": packed}], [{"text": "b"}]) == (THOUGHT, Text("ab"))
     assert model([{"text": "", "thought": True, "thoughtSignature": packed}]) == (THOUGHT,)
     assert model([{"thoughtSignature": packed}]) == (THOUGHT,)
-    secret = Thinking("", None, anthropic_signatures.marked("zzz"))
+    secret = Thinking("", None, marked(Signer.ANTHROPIC, "zzz"))
     assert model([{"text": "a", "thoughtSignature": pack(None, [secret])}], [call])[0] == secret
 
 

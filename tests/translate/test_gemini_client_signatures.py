@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.translate import anthropic_signatures
 from broker.translate.gemini_client_signatures import pack, read
 from broker.translate.gemini_request import UNSIGNED
 from broker.translate.ir import Thinking
+from broker.translate.signers import Signer, marked
 
 THOUGHTS = st.lists(
     st.builds(Thinking, st.text(max_size=5), st.none() | st.text(max_size=5), st.none() | st.text(max_size=5)),
@@ -28,9 +28,9 @@ def test_a_signature_of_google_alone_stays_as_it_is_and_a_marked_one_becomes_bas
     assert pack("CiQB", ()) == "CiQB"
     assert pack(None, ()) is None
     assert read("CiQB") == ("CiQB", ())
-    marked = anthropic_signatures.marked("EqQB")
-    assert base64.b64decode(pack(marked, ()), validate=True)
-    assert read(pack(marked, ())) == (marked, ())
+    theirs = marked(Signer.ANTHROPIC, "EqQB")
+    assert base64.b64decode(pack(theirs, ()), validate=True)
+    assert read(pack(theirs, ())) == (theirs, ())
 
 
 @pytest.mark.parametrize("broken", ["", "!!!!", "AAAA", base64.b64encode(b'["x",[["\xff"]]]').decode(), "W10="])

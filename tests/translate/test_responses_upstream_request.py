@@ -24,9 +24,9 @@ from broker.translate.ir import (
     ToolMode,
     ToolResult,
 )
-from broker.translate.responses_signatures import marked
 from broker.translate.responses_upstream_request import build
 from broker.translate.signatures import SignatureMemory
+from broker.translate.signers import Signer, marked
 
 HELLO = Message(Role.USER, (Text("hi"),))
 ASKED = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
@@ -149,9 +149,9 @@ def test_what_a_model_said_keeps_its_order():
 
 def test_encrypted_reasoning_is_given_back():
     thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}], "encrypted_content": "ENC="}
-    own, call = Thinking("hm", marked("ENC=")), ToolCall("c", "a tool", {})
+    own, call = Thinking("hm", marked(Signer.OPENAI, "ENC=")), ToolCall("c", "a tool", {})
     memory = SignatureMemory()
-    memory.remember("c", marked("MEM="))
+    memory.remember("c", marked(Signer.OPENAI, "MEM="))
     memory.remember("d", "of another vendor")
     second = ToolCall("d", "a tool", {})
     made = items(HELLO, Message(Role.ASSISTANT, (own, call, second)), memory=memory)
