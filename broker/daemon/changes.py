@@ -18,6 +18,7 @@ from broker.oauth.revoke import revoked
 from broker.oauth.transport import Transport, TransportError
 from broker.observe.audit import Audit, Event
 from broker.observe.logs import log_id
+from broker.providers.base import Client, Provider
 from broker.refresh.attempt import ClientFinder
 from broker.store.base import Entry
 
@@ -148,10 +149,15 @@ class Changes:
             provider = await self.clients.resolve(self.accounts.registry.get(entry.account.provider))
             # Asked first: a registration that is not there must not be the reason where nothing could be done with one.
             able = provider.endpoints.revoke_url is not None
-            request = provider.revoke(entry.record, await self.clients.find(provider, entry.client)) if able else None
+            request = provider.revoke(entry.record, await self._registration(provider, entry)) if able else None
             if request is None:
                 return f"{provider.title} has no way to revoke it; end it in your account there"
             answer = await self.transport.send(request)
         except (BrokerError, FlowFailedError, TransportError) as error:
             return str(error)
         return None if revoked(answer) else f"the provider answered {answer.status}"
+
+    async def _registration(self, provider: Provider, entry: Entry) -> Client:
+        if provider.revokes_alone:
+            return entry.client or Client(provider.client_id)
+        return await self.clients.find(provider, entry.client)

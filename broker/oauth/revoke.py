@@ -8,13 +8,19 @@ from broker.oauth.client import Client, token_request
 from broker.oauth.messages import HttpRequest, HttpResponse
 
 
-def revoke(url: str, client: Client, tokens: Tokens) -> HttpRequest | None:
-    """Return the request that ends the whole grant: by its refresh token (section 2.1), else its access token; None with neither."""
-    if tokens.refresh_token:
-        return token_request(url, client, {"token": tokens.refresh_token, "token_type_hint": "refresh_token"})
-    if tokens.access_token:
-        return token_request(url, client, {"token": tokens.access_token, "token_type_hint": "access_token"})
-    return None
+def revoke(url: str, client: Client | None, tokens: Tokens) -> HttpRequest | None:
+    """Return the request that ends the whole grant: by its refresh token (section 2.1), else its access token; None with neither.
+
+    Without a `client` the token is all that is sent, for vendors that ask for no more.
+    """
+    kind, token = (
+        ("refresh_token", tokens.refresh_token) if tokens.refresh_token else ("access_token", tokens.access_token)
+    )
+    if not token:
+        return None
+    if client is None:
+        return HttpRequest("POST", url, headers={"Accept": "application/json"}, form={"token": token})
+    return token_request(url, client, {"token": token, "token_type_hint": kind})
 
 
 def revoked(answer: HttpResponse) -> bool:

@@ -78,6 +78,11 @@ class Antigravity(FlatProvider):
         return True
 
     @property
+    def revokes_alone(self) -> bool:
+        """Google's revocation takes the token and nothing else."""
+        return True
+
+    @property
     def google(self) -> bool:
         """google-auth-oauthlib builds the authorization URL."""
         return True

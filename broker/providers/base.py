@@ -183,6 +183,11 @@ class Provider(Protocol):
         ...
 
     @property
+    def revokes_alone(self) -> bool:
+        """Whether a revocation is asked for with the token alone, so that no registration need be known."""
+        ...
+
+    @property
     def secret_sources(self) -> tuple[SecretSource, ...]:
         """Where to look for the client secret, best first."""
         ...
@@ -331,5 +336,5 @@ class Provider(Protocol):
         ...
 
     def revoke(self, record: Record, client: Client) -> HttpRequest | None:
-        """Return the revocation request (RFC 7009); None where the provider has no such endpoint."""
+        """Return the revocation request (RFC 7009); None where the provider has no such endpoint. With `revokes_alone`, `client` may be without its secret."""
         ...

@@ -88,6 +88,11 @@ class StandardProvider:
         return False
 
     @property
+    def revokes_alone(self) -> bool:
+        """Whether a revocation is asked for with the token alone."""
+        return False
+
+    @property
     def secret_sources(self) -> tuple[SecretSource, ...]:
         """Where to look for the client secret."""
         return ()
@@ -189,7 +194,8 @@ class StandardProvider:
     def revoke(self, record: Record, client: Client) -> HttpRequest | None:
         """Return the revocation request; None where there is no endpoint or nothing to revoke."""
         url = self.setup.endpoints.revoke_url
-        request = revoke.revoke(url, self.setup.client(client), record.tokens) if url else None
+        proven = None if self.revokes_alone else self.setup.client(client)
+        request = revoke.revoke(url, proven, record.tokens) if url else None
         return replace(request, headers={**self.headers, **request.headers}) if request else None
 
     def quota(self, record: Record, now: Now) -> Flow[Quota] | None:  # noqa: ARG002 - the protocol's

@@ -10,6 +10,7 @@ from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.sandbox.faults import Delay, Drop, ErrorStatus, Target
 from tests.fakes.broker import ANN, BOB, Running, running_daemon
+from tests.fakes.vendors.google import AntigravityVendor
 
 
 def audit(running: Running) -> list[str]:
@@ -163,6 +164,28 @@ async def test_what_cannot_be_revoked_is_told_without_looking_for_a_registration
     answer = await running.client.logout(AccountId.parse(added.account))
     assert not answer.revoked
     assert answer.detail == "OpenAI API key has no way to revoke it; end it in your account there"
+
+
+async def test_google_is_told_the_token_where_no_client_secret_is_known() -> None:
+    async with AntigravityVendor() as google:
+        config = f'[providers.antigravity]\ntoken_url = "{google.url}/token"\nrevoke_url = "{google.url}/revoke"\n'
+        google.live.add("fake-refresh-1")
+        async with running_daemon(config=config) as running:
+            file = {
+                "type": "antigravity", "email": "ann@example.com", "project_id": "my-project", "access_token": "fake-access-1",
+                "refresh_token": "fake-refresh-1", "expired": "2099-01-01T00:00:00Z",
+            }  # fmt: skip
+            path = running.auth / "antigravity-ann@example.com.json"
+            path.write_text(json.dumps(file))
+            path.chmod(0o600)
+            await running.stop()
+            await running.start()
+            [account] = [AccountId.parse(each.account) for each in await running.client.accounts()]
+            answer = await running.client.logout(account)
+        assert (answer.revoked, answer.detail) == (True, None)
+        assert not google.live
+        assert [each.fields for each in google.seen] == [{"token": "fake-refresh-1"}]
+        assert not path.exists()
 
 
 async def test_changes_to_nobody(running: Running) -> None:

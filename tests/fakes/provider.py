@@ -41,6 +41,7 @@ class FakeProvider:
     policy: RefreshPolicy = field(default_factory=RefreshPolicy)
     flows: tuple[LoginFlow, ...] = (LoginFlow.CODE,)
     needs_secret: bool = False
+    revokes_alone: bool = False
     secret_sources: tuple[SecretSource, ...] = ()
     google: bool = False
     extra_params: Mapping[str, str] = field(default_factory=dict)

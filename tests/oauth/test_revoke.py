@@ -20,6 +20,14 @@ def test_else_the_access_token() -> None:
     assert request.form == {"token": Secret("fake-access"), "token_type_hint": "access_token", "client_id": "me"}
 
 
+def test_the_token_alone_where_no_client_is_asked_for() -> None:
+    request = revoke(URL, None, Tokens(Secret("fake-access"), Secret("fake-refresh")))
+    assert request is not None
+    assert request.form == {"token": Secret("fake-refresh")}
+    assert request.basic is None
+    assert revoke(URL, None, Tokens(None)) is None
+
+
 def test_with_no_token_there_is_nothing_to_revoke() -> None:
     assert revoke(URL, Client("me"), Tokens(None)) is None
 

@@ -360,6 +360,7 @@ def test_revocation() -> None:
     request = GEMINI.revoke(read(file()), CLIENT)
     assert request is not None
     assert request.url == "https://oauth2.googleapis.com/revoke"
+    assert request.form == {"token": Secret("fake-refresh-1")}
 
 
 def test_identify_asks_code_assist() -> None:
