@@ -145,4 +145,3 @@ def test_failed_and_lingering() -> None:
     assert severities(rules.lingering(services(UNIT, lingers=False))) == ["warning"]
     assert severities(rules.lingering(services(UNIT, lingers=False, desktop=True))) == ["info"]
     assert severities(rules.lingering(services(UNIT))) == []
-    assert Severity.INFO in Severity
