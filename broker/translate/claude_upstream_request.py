@@ -7,7 +7,7 @@ Left out because Anthropic has no such thing: seed, penalties, log probabilities
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, assert_never
 
 import msgspec
@@ -67,7 +67,7 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     """
     if request.sampling.n > 1:
         bad_field("n", "the model asked for gives one answer at a time")
-    names = ToolNames(_all_names(request))
+    names = ToolNames.of(request)
     model = claude_model(target.model)
     most = _most(request.sampling, model)
     thinking = _thinking(request.reasoning, model, most)
@@ -94,14 +94,6 @@ def counted(request: Request, target: Target) -> _Object:
         for key, value in body.items()
         if key in ("model", "messages", "system", "tools", "tool_choice", "thinking")
     }
-
-
-def _all_names(request: Request) -> Iterator[str]:
-    for tool in request.tools:
-        if isinstance(tool, FunctionTool):
-            yield tool.name
-    for message in request.messages:
-        yield from (part.name for part in message.parts if isinstance(part, ToolCall))
 
 
 # --------------------------------------------------------------------------------------------------------- messages

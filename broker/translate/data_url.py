@@ -1,9 +1,10 @@
-"""`data:` URLs (RFC 2397), base64 ones.
+"""`data:` URLs (RFC 2397), base64 ones, and images that stand in one or behind another.
 
 Owns: taking one apart and putting one together. It must never decode the content: it may be 20 MB, and nobody here needs it.
 """
 
 from broker.translate.fields import bad_field
+from broker.translate.ir import Image, ImageLink
 
 _SYNONYMS = {"image/jpg": "image/jpeg", "audio/x-wav": "audio/wav", "audio/mp3": "audio/mpeg"}
 
@@ -32,3 +33,14 @@ def split_data_url(url: str, path: str) -> tuple[str, str]:
 def join_data_url(mime: str, data: str) -> str:
     """Return the `data:` URL of base64 text."""
     return f"data:{mime};base64,{data}"
+
+
+def image_at(url: str, path: str) -> Image | ImageLink:
+    """Return the image an http(s) or a `data:` URL stands for; `path` is where the URL stands in the client's body.
+
+    Raises:
+        BrokerError: `bad_request`, as `split_data_url`.
+    """
+    if url[:8].lower().startswith(("http://", "https://")):
+        return ImageLink(url, path)
+    return Image(*split_data_url(url, path))

@@ -13,6 +13,7 @@ from broker.model.errors import BrokerError, ErrorCode
 
 T = TypeVar("T")
 
+_ARGUMENTS = msgspec.json.Decoder(dict[str, object])
 _AT = re.compile(r"^(.*?)(?: - at `\$\.?([^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `([^`]*)`$")
 _PATH = re.compile(r"^([A-Za-z_][\w.\[\]-]*): ")
@@ -47,6 +48,15 @@ def read(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, path: str 
         bad_field(path or "body", f"not valid JSON: {error}")
     except RecursionError:
         bad_field(path or "body", "nested too deeply")
+
+
+def read_arguments(text: str, path: str) -> dict[str, object]:
+    """Decode a call's arguments, which lie at `path` as JSON text; clients write those of a call without any as "".
+
+    Raises:
+        BrokerError: as `read`.
+    """
+    return read(_ARGUMENTS, text.encode("utf-8", "surrogatepass"), path) if text.strip() else {}
 
 
 def shaped(kind: type[T], value: object, path: str = "") -> T:

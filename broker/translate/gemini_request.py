@@ -6,7 +6,7 @@ Gemini is strict about turns: the first is the user's, a turn of function calls 
 order (`turns`), and the last is the user's.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, assert_never
 
 import msgspec
@@ -70,7 +70,7 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     Raises:
         BrokerError: `bad_request` for an image by URL, or where nothing is left that a user said.
     """
-    names = ToolNames(_all_names(request))
+    names = ToolNames.of(request)
     model = gemini_model(target.model)
     contents = _Contents(names, target.signatures).of(request)
     body: _Object = {"contents": contents}
@@ -94,16 +94,6 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     elif target.safety_off:
         body["safetySettings"] = _UNFILTERED
     return body, names
-
-
-def _all_names(request: Request) -> Iterator[str]:
-    for tool in request.tools:
-        if isinstance(tool, FunctionTool):
-            yield tool.name
-    for message in request.messages:
-        for part in message.parts:
-            if isinstance(part, ToolCall):
-                yield part.name
 
 
 # --------------------------------------------------------------------------------------------------------- contents

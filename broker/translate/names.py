@@ -6,7 +6,9 @@ tools that look alike after mending stay two tools.
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Self
+
+from broker.translate.ir import FunctionTool, Request, ToolCall
 
 MAX_LENGTH: Final = 64
 """Google's limit for a function name (Gemini API reference, FunctionDeclaration.name)."""
@@ -29,6 +31,13 @@ class ToolNames:
                 self._add(name, name)
         for name in known:
             self.outward(name)
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """Know the names a request offers or has called; those it offers stand first."""
+        offered = [tool.name for tool in request.tools if isinstance(tool, FunctionTool)]
+        called = [part.name for message in request.messages for part in message.parts if isinstance(part, ToolCall)]
+        return cls([*offered, *called])
 
     def outward(self, name: str) -> str:
         """Return what the upstream shall call this tool; the same every time."""

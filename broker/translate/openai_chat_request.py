@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from broker.translate.data_url import split_data_url
+from broker.translate.data_url import image_at, split_data_url
 from broker.translate.effort import parse_effort, split_suffix
-from broker.translate.fields import bad_field, join, read
+from broker.translate.fields import bad_field, join, read, read_arguments
 from broker.translate.ir import (
     Audio,
     Effort,
@@ -53,7 +53,6 @@ from broker.translate.openai_chat_wire import (
 _REQUEST = msgspec.json.Decoder(WireRequest)
 _CONTENT = msgspec.json.Decoder(str | list[WirePart | str] | None)
 _ANYTHING = msgspec.json.Decoder()
-_ARGUMENTS = msgspec.json.Decoder(dict[str, object])
 
 _INSTRUCTIONS = ("system", "developer")
 _SAID_BY_ASSISTANT = ("text", "refusal", "image_url")
@@ -190,10 +189,7 @@ def _url(value: WireUrl | str, path: str) -> tuple[str, str]:
 
 
 def _image(value: WireUrl | str, path: str) -> Image | ImageLink:
-    url, at = _url(value, path)
-    if url[:8].lower().startswith(("http://", "https://")):
-        return ImageLink(url, at)
-    return Image(*split_data_url(url, at))
+    return image_at(*_url(value, path))
 
 
 def _audio(sound: WireAudio, path: str) -> Audio:
@@ -257,8 +253,7 @@ def _tool_call(call: WireCall, path: str) -> ToolCall:
     at = join(path, "function.arguments")
     arguments = call.function.arguments
     if isinstance(arguments, str):
-        # Clients write the arguments of a call without any as "".
-        arguments = read(_ARGUMENTS, arguments.encode("utf-8", "surrogatepass"), at) if arguments.strip() else {}
+        arguments = read_arguments(arguments, at)
     signature = _signature((call.extra_content, call, call.provider_specific_fields, call.function))
     return ToolCall(call.id, call.function.name, arguments or {}, signature)
 

@@ -5,7 +5,7 @@ Owns: what each neutral field becomes, for any server that speaks this dialect. 
 Left out because the dialect has no such thing: `top_k`, signatures and reasoning of other vendors, a budget of thinking (it becomes the nearest effort).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, assert_never
 
 import msgspec
@@ -18,7 +18,6 @@ from broker.translate.ir import (
     Audio,
     Effort,
     File,
-    FunctionTool,
     Image,
     ImageLink,
     JsonOutput,
@@ -53,7 +52,7 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     Raises:
         BrokerError: `bad_request` where nobody says anything, or for a tool that runs at another vendor.
     """
-    names = ToolNames(_all_names(request))
+    names = ToolNames.of(request)
     body: _Object = {"model": target.model, "messages": _messages(request, names)}
     body |= _tools(request, names)
     body |= _sampling(request.sampling)
@@ -63,14 +62,6 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
         # Usage is asked for always: the client is told what it asked to be told, our counters count.
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return body, names
-
-
-def _all_names(request: Request) -> Iterator[str]:
-    for tool in request.tools:
-        if isinstance(tool, FunctionTool):
-            yield tool.name
-    for message in request.messages:
-        yield from (part.name for part in message.parts if isinstance(part, ToolCall))
 
 
 # --------------------------------------------------------------------------------------------------------- messages

@@ -11,15 +11,14 @@ from typing import Final
 import msgspec
 
 from broker.translate import claude_signatures
-from broker.translate.data_url import split_data_url
+from broker.translate.data_url import image_at, split_data_url
 from broker.translate.effort import parse_effort, split_suffix
-from broker.translate.fields import bad_field, join, read
+from broker.translate.fields import bad_field, join, read, read_arguments
 from broker.translate.ir import (
     Effort,
     File,
     FunctionTool,
     Image,
-    ImageLink,
     JsonObject,
     JsonOutput,
     Media,
@@ -45,7 +44,6 @@ _REQUEST: Final = msgspec.json.Decoder(WireRequest)
 _ECHO: Final = msgspec.json.Decoder(WireEcho)
 _CONVERSATION: Final = msgspec.json.Decoder()
 _OUTPUT: Final = msgspec.json.Decoder(str | list[WirePart])
-_ARGUMENTS: Final = msgspec.json.Decoder(dict[str, object])
 
 EXTRAS: Final = "openai-responses"
 """The name under which `Request.extras` holds what only an answer in this dialect needs: `echo`, `custom` and `encrypted`."""
@@ -161,11 +159,7 @@ def _item(item: WireItem, path: str, carried: str | None) -> Message | None:  # 
             text = "".join(part.text or "" for part in item.summary or ())
             return Message(Role.ASSISTANT, (Thinking(text, own),)) if text or own else None
         case "function_call":
-            text = item.arguments or ""
-            arguments = (
-                read(_ARGUMENTS, text.encode("utf-8", "surrogatepass"), join(path, "arguments")) if text.strip() else {}
-            )
-            return _call(item, path, arguments, carried)
+            return _call(item, path, read_arguments(item.arguments or "", join(path, "arguments")), carried)
         case "custom_tool_call":
             return _call(item, path, {INPUT: item.input or ""}, carried)
         case "function_call_output" | "custom_tool_call_output":
@@ -200,10 +194,7 @@ def _part(part: WirePart, path: str) -> Media:  # noqa: RET503 - bad_field does 
         case WirePart(type="refusal", refusal=str(text)):
             return Text(text)
         case WirePart(type="input_image", image_url=str(url)):
-            at = join(path, "image_url")
-            if url[:8].lower().startswith(("http://", "https://")):
-                return ImageLink(url, at)
-            return Image(*split_data_url(url, at))
+            return image_at(url, join(path, "image_url"))
         case WirePart(type="input_file", file_data=str(data)):
             mime, content = split_data_url(data, join(path, "file_data"))
             return File(mime, content, part.filename)

@@ -22,7 +22,6 @@ from broker.translate.ir import (
     Audio,
     Effort,
     File,
-    FunctionTool,
     Image,
     ImageLink,
     JsonOutput,
@@ -66,7 +65,7 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     """
     if request.sampling.n > 1:
         bad_field("n", "the model asked for gives one answer at a time")
-    names = ToolNames(_all_names(request))
+    names = ToolNames.of(request)
     include = [_ENCRYPTED, *([_LOGPROBS] if request.sampling.logprobs else [])]
     body: _Object = {
         "model": target.model,
@@ -84,14 +83,6 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     if request.stream:
         body["stream"] = True
     return body, names
-
-
-def _all_names(request: Request) -> Iterator[str]:
-    for tool in request.tools:
-        if isinstance(tool, FunctionTool):
-            yield tool.name
-    for message in request.messages:
-        yield from (part.name for part in message.parts if isinstance(part, ToolCall))
 
 
 def _instructions(request: Request) -> str:

@@ -3,7 +3,8 @@
 import pytest
 
 from broker.model.errors import BrokerError
-from broker.translate.data_url import join_data_url, split_data_url
+from broker.translate.data_url import image_at, join_data_url, split_data_url
+from broker.translate.ir import Image, ImageLink
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,14 @@ def test_refusing(url, why):
 
 def test_putting_together():
     assert split_data_url(join_data_url("image/webp", "UklG"), "x") == ("image/webp", "UklG")
+
+
+@pytest.mark.parametrize("url", ["http://h/a.png", "HTTPS://h/a.png"])
+def test_an_image_behind_a_link(url):
+    assert image_at(url, "messages[0]") == ImageLink(url, "messages[0]")
+
+
+def test_an_image_inside_its_url():
+    assert image_at("data:image/png;base64,AAAA", "x") == Image("image/png", "AAAA")
+    with pytest.raises(BrokerError, match=r"^messages\[0\]: expected a data: URL"):
+        image_at("ftp://h/a.png", "messages[0]")

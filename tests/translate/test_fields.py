@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.translate.fields import bad_field, field_of, join, read, shaped
+from broker.translate.fields import bad_field, field_of, join, read, read_arguments, shaped
 
 
 class Inner(msgspec.Struct):
@@ -51,6 +51,15 @@ def test_nesting_beyond_the_stack_is_refused(path, named):
 
 def test_reading_what_is_right():
     assert read(DECODER, b'{"a":[{"b":1}]}') == Outer([Inner(1)])
+
+
+def test_arguments_are_an_object_or_left_out():
+    assert read_arguments('{"a": 1}', "x") == {"a": 1}
+    assert read_arguments(" ", "x") == {}
+    with pytest.raises(BrokerError, match=r"^x: expected object, got array"):
+        read_arguments("[]", "x")
+    with pytest.raises(BrokerError, match=r"^x: not valid JSON"):
+        read_arguments('{"a": "\ud800"}', "x")
 
 
 def test_shaping_what_is_decoded_already():

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.translate.ir import FunctionTool, Message, NativeKind, NativeTool, Request, Role, Text, ToolCall
 from broker.translate.names import MAX_LENGTH, ToolNames
 
 
@@ -42,6 +43,13 @@ def test_names_that_look_alike_after_cutting_stay_apart():
 
 def test_a_name_never_sent_comes_back_as_it_is():
     assert ToolNames(["f"]).inward("other") == "other"
+
+
+def test_names_of_a_request_are_what_it_offers_and_then_what_was_called():
+    said = Message(Role.ASSISTANT, (Text("x"), ToolCall("1", "a/b", {}), ToolCall("2", "a_b", {})))
+    tools = (NativeTool(NativeKind.WEB_SEARCH), FunctionTool("a b"))
+    names = ToolNames.of(Request("m", (said,), "m", tools=tools))
+    assert [names.inward(sent) for sent in ("a_b", "a_b_2", "a_b_3")] == ["a_b", "a b", "a/b"]
 
 
 @given(st.lists(st.text(max_size=90), max_size=12))
