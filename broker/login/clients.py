@@ -191,10 +191,12 @@ class Clients:
 
 def _missing(provider: Provider, problem: str, looked: tuple[str, ...]) -> BrokerError:
     places_ = f"; looked in {'; '.join(looked)}" if looked else ""
+    # Only vendors' own modules say that a secret is needed, and those have a page.
+    page = f"docs/providers/{provider.name}.md" if provider.needs_secret else "docs/providers.md"
     return BrokerError(
         ErrorCode.MISCONFIGURED,
         f"{provider.title}: {problem}{places_}",
-        hint=f"Set client_secret_file or client_secret_env in [providers.{provider.name}]; docs/providers.md says where one comes from.",
+        hint=f"Set client_secret_file or client_secret_env in [providers.{provider.name}]; {page} says where one comes from.",
     )
 
 

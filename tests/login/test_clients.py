@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -216,6 +217,22 @@ async def test_where_it_was_looked_for_is_told(tmp_path: Path) -> None:
     for place in (str(desk.auth), "@google/gemini-cli", "@google/gemini-cli-core", "GEMINI_OAUTH_CLIENT_SECRET"):
         assert place in error.detail
     assert "client_secret_file" in error.hint
+
+
+NEED_A_SECRET = [each for each in build({}) if each.needs_secret]
+
+
+@pytest.mark.parametrize("provider", NEED_A_SECRET, ids=lambda each: each.name)
+async def test_the_hint_names_the_page_that_says_where_a_secret_comes_from(tmp_path: Path, provider: Provider) -> None:
+    error = await Desk(tmp_path, {}).refused(provider)
+    [page] = re.findall(r"docs/providers\S*\.md", error.hint)
+    assert page == f"docs/providers/{provider.name}.md"
+    assert "## The client secret" in (Path(__file__).parents[2] / page).read_text()
+
+
+async def test_the_page_of_a_provider_of_your_own_is_the_general_one(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, {"acme": ProviderConfig(kind="oauth2", client_id="me", client_secret_env="ACME")})
+    assert "docs/providers.md" in (await desk.refused(desk.registry.get("acme"))).hint
 
 
 async def test_what_was_found_is_remembered_and_can_be_forgotten(tmp_path: Path) -> None:
