@@ -1,7 +1,7 @@
 """The file store: the auth directories CCS and CLIProxyAPI share, behind the door of `broker.store.base`.
 
 Owns: putting the parts together and the order of steps under a lock. The parts: `folders` (where), `files` (how), `codec`, `reading` and
-`table` (what it means), `shelf` (what is true now), `follow`, `watch` and `restore` (what others do), `write`, `held`, `journal`, `state`.
+`table` (what it means), `shelf` (what is true now), `follow`, `watch` and `restore` (what others do), `write`, `held`, `rotating`, `state`.
 It must never serve from anything but memory, nor write a file without holding its lock.
 """
 
@@ -34,7 +34,7 @@ from broker.store.files import Disk, Os
 from broker.store.folders import Folders, is_auth_name
 from broker.store.follow import Follower
 from broker.store.held import Held, Locks
-from broker.store.journal import AnswerSeal, Found, Journal, OpenRecord
+from broker.store.journal import AnswerSeal
 from broker.store.link import Link
 from broker.store.merge import Document, deep_merge
 from broker.store.origin import new_document, relinked, renewed
@@ -43,8 +43,7 @@ from broker.store.problems import Problems
 from broker.store.reading import Providers, Reading
 from broker.store.relabel import naming, refuse
 from broker.store.restore import Restorer
-from broker.store.rotating import FileRotation
-from broker.store.rotation import Intent
+from broker.store.rotating import Rotations
 from broker.store.shelf import Shelf
 from broker.store.state import StateDb
 from broker.store.table import Place
@@ -100,8 +99,7 @@ class FileStore:
         self._writer = Writer(self._folders, registry, self._shelf, self._follower, self._disk, self._pool, clock, seal)
         self._locks = Locks(self._folders, self._disk, self._pool, clock, role)
         self._restorer = Restorer(self._shelf, self._follower, self._writer, self._locks, clock, self._problems)
-        self._journals = tuple(Journal(folders.journal, self._disk, seal) for folders in self._folders)
-        self._records: set[tuple[int, str]] = set()
+        self._rotations = Rotations(self._folders, self._shelf, self._disk, self._pool, self._problems, seal)
         self._premises = Premises(self._folders, self._disk, self._problems, role)
         self._watcher: Watcher | None = None
         self.on_rescan: Callable[[], Awaitable[None]] = _rest
@@ -122,7 +120,7 @@ class FileStore:
         self._defaults = dict(remembered.defaults)
         self._shelf.restore(remembered)
         await self._follower.load()
-        self._records = await self._run(self._scan_records)
+        await self._rotations.load()
         self._follower.start_rescans(self._rescan_seconds, self._blind, self._housekeeping)
 
     async def close(self) -> None:
@@ -156,7 +154,7 @@ class FileStore:
 
     def pending_accounts(self) -> Sequence[AccountId]:
         """Return the accounts that have a journal record."""
-        return [account for account in self._shelf.entries if self._record_key(account) in self._records]
+        return [account for account in self._shelf.entries if self._rotations.has(self._place(account))]
 
     def health(self) -> StoreHealth:
         """Say what is wrong, and what protects."""
@@ -205,22 +203,15 @@ class FileStore:
             StorageError: it is not, or an earlier answer is not put away yet; no refresh token may be spent.
             ValueError: the entry has no refresh token.
         """
-        held = self._held(lock)
-        return await held.run(self._begin(held, entry, now), "store-begin")
+        return await self._rotations.begin(self._held(lock), entry, now)
 
     async def pending_rotation(self, lock: Lock) -> PendingRotation | None:
         """Return the journal record an earlier process left. Raises nothing but RuntimeError for a lock not held."""
-        held = self._held(lock)
-        journal, path = self._record(held)
-        found = await held.run(self._run(lambda: journal.load(path)), "store-pending")
-        return self._pending(held, found) if found is not None else None
+        return await self._rotations.pending(self._held(lock))
 
     async def clear_rotation(self, lock: Lock) -> None:
         """Remove a record. Raises StorageError."""
-        held = self._held(lock)
-        journal, path = self._record(held)
-        await held.run(self._run(lambda: journal.clear(path)), "store-clear")
-        self._records.discard((held.place.directory, path.name))
+        await self._rotations.clear(self._held(lock))
 
     # --- writing ---
 
@@ -314,39 +305,10 @@ class FileStore:
 
     # --- the steps ---
 
-    async def _begin(self, held: Held, entry: Entry, now: Now) -> Rotation:
-        digest = entry.record.tokens.refresh_digest()
-        if digest is None:
-            raise ValueError("there is no refresh token to spend")
-        journal, path = self._record(held)
-        intent = Intent(held.account, entry.generation, digest, now.wall)
-        try:
-            record = await self._run(lambda: self._prove_and_begin(held.place, journal, path, intent))
-        except StorageError as error:
-            self._problems.report("storage", f"{error.detail}; no login is renewed before that is mended")
-            raise
-        self._problems.clear("storage")
-        self._records.add((held.place.directory, path.name))
-        held.records.append(record)
-        return FileRotation(held, record, self.clear_rotation)
-
-    def _prove_and_begin(self, place: Place, journal: Journal, path: Path, intent: Intent) -> OpenRecord:
-        found = journal.load(path)
-        if found is not None and found.answer is not None:
-            raise StorageError("the journal holds an answer that is not put away yet", account=str(intent.account))
-        target = self._disk.real(self._folders[place.directory].path(place))
-        self._disk.probe(target.parent)
-        self._disk.ensure_folder(path.parent)
-        return journal.begin(path, intent)
-
     async def _put(self, held: Held, tokens: Tokens, expected: Generation, now: Now) -> Entry:
         known, wanted = self._shelf.digest_of(held.account, expected)
         if not known:
-            journal, path = self._record(held)
-            found = await self._run(lambda: journal.load(path))
-            if found is None or found.intent is None or found.intent.generation != expected:
-                raise SupersededError(held.account)
-            wanted = found.intent.digest
+            wanted = await self._rotations.spent(held, expected)
 
         def merged(reading: Reading, document: Document) -> Document | None:
             current = reading.source.record.tokens
@@ -408,9 +370,6 @@ class FileStore:
             await self._state.flush()
         await self.on_rescan()
 
-    def _scan_records(self) -> set[tuple[int, str]]:
-        return {(number, name) for number, journal in enumerate(self._journals) for name in journal.names()}
-
     def _blind(self) -> bool:
         return self._watcher is None or not self._watcher.working
 
@@ -442,23 +401,6 @@ class FileStore:
         if not isinstance(lock, Held) or not lock.live:
             raise RuntimeError("the lock is not held")
         return lock
-
-    def _record(self, held: Held) -> tuple[Journal, Path]:
-        place = held.place
-        return self._journals[place.directory], self._folders[place.directory].journal_file(place.name)
-
-    def _record_key(self, account: AccountId) -> tuple[int, str]:
-        place = self._place(account)
-        return (place.directory, self._folders[place.directory].journal_file(place.name).name)
-
-    def _pending(self, held: Held, found: Found) -> PendingRotation | None:
-        if found.intent is not None:
-            intent = found.intent
-            return PendingRotation(intent.digest, intent.generation, intent.since, found.answer, intent.presented)
-        # Damaged: that a token was about to be spent is all that is known. Take it for the present one.
-        entry = self.get(held.account)
-        digest = entry.record.tokens.refresh_digest() if entry else None
-        return PendingRotation(digest, entry.generation, found.since) if entry and digest else None
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
