@@ -15,10 +15,10 @@ from broker.model.clock import Now
 from broker.model.errors import BrokerError
 from broker.model.secret import Secret
 from broker.oauth.failures import FlowFailedError, Misconfigured
-from broker.oauth.messages import run_canned
 from broker.providers.api_key import ApiKey
 from broker.providers.base import Client, FormatError
 from broker.providers.registry import build
+from tests.fakes.canned import run_canned
 
 KEY = Secret("fake-key-1")
 NOW = Now(1_777_636_800.0, 1.0)

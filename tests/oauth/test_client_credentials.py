@@ -5,7 +5,8 @@ from broker.model.secret import Secret
 from broker.oauth.client import Client
 from broker.oauth.client_credentials import request
 from broker.oauth.failures import FlowFailedError, Misconfigured, RateLimited
-from broker.oauth.messages import HttpResponse, run_canned
+from broker.oauth.messages import HttpResponse
+from tests.fakes.canned import run_canned
 
 NOW = Now(1_750_000_000.0, 5.0)
 URL = "https://idp.example.com/token"

@@ -20,8 +20,9 @@ from broker.oauth.code import (
     state_matches,
 )
 from broker.oauth.failures import FlowFailedError, Permanent
-from broker.oauth.messages import HttpResponse, run_canned
+from broker.oauth.messages import HttpResponse
 from broker.oauth.pkce import challenge
+from tests.fakes.canned import run_canned
 
 VERIFIER = Secret("fake-verifier-" + "v" * 40)
 STATE = Secret("fake-state")

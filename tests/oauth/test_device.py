@@ -14,8 +14,9 @@ from broker.oauth.client import Client
 from broker.oauth.device import DENIED, EXPIRED, GRANT_TYPE, DeviceCode, poll, request_code
 from broker.oauth.failures import AnswerLost, Failure, FlowFailedError, Misconfigured, Permanent, RateLimited, Transient
 from broker.oauth.grant import Reading
-from broker.oauth.messages import PAUSED, HttpRequest, HttpResponse, PacedFlow, Pause, run_canned
+from broker.oauth.messages import PAUSED, HttpRequest, HttpResponse, PacedFlow, Pause
 from broker.oauth.sorting import Words
+from tests.fakes.canned import run_canned
 
 URL = "https://idp.example.com/device"
 TOKEN_URL = "https://idp.example.com/t"

@@ -3,7 +3,8 @@ import pytest
 
 from broker.oauth.discovery import Metadata, acceptable_url, discover, well_known
 from broker.oauth.failures import FlowFailedError, Misconfigured, Transient
-from broker.oauth.messages import HttpResponse, run_canned
+from broker.oauth.messages import HttpResponse
+from tests.fakes.canned import run_canned
 
 ISSUER = "https://idp.example.com/tenant"
 FULL = {

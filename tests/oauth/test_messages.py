@@ -11,9 +11,9 @@ from broker.oauth.messages import (
     HttpResponse,
     PacedFlow,
     Pause,
-    run_canned,
     with_headers,
 )
+from tests.fakes.canned import run_canned
 
 URL = "https://idp.example.com/token"
 

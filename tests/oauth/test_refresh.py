@@ -5,8 +5,9 @@ from broker.model.clock import Now
 from broker.model.secret import Secret
 from broker.oauth.client import Client
 from broker.oauth.failures import FlowFailedError, Permanent
-from broker.oauth.messages import HttpResponse, run_canned
+from broker.oauth.messages import HttpResponse
 from broker.oauth.refresh import refresh, request
+from tests.fakes.canned import run_canned
 
 URL = "https://idp.example.com/token"
 NOW = Now(1_750_000_000.0, 5.0)

@@ -7,11 +7,12 @@ from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
 from broker.oauth.failures import Failure, FlowFailedError, Permanent, Transient
-from broker.oauth.messages import HttpRequest, HttpResponse, run_canned
+from broker.oauth.messages import HttpRequest, HttpResponse
 from broker.providers.antigravity import CLIENT_ID, DEFAULTS, Antigravity
 from broker.providers.base import Client, Endpoints, Identity, LoginFlow, SecretSource, SourceKind
 from broker.providers.google import KEY_PREFIX, READING
 from broker.providers.naming import new_record
+from tests.fakes.canned import run_canned
 
 AGY = Antigravity(DEFAULTS, READING)
 T = 1_777_626_000.0  # 2026-05-01T09:00:00Z

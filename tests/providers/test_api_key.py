@@ -5,10 +5,10 @@ from broker.model.clock import Now
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth.failures import FlowFailedError, Misconfigured
-from broker.oauth.messages import run_canned
 from broker.providers.api_key import ANTHROPIC, ANTHROPIC_LIKE, GEMINI, OPENAI, OPENAI_LIKE, ApiKey
 from broker.providers.base import Client, FormatError, Identity
 from broker.providers.registry import build
+from tests.fakes.canned import run_canned
 
 NOW = Now(1_700_000_000, 100)
 PROVIDER = ApiKey(GEMINI)

@@ -3,8 +3,9 @@ import json
 import pytest
 
 from broker.model.secret import Secret
-from broker.oauth.messages import Flow, HttpRequest, HttpResponse, PacedFlow, Pause, run_canned
+from broker.oauth.messages import Flow, HttpRequest, HttpResponse, PacedFlow, Pause
 from broker.providers.camel import in_camel_case
+from tests.fakes.canned import run_canned
 
 
 def asking(request: HttpRequest) -> Flow[HttpResponse]:

@@ -8,11 +8,12 @@ from broker.model.clock import Now
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth.failures import AnswerLost, Failure, FlowFailedError, Misconfigured, Permanent, RateLimited, Transient
-from broker.oauth.messages import HttpResponse, run_canned
+from broker.oauth.messages import HttpResponse
 from broker.providers.base import Authorization, Client, Endpoints, Identity, LoginFlow, Quota, QuotaWindow
 from broker.providers.claude import DEFAULTS, READING, Claude
 from broker.providers.identity import same_login
 from broker.providers.naming import new_record
+from tests.fakes.canned import run_canned
 
 CLAUDE = Claude(DEFAULTS, READING)
 CLIENT = Client(DEFAULTS.client_id)

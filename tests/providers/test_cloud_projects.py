@@ -4,8 +4,9 @@ import pytest
 
 from broker.model.secret import Secret
 from broker.oauth.failures import FlowFailedError, Transient
-from broker.oauth.messages import Flow, HttpRequest, HttpResponse, run_canned
+from broker.oauth.messages import Flow, HttpRequest, HttpResponse
 from broker.providers.cloud_projects import enabled, listed
+from tests.fakes.canned import run_canned
 
 GOOGLE = "https://cloudcode-pa.googleapis.com"
 OWN = "http://127.0.0.1:9/base/"

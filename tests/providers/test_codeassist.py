@@ -7,9 +7,10 @@ from broker.model.account import Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
 from broker.oauth.failures import Failure, FlowFailedError, Misconfigured, Permanent, Transient
-from broker.oauth.messages import PAUSED, HttpRequest, HttpResponse, Pause, run_canned
+from broker.oauth.messages import PAUSED, HttpRequest, HttpResponse, Pause
 from broker.providers.base import Endpoints, Identity
 from broker.providers.codeassist import identify
+from tests.fakes.canned import run_canned
 
 NOW = Now(1_750_000_000.0, 5.0)
 API = "https://code.example.com"

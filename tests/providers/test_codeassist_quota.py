@@ -5,9 +5,10 @@ import pytest
 from broker.model.clock import Now
 from broker.model.secret import Secret
 from broker.oauth.failures import FlowFailedError, RateLimited
-from broker.oauth.messages import HttpResponse, run_canned
+from broker.oauth.messages import HttpResponse
 from broker.providers.base import Quota, QuotaWindow
 from broker.providers.codeassist_quota import by_bucket, by_model
+from tests.fakes.canned import run_canned
 
 NOW = Now(1_777_626_000.0, 1.0)
 BASE = "https://code.example.com/v1internal"

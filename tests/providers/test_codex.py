@@ -17,9 +17,10 @@ from broker.oauth.failures import (
     RateLimited,
     Transient,
 )
-from broker.oauth.messages import HttpRequest, HttpResponse, Pause, run_canned
+from broker.oauth.messages import HttpRequest, HttpResponse, Pause
 from broker.providers.base import Client, DeviceCode, Endpoints, LoginFlow
 from broker.providers.codex import DEFAULTS, READING, Codex
+from tests.fakes.canned import run_canned
 from tests.fakes.vendors.codex import ACCOUNT, EMAIL, id_token, token
 
 CODEX = Codex(DEFAULTS, READING)

@@ -9,9 +9,10 @@ from broker.model.errors import BrokerError
 from broker.model.secret import Secret
 from broker.oauth.device import DENIED, DeviceCode
 from broker.oauth.failures import FlowFailedError, Misconfigured, Permanent, RateLimited, Transient
-from broker.oauth.messages import HttpResponse, run_canned
+from broker.oauth.messages import HttpResponse
 from broker.providers.base import Client, FormatError, LoginFlow
 from broker.providers.copilot import DEFAULTS, READING, Copilot
+from tests.fakes.canned import run_canned
 from tests.fakes.vendors.copilot import NO_LICENCE
 
 COPILOT = Copilot(DEFAULTS, READING)

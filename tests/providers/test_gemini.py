@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
-from broker.oauth.messages import HttpResponse, run_canned
+from broker.oauth.messages import HttpResponse
 from broker.providers.base import Client, Endpoints, FormatError, Identity, LoginFlow, SecretSource, SourceKind
 from broker.providers.gemini import CLIENT_ID, DEFAULTS, Gemini
 from broker.providers.google import READING
 from broker.providers.naming import new_record
+from tests.fakes.canned import run_canned
 
 GEMINI = Gemini(DEFAULTS, READING)
 T = 1_777_630_830.0  # 2026-05-01T10:20:30Z

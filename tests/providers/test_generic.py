@@ -8,10 +8,11 @@ from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
 from broker.oauth.failures import FlowFailedError
-from broker.oauth.messages import HttpResponse, run_canned
+from broker.oauth.messages import HttpResponse
 from broker.providers.base import Client, FormatError, Identity, LoginFlow
 from broker.providers.generic import build
 from broker.providers.naming import new_record
+from tests.fakes.canned import run_canned
 
 T = 1_777_630_830.0  # 2026-05-01T10:20:30Z
 NOW = Now(T, 1.0)

@@ -16,9 +16,10 @@ from broker.oauth.failures import (
     RateLimited,
     Transient,
 )
-from broker.oauth.messages import HttpRequest, HttpResponse, run_canned
+from broker.oauth.messages import HttpRequest, HttpResponse
 from broker.providers.base import Authorization, Client, Endpoints, FormatError, LoginFlow
 from broker.providers.iflow import DEFAULTS, IFlow
+from tests.fakes.canned import run_canned
 
 IFLOW = IFlow(DEFAULTS)
 CLIENT = Client(DEFAULTS.client_id, Secret("fake-client-key"))

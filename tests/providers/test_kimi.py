@@ -9,9 +9,10 @@ from broker.model.clock import Now
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth.failures import AnswerLost, FlowFailedError, Misconfigured, Permanent, RateLimited, Transient
-from broker.oauth.messages import HttpResponse, run_canned
+from broker.oauth.messages import HttpResponse
 from broker.providers.base import Client, Endpoints, Identity, LoginFlow, Quota, QuotaWindow
 from broker.providers.kimi import DEFAULTS, READING, Kimi
+from tests.fakes.canned import run_canned
 
 KIMI = Kimi(DEFAULTS, READING)
 CLIENT = Client(DEFAULTS.client_id)

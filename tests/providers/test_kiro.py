@@ -10,9 +10,10 @@ from broker.model.secret import Secret
 from broker.oauth.code import Authorization
 from broker.oauth.device import DENIED, DeviceCode
 from broker.oauth.failures import AnswerLost, Failure, FlowFailedError, Misconfigured, Permanent, RateLimited, Transient
-from broker.oauth.messages import HttpResponse, run_canned
+from broker.oauth.messages import HttpResponse
 from broker.providers.base import Client, LoginFlow
 from broker.providers.kiro import DEFAULTS, READING, START_URL, Kiro
+from tests.fakes.canned import run_canned
 
 KIRO = Kiro(DEFAULTS, READING)
 T = 1_777_636_800.0  # 2026-05-01T12:00:00Z

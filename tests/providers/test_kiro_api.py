@@ -6,9 +6,10 @@ from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
 from broker.oauth.failures import FlowFailedError, Permanent
-from broker.oauth.messages import HttpRequest, HttpResponse, run_canned
+from broker.oauth.messages import HttpRequest, HttpResponse
 from broker.providers import kiro_api
 from broker.providers.base import Identity
+from tests.fakes.canned import run_canned
 
 URL = "https://codewhisperer.{region}.amazonaws.com"
 PROFILE = "arn:aws:codewhisperer:eu-central-1:123456789012:profile/FAKE"

@@ -9,10 +9,11 @@ from broker.model.clock import Now
 from broker.model.errors import BrokerError
 from broker.model.secret import Secret
 from broker.oauth.failures import Failure, FlowFailedError, Misconfigured, Permanent, RateLimited, Transient
-from broker.oauth.messages import HttpResponse, run_canned
+from broker.oauth.messages import HttpResponse
 from broker.oauth.pkce import challenge
 from broker.providers.base import Client, Endpoints, LoginFlow
 from broker.providers.qwen import DEFAULTS, READING, Qwen
+from tests.fakes.canned import run_canned
 from tests.fakes.vendors.codex import token
 
 QWEN = Qwen(DEFAULTS, READING)

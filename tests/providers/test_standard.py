@@ -9,10 +9,11 @@ from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth.device import DeviceCode
 from broker.oauth.failures import FlowFailedError, Misconfigured
-from broker.oauth.messages import HttpResponse, run_canned
+from broker.oauth.messages import HttpResponse
 from broker.providers.base import Authorization, Client, Endpoints, LoginFlow, SecretSource, SourceKind
 from broker.providers.setup import Setup
 from broker.providers.standard import StandardProvider
+from tests.fakes.canned import run_canned
 
 NOW = Now(1_750_000_000.0, 5.0)
 ISSUER = "https://idp.example.com"

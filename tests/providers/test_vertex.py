@@ -9,9 +9,10 @@ from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
 from broker.oauth.failures import Failure, FlowFailedError, Misconfigured, Permanent, Transient
-from broker.oauth.messages import HttpRequest, HttpResponse, run_canned
+from broker.oauth.messages import HttpRequest, HttpResponse
 from broker.providers.base import Client, FormatError, Identity
 from broker.providers.vertex import DEFAULTS, READING, Vertex, from_key
+from tests.fakes.canned import run_canned
 from tests.fakes.vendors.vertex import EMAIL, key_file, pem
 
 VERTEX = Vertex(DEFAULTS, READING)

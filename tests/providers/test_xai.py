@@ -7,9 +7,10 @@ from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
 from broker.oauth.failures import AnswerLost, FlowFailedError, Misconfigured, Permanent, RateLimited, Transient
-from broker.oauth.messages import HttpResponse, run_canned
+from broker.oauth.messages import HttpResponse
 from broker.providers.base import Authorization, Client, Endpoints, Identity, LoginFlow
 from broker.providers.xai import DEFAULTS, READING, Xai
+from tests.fakes.canned import run_canned
 from tests.fakes.vendors.xai import id_token
 
 XAI = Xai(DEFAULTS, READING)
