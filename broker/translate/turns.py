@@ -5,6 +5,7 @@ never lose what somebody said: an answer to no call stays where it stands.
 """
 
 from collections.abc import Iterable
+from itertools import takewhile
 
 from broker.translate.ir import Message, Part, Role, ToolCall, ToolResult, Value
 
@@ -49,14 +50,10 @@ def _merged(messages: Iterable[Message]) -> list[Message]:
 
 def _answers(calls: list[ToolCall], left: list[Message]) -> tuple[Answered, ...]:
     """Take the answers to these calls out of the messages before the next calls; of several to one call, the last counts."""
-    window: list[ToolResult] = []
-    for message in left:
-        if any(isinstance(part, ToolCall) for part in message.parts):
-            break
-        window.extend(part for part in message.parts if isinstance(part, ToolResult))
-    found = _paired(calls, window)
+    window = list(takewhile(lambda message: not any(isinstance(part, ToolCall) for part in message.parts), left))
+    found = _paired(calls, [part for message in window for part in message.parts if isinstance(part, ToolResult)])
     used = {id(result) for results in found for result in results}
-    for i, message in enumerate(left):
+    for i, message in enumerate(window):
         left[i] = Message(message.role, tuple(part for part in message.parts if id(part) not in used))
     return tuple(Answered(call, results[-1] if results else None) for call, results in zip(calls, found, strict=True))
 

@@ -52,3 +52,10 @@ def test_a_stray_answer_goes_to_the_call_it_may_be_meant_for():
 
 def test_a_call_said_by_a_user_is_not_answered():
     assert laid_out([user(A)]) == [Turn(Role.USER, (A,))]
+
+
+def test_what_stands_behind_the_next_calls_is_not_gone_through_for_each_call_before():
+    later = model(Text("x"), B)
+    turns = laid_out([model(A), user(result("a")), later, user(result("b"))])
+    assert turns[3].parts is later.parts
+    assert turns[4].answers == (Answered(B, result("b")),)
