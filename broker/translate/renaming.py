@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from broker.model.errors import BrokerError
 from broker.translate.passage import with_members, with_model
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -20,15 +21,19 @@ def renamed(data: bytes, name: str) -> bytes:
     if _FIELD not in data:
         return data
     try:
-        members = _MEMBERS.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _renamed(data, name)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BrokerError):
         return data
+
+
+def _renamed(data: bytes, name: str) -> bytes:
+    members = _MEMBERS.decode(data)
     if "model" in members:
         return with_model(data, name)
     for holder in _HOLDERS:
         inner = bytes(members.get(holder, b""))
-        if inner.startswith(b"{"):
-            return with_members(data, {holder: renamed(inner, name)})
+        if inner.startswith(b"{") and "model" in _MEMBERS.decode(inner):
+            return with_members(data, {holder: with_model(inner, name)})
     return data
 
 

@@ -29,6 +29,12 @@ def test_a_name_is_put_back_and_nothing_else_changes(data: bytes, expected: byte
     assert renamed(data, "mine") == (data if expected is None else expected)
 
 
+def test_a_name_too_deep_to_be_the_models_passes() -> None:
+    for depth in range(2, 1100):
+        data = b'{"message":' * depth + b'{"model":"real"}' + b"}" * depth
+        assert renamed(data, "mine") == data
+
+
 STREAM = (
     b': hello "model"\r\n\r\nevent: message_start\ndata: {"type":"message_start","message":{"model":"real","x":1}}\n\n'
     b'data:{"model":"real","choices":[{"delta":{"content":"the \\"model\\" \xc3\xa9"}}]}\r\n\r\ndata: [DONE]\n\ndata: {"model":"real"}'
