@@ -83,6 +83,16 @@ def quoted(path: Path | str) -> str:
     return shlex.quote(str(path))
 
 
+def aside(path: Path) -> str:
+    """Return the shell command that moves a file out of the way."""
+    return f"mv {quoted(path)} {quoted(f'{path}.old')}"
+
+
+def capital(text: str) -> str:
+    """Return a text as the beginning of a sentence."""
+    return text[:1].upper() + text[1:]
+
+
 def mendable(id_: str, severity: Severity, what: str, fix: Fix) -> Finding:
     """Return a finding that `--fix` mends: where it is and how are the repair's own."""
     return Finding(id_, severity, what, f"Run: {command(fix)}", str(fix.path), fix)

@@ -10,6 +10,8 @@ from broker.doctor.finding import (
     RemoveTemporary,
     SetMode,
     Severity,
+    aside,
+    capital,
     command,
     mendable,
     quoted,
@@ -34,6 +36,15 @@ def test_what_can_be_mended_says_where_and_how() -> None:
     assert mendable("x", Severity.ERROR, "It is open", fix) == Finding(
         "x", Severity.ERROR, "It is open", "Run: chmod 600 /a", "/a", fix
     )
+
+
+def test_what_is_in_the_way_is_moved_and_not_removed() -> None:
+    assert aside(Path("/a b")) == "mv '/a b' '/a b.old'"
+
+
+@pytest.mark.parametrize(("text", "said"), [("the A", "The A"), ("", ""), ("a", "A")])
+def test_a_sentence_begins_with_a_capital(text: str, said: str) -> None:
+    assert capital(text) == said
 
 
 def test_paths_are_quoted() -> None:

@@ -7,7 +7,7 @@ import msgspec
 
 from broker.config import Config, is_loopback
 from broker.doctor.facts import ConfigFile, CredentialsFile, Person, Registration, SecretFile
-from broker.doctor.finding import Finding, SetMode, Severity, mendable, quoted
+from broker.doctor.finding import Finding, SetMode, Severity, capital, mendable, quoted
 
 _NAMES_SHOWN = 3
 
@@ -87,7 +87,7 @@ def credentials_unusable(found: CredentialsFile | None) -> Iterator[Finding]:
     if found is None:
         return
     for warning in found.warnings:
-        what = f"{warning[:1].upper()}{warning[1:]}; that is left out"
+        what = f"{capital(warning)}; that is left out"
         mend = "Correct it as docs/providers.md says."
         yield Finding("provider-credentials", Severity.WARNING, what, mend, str(found.file.path))
 

@@ -4,7 +4,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from broker.doctor.facts import AuthFile, Folder, Key, Kind, Leftover, Registry
-from broker.doctor.finding import Finding, MakeFolder, RemoveTemporary, SetMode, Severity, mendable, quoted
+from broker.doctor.finding import (
+    Finding,
+    MakeFolder,
+    RemoveTemporary,
+    SetMode,
+    Severity,
+    aside,
+    capital,
+    mendable,
+    quoted,
+)
 from broker.model.account import Record, Tokens
 from broker.store.codec import FaultKind
 from broker.store.table import same_login
@@ -29,21 +39,21 @@ def missing(folder: Folder) -> Iterator[Finding]:
     """An auth directory that is not there."""
     if folder.kind is Kind.MISSING:
         yield mendable(
-            "auth-dir-missing", Severity.WARNING, f"{_named(folder)} does not exist", MakeFolder(folder.path)
+            "auth-dir-missing", Severity.WARNING, f"{capital(folder.role)} does not exist", MakeFolder(folder.path)
         )
 
 
 def mode(id_: str, folder: Folder) -> Iterator[Finding]:
     """A folder of ours that others can look into."""
     if folder.kind is Kind.FOLDER and folder.mine and folder.mode & 0o077:
-        what = f"{_named(folder)} is open to other users (mode {folder.mode:04o})"
+        what = f"{capital(folder.role)} is open to other users (mode {folder.mode:04o})"
         yield mendable(id_, Severity.ERROR, what, SetMode(folder.path, 0o700))
 
 
 def owner(id_: str, folder: Folder) -> Iterator[Finding]:
     """Another user's folder."""
     if folder.kind is Kind.FOLDER and not folder.mine:
-        what = f"{_named(folder)} belongs to user {folder.owner}, who can read and replace everything in it"
+        what = f"{capital(folder.role)} belongs to user {folder.owner}, who can read and replace everything in it"
         yield Finding(id_, Severity.ERROR, what, f"Run: sudo chown -R $USER {quoted(folder.path)}", str(folder.path))
 
 
@@ -51,12 +61,12 @@ def unwritable(id_: str, folder: Folder) -> Iterator[Finding]:
     """A folder we cannot work in."""
     if folder.kind is Kind.OTHER:
         yield Finding(
-            id_, Severity.ERROR, f"{_named(folder)} is not a folder", f"Run: mv {quoted(folder.path)} {quoted(f'{folder.path}.old')}", str(folder.path)
+            id_, Severity.ERROR, f"{capital(folder.role)} is not a folder", f"Run: {aside(folder.path)}", str(folder.path)
         )  # fmt: skip
     elif folder.mine and not folder.writable:
         done = "cannot be written" if folder.kind is Kind.FOLDER else "does not exist, and cannot be made"
         mend = f"Run: chmod u+rwx {quoted(folder.path)}; where its file system is mounted read-only, remount it."
-        yield Finding(id_, Severity.ERROR, f"{_named(folder)} {done}", mend, str(folder.path))
+        yield Finding(id_, Severity.ERROR, f"{capital(folder.role)} {done}", mend, str(folder.path))
 
 
 def parent(folder: Folder) -> Iterator[Finding]:
@@ -106,7 +116,7 @@ def unknown_type(files: Iterable[AuthFile]) -> Iterator[Finding]:
     """Files of no provider."""
     for file in files:
         if file.fault is not None and file.fault.kind is FaultKind.UNKNOWN_TYPE:
-            mend = f"Describe it in a [providers.NAME] table (docs/providers.md), or run: {_aside(file.path)}"
+            mend = f"Describe it in a [providers.NAME] table (docs/providers.md), or run: {aside(file.path)}"
             yield Finding(
                 "auth-file-unknown-type", Severity.WARNING, f"The file {file.fault.detail}", mend, str(file.path)
             )
@@ -116,7 +126,7 @@ def unusable(files: Iterable[AuthFile]) -> Iterator[Finding]:
     """JSON, or not even a file, and no login."""
     for file in files:
         if file.fault is not None and file.fault.kind not in _BROKEN | _OWN_CHECK:
-            mend = f"Log in again, then run: {_aside(file.path)}"
+            mend = f"Log in again, then run: {aside(file.path)}"
             yield Finding("auth-file-unusable", Severity.ERROR, f"The file {file.fault.detail}", mend, str(file.path))
 
 
@@ -125,7 +135,7 @@ def sealed(files: Iterable[AuthFile], *, sealed_mode: bool) -> Iterator[Finding]
     for file in files:
         if file.fault is not None and file.fault.kind is FaultKind.SEALED and not sealed_mode:
             what = 'The file is sealed, and store.mode is "plain": nothing can read it'
-            mend = f'Set store.mode = "sealed", or log in again and run: {_aside(file.path)}'
+            mend = f'Set store.mode = "sealed", or log in again and run: {aside(file.path)}'
             yield Finding("auth-file-sealed", Severity.ERROR, what, mend, str(file.path))
 
 
@@ -166,7 +176,7 @@ def duplicates(files: Sequence[AuthFile]) -> Iterator[Finding]:
         newest = max((file, *same), key=_newness)
         if newest is not file:
             what = f"{record.account} stands in two files; {newest.path.name} has the newer grant and is used"
-            yield Finding("auth-file-duplicate", Severity.WARNING, what, f"Run: {_aside(file.path)}", str(file.path))
+            yield Finding("auth-file-duplicate", Severity.WARNING, what, f"Run: {aside(file.path)}", str(file.path))
 
 
 def same_tokens(files: Sequence[AuthFile]) -> Iterator[Finding]:
@@ -178,7 +188,7 @@ def same_tokens(files: Sequence[AuthFile]) -> Iterator[Finding]:
             continue
         ends = "renewing one of the two ends the other" if file.rotates else "logging out of one ends both"
         what = f"It holds the same refresh token as {newest.path}: {ends}"
-        mend = f"Run: {_aside(file.path)}; for an account of its own, then: {_login(record)}"
+        mend = f"Run: {aside(file.path)}; for an account of its own, then: {_login(record)}"
         severity = Severity.ERROR if file.rotates else Severity.WARNING
         yield Finding("auth-file-same-token", severity, what, mend, str(file.path))
 
@@ -221,7 +231,7 @@ def registry(found: Iterable[Registry]) -> Iterator[Finding]:
     """CCS's list of accounts."""
     for each in found:
         if each.fault is not None:
-            mend = f"Run: mv {quoted(each.path)} {quoted(f'{each.path}.old')}; CCS makes it anew from the auth files."
+            mend = f"Run: {aside(each.path)}; CCS makes it anew from the auth files."
             yield Finding("ccs-accounts", Severity.WARNING, f"CCS's accounts.json {each.fault}", mend, str(each.path))
 
 
@@ -253,14 +263,6 @@ def key(found: Key, state_dir: Path) -> Iterator[Finding]:
     severity = Severity.INFO if found.elsewhere else Severity.ERROR
     told = f"{found.fault} (from here; the service may have it)" if found.elsewhere else found.fault
     yield Finding(id_, severity, told, found.hint, str(state_dir))
-
-
-def _named(folder: Folder) -> str:
-    return folder.role[:1].upper() + folder.role[1:]
-
-
-def _aside(path: Path) -> str:
-    return f"mv {quoted(path)} {quoted(f'{path}.old')}"
 
 
 def _login(record: Record) -> str:

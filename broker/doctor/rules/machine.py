@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from broker.doctor.facts import AuthFile, ForeignCopy, Limit, Person, Refresher, Services, Space, Unit
-from broker.doctor.finding import Finding, Severity, quoted
+from broker.doctor.finding import Finding, Severity, capital, quoted
 
 # Types of file systems that lie on another machine, as mount(8) names them. 9p, drvfs and virtiofs are a host's folders in a virtual machine.
 _NETWORK = re.compile(
@@ -79,7 +79,7 @@ def network(spaces: Iterable[Space]) -> Iterator[Finding]:
     """Folders on another machine."""
     for each in spaces:
         if _NETWORK.fullmatch(each.kind):
-            what = f"{_capital(each.role)} is on a network file system ({each.kind}): locks may exclude nobody, and changes go unnoticed"
+            what = f"{capital(each.role)} is on a network file system ({each.kind}): locks may exclude nobody, and changes go unnoticed"
             mend = "Keep it on a local disk: store.directories, XDG_STATE_HOME and CCS_BROKER_RUNTIME_DIR move it."
             yield Finding("network-file-system", Severity.WARNING, what, mend, str(each.path))
 
@@ -103,7 +103,7 @@ def limits(found: Iterable[Limit]) -> Iterator[Finding]:
     for each in found:
         if each.soft < each.needed:
             what = (
-                f"{_capital(each.who)} may open {each.soft} files, and up to {each.needed} may be needed by the config"
+                f"{capital(each.who)} may open {each.soft} files, and up to {each.needed} may be needed by the config"
             )
             mend = (
                 f"Run: ulimit -n {each.needed} before starting it (LimitNOFILE= in a unit), or lower max_connections."
@@ -195,7 +195,3 @@ def _covers(part: str) -> bool:
         return ip_address(_LOOPBACK) in ip_network(part, strict=False)
     except ValueError:
         return False
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

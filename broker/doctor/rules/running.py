@@ -17,7 +17,7 @@ from broker.doctor.facts import (
     Socket,
     SocketState,
 )
-from broker.doctor.finding import Finding, RemoveSocket, SetMode, Severity, mendable, quoted
+from broker.doctor.finding import Finding, RemoveSocket, SetMode, Severity, aside, capital, mendable, quoted
 from broker.ipc.schema import AccountView
 from broker.model.account import StateName
 
@@ -65,7 +65,7 @@ def socket_folder_owner(folder: Folder) -> Iterator[Finding]:
 def socket_path(fault: str | None, folder: Path) -> Iterator[Finding]:
     """A path no socket can have."""
     if fault is not None:
-        yield Finding("socket-path", Severity.ERROR, fault[:1].upper() + fault[1:], _SHORT, str(folder))
+        yield Finding("socket-path", Severity.ERROR, capital(fault), _SHORT, str(folder))
 
 
 def stale(sockets: Iterable[Socket]) -> Iterator[Finding]:
@@ -80,7 +80,7 @@ def blocked(sockets: Iterable[Socket]) -> Iterator[Finding]:
     """Something else in a socket's place."""
     for each in sockets:
         if each.state is SocketState.OTHER:
-            mend = f"Run: mv {quoted(each.path)} {quoted(f'{each.path}.old')}"
+            mend = f"Run: {aside(each.path)}"
             yield Finding("socket-blocked", Severity.ERROR, "Something that is no socket is in its place", mend, str(each.path))  # fmt: skip
         elif each.state is SocketState.CLOSED:
             mend = "Set CCS_BROKER_RUNTIME_DIR to a folder of yours, or run as the user who owns the daemon."
