@@ -147,12 +147,15 @@ class LinkedStore:
     def health(self) -> StoreHealth:
         """As the store's, and which links are broken."""
         health = self._inner.health()
-        broken = [f"{account}: {self._problems[account]}" for account in sorted(self._problems)]
-        return replace(health, problems=(*health.problems, *broken))
+        broken = [(account, self.problem_of(account)) for account in sorted(self._problems)]
+        return replace(
+            health, problems=(*health.problems, *(f"{account}: {problem}" for account, problem in broken if problem))
+        )
 
     def problem_of(self, account: AccountId) -> str | None:
-        """Return what is wrong with an account's link, in a sentence."""
-        return self._problems.get(account)
+        """Return what is wrong with an account's link, in a sentence; None also where the account went or got another name since."""
+        entry = self._inner.get(account)
+        return self._problems.get(account) if entry is not None and entry.link is not None else None
 
     # --- the other file, without any lock ---
 

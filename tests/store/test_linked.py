@@ -369,3 +369,16 @@ async def test_a_removed_account_has_no_problem(shared: Shared) -> None:
     await store.remove(ANN)
     assert store.health().problems == ()
     await store.close()
+
+
+async def test_an_account_with_another_name_leaves_no_problem_under_the_old_one(shared: Shared) -> None:
+    shared.ours(1)
+    store = await shared.open()
+    await store.align(ANN)
+    problem = store.problem_of(ANN)
+    async with store.lock(ANN, 1.0) as lock:
+        renamed = await store.rename(lock, "anna")
+    assert store.health().problems == ()
+    await store.align(renamed.account)
+    assert store.health().problems == (f"{renamed.account}: {problem}",)
+    await store.close()
