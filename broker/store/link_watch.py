@@ -49,9 +49,11 @@ class LinkWatch:
         await self._watch()
 
     async def stop(self) -> None:
-        """End all tasks."""
+        """End all tasks; what is noticed from now on begins none."""
         if self._unsubscribe is not None:
             self._unsubscribe()
+        self._links.clear()
+        self._again.clear()
         tasks = [*self._running.values(), *([self._rewatch] if self._rewatch else [])]
         for task in tasks:
             task.cancel()

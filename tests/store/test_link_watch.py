@@ -154,3 +154,17 @@ async def test_a_link_that_is_taken_away_is_followed_no_more(tmp_path: Path, sha
         shared.theirs(2)
         await watch.rescan()
         assert held(store) == Secret("fake-refresh-1")
+
+
+async def test_nothing_goes_on_after_the_end(tmp_path: Path, shared: Shared) -> None:
+    async with watched(tmp_path, shared) as (harness, store, watch):
+        shared.theirs(1)
+        await store.add(record(n=1), CLIENT, harness.clock.now())
+        await link(store, shared.link)
+        await until(lambda: ALICE in watch._running)
+        await asyncio.sleep(0)  # it has begun
+        watch._all()  # while it is looked at: it is to be looked at again
+        assert ALICE in watch._again
+        await watch.stop()
+        watch._all()
+        assert not watch._running
