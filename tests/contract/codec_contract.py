@@ -5,6 +5,7 @@ things any model can say, so that one strategy serves all formats.
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -113,18 +114,18 @@ def events_of(pieces: Sequence[Piece]) -> list[Event]:
     return [*events, Usage(3, 4, 1), Finished(FinishReason.TOOL_CALLS if calls else FinishReason.STOP, "STOP")]
 
 
-class UpstreamCodecContract:
+class UpstreamCodecContract(ABC):
     """For upstream codecs."""
 
     codec: UpstreamCodec
 
+    @abstractmethod
     def whole(self, pieces: Sequence[Piece]) -> bytes:
         """Return a whole answer of the format that says these things and is finished."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stream(self, pieces: Sequence[Piece], line_end: bytes, comments: bool) -> bytes:
         """Return the same as a stream, in at least one event a piece."""
-        raise NotImplementedError
 
     @inherited
     @given(pieces=PIECES, line_end=st.sampled_from([b"\n", b"\r\n", b"\r"]), comments=st.booleans(), cuts=CUTS)
@@ -181,15 +182,15 @@ class UpstreamCodecContract:
         assert sent.names.inward(sent.names.outward("a tool")) == "a tool"
 
 
-class ClientCodecContract:
+class ClientCodecContract(ABC):
     """For client codecs."""
 
     codec: ClientCodec
     minimal: dict[str, object]
 
+    @abstractmethod
     def reassembled(self, data: bytes) -> object:
         """Put a stream of the format together as its clients do; comparable to a whole answer's JSON."""
-        raise NotImplementedError
 
     @inherited
     @given(pieces=PIECES, cuts=CUTS)
