@@ -6,12 +6,9 @@ Owns: reading `{"type": "error", "error": {"type", "message"}}` (docs.anthropic.
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
-from broker.translate.failures import kind_of
+from broker.translate.failures import error_inside, kind_of, message_of
 from broker.translate.ir import Failure, FailureKind
 
-_MESSAGE_MAX: Final = 2000
 _KINDS: Final = {
     "invalid_request_error": FailureKind.BAD_REQUEST,
     "authentication_error": FailureKind.AUTHENTICATION,
@@ -38,14 +35,7 @@ _STATUSES: Final = {
 
 def decode_error(status: int, body: bytes) -> Failure:
     """Read an error answer, JSON or not."""
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = None
-    error = value.get("error") if isinstance(value, Mapping) else None
-    if isinstance(error, str):
-        error = {"message": error}
-    return read_error(error if isinstance(error, Mapping) else {}, status)
+    return read_error(error_inside(body), status)
 
 
 def read_error(error: Mapping[str, object], status: int | None = None) -> Failure:
@@ -54,6 +44,6 @@ def read_error(error: Mapping[str, object], status: int | None = None) -> Failur
     kind = _KINDS.get(word) if isinstance(word, str) else None
     if status is None:
         status = _STATUSES.get(kind, 502) if kind else 502
-    told = message if isinstance(message, str) and message else f"the upstream answered {status} without saying why"
+    told = message_of(message if isinstance(message, str) else None, status)
     # The status is the transport's word and the type the API's: where both are there, the type is more precise.
-    return Failure(status, kind or kind_of(status), told[:_MESSAGE_MAX], code=word if isinstance(word, str) else None)
+    return Failure(status, kind or kind_of(status), told, code=word if isinstance(word, str) else None)

@@ -1,12 +1,19 @@
 """Failures of ours and of upstreams in one neutral shape.
 
-Owns: what an HTTP status means for the next step, and the way from a `BrokerError` to an `ir.Failure`. It must never write a dialect's error body.
+Owns: what an HTTP status means for the next step, what the error answers of all dialects have in common, and the way from a `BrokerError` to an `ir.Failure`.
+It must never write a dialect's error body.
 """
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
 
 from broker.model.errors import BrokerError, ErrorCode
 from broker.translate.fields import field_of
 from broker.translate.ir import Failed, Failure, FailureKind
 
+_MESSAGE_MAX: Final = 2000  # Enough for every real message; some proxies on the way answer with whole pages.
 _BY_STATUS = {
     401: FailureKind.AUTHENTICATION,
     403: FailureKind.PERMISSION,
@@ -27,6 +34,30 @@ def kind_of(status: int) -> FailureKind:
     if known is not None:
         return known
     return FailureKind.SERVER if status >= 500 else FailureKind.BAD_REQUEST
+
+
+def error_body(body: bytes) -> Mapping[str, object]:
+    """Return the object an error answer is, or the first of an array of them; an empty one where it is none, JSON or not."""
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return value if isinstance(value, Mapping) else {}
+
+
+def error_inside(body: bytes) -> Mapping[str, object]:
+    """Return the inside of an error answer's `error`; one that is plain text is its `message`."""
+    error = error_body(body).get("error")
+    if isinstance(error, str):
+        return {"message": error}
+    return error if isinstance(error, Mapping) else {}
+
+
+def message_of(told: str | None, status: int) -> str:
+    """Return what an upstream said of its error, at most 2,000 characters; a sentence of ours where it said nothing."""
+    return (told or f"the upstream answered {status} without saying why")[:_MESSAGE_MAX]
 
 
 def failure_of(error: BrokerError) -> Failure:

@@ -10,10 +10,9 @@ from typing import Final
 
 import msgspec
 
-from broker.translate.failures import kind_of
+from broker.translate.failures import error_inside, kind_of, message_of
 from broker.translate.ir import Failure, FailureKind
 
-_MESSAGE_MAX: Final = 2000  # Enough for every real message; some proxies on the way answer with whole pages.
 _PER_MINUTE_SECONDS: Final = 60.0
 
 _STATUS_WORDS = {
@@ -49,16 +48,7 @@ _Object = Mapping[str, object]
 
 def decode_error(status: int, body: bytes) -> Failure:
     """Read an error answer; `body` may be an object, the object in an array, or no JSON at all."""
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = None
-    if isinstance(value, list):
-        value = value[0] if value else None
-    error = value.get("error") if isinstance(value, Mapping) else None
-    if isinstance(error, str):
-        error = {"message": error}
-    return read_status(error if isinstance(error, Mapping) else {}, status)
+    return read_status(error_inside(body), status)
 
 
 def read_status(error: _Object, status: int | None = None) -> Failure:
@@ -68,7 +58,7 @@ def read_status(error: _Object, status: int | None = None) -> Failure:
     details = _details(error)
     info = details.get("ErrorInfo", {})
     reason, metadata = _text(info, "reason"), _inner(info, "metadata")
-    message = (_text(error, "message") or f"the upstream answered {http} without saying why")[:_MESSAGE_MAX]
+    message = message_of(_text(error, "message"), http)
     quotas = _quota_ids(details.get("QuotaFailure", {}))
     return Failure(
         status=http,

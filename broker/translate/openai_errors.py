@@ -10,10 +10,9 @@ from typing import Final
 
 import msgspec
 
-from broker.translate.failures import kind_of
+from broker.translate.failures import error_body, kind_of, message_of
 from broker.translate.ir import Failure, FailureKind
 
-_MESSAGE_MAX: Final = 2000
 _BY_CODE: Final = {
     "insufficient_quota": FailureKind.QUOTA_EXHAUSTED,
     "quota_exceeded": FailureKind.QUOTA_EXHAUSTED,
@@ -56,13 +55,7 @@ class _Body(msgspec.Struct):
 
 def decode_error(status: int, body: bytes) -> Failure:
     """Read an error answer, JSON or not."""
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = None
-    if isinstance(value, list):
-        value = value[0] if value else None
-    return read_error(value if isinstance(value, Mapping) else {}, status)
+    return read_error(error_body(body), status)
 
 
 def tells_error(body: bytes) -> bool:
@@ -88,7 +81,7 @@ def read_error(body: Mapping[str, object], status: int | None = None) -> Failure
     return Failure(
         status=status,
         kind=known if known is not None and precise else kind_of(status),
-        message=(plain or f"the upstream answered {status} without saying why")[:_MESSAGE_MAX],
+        message=message_of(plain, status),
         code=word,
         reason=code,
         param=_text(inner, "param"),

@@ -3,7 +3,7 @@
 import pytest
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.translate.failures import broken_answer, failure_of, kind_of
+from broker.translate.failures import broken_answer, error_body, error_inside, failure_of, kind_of, message_of
 from broker.translate.ir import Failed, Failure, FailureKind
 
 
@@ -48,3 +48,26 @@ def test_a_broken_answer_is_the_upstreams_fault():
     event = broken_answer("cut")
     assert isinstance(event, Failed)
     assert (event.failure.status, event.failure.kind, event.failure.message) == (502, FailureKind.SERVER, "cut")
+
+
+@pytest.mark.parametrize(
+    ("body", "whole", "inside"),
+    [
+        (b'{"error":{"message":"m"},"x":1}', {"error": {"message": "m"}, "x": 1}, {"message": "m"}),
+        (b'[{"error":"plain"}]', {"error": "plain"}, {"message": "plain"}),
+        (b'{"error":7}', {"error": 7}, {}),
+        (b"[]", {}, {}),
+        (b"7", {}, {}),
+        (b"<html>", {}, {}),
+        (b'{"error":"\xff"}', {}, {}),
+        (b"[" * 50_000, {}, {}),
+    ],
+)
+def test_what_an_error_answer_holds(body, whole, inside):
+    assert (error_body(body), error_inside(body)) == (whole, inside)
+
+
+def test_a_message_is_never_empty_and_never_a_page():
+    assert message_of("m", 500) == "m"
+    assert message_of("", 500) == message_of(None, 500) == "the upstream answered 500 without saying why"
+    assert len(message_of("x" * 5000, 500)) == 2000
