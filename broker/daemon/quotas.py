@@ -77,7 +77,9 @@ class Quotas:
         return held.outcome
 
     def forget(self, account: AccountId) -> None:
-        """Drop what is known of an account that is gone."""
+        """Drop what is known of an account that is gone, and what is being asked: the next of its name may be another person's."""
+        if (task := self._tasks.get(account)) is not None:
+            task.cancel()
         self._held.pop(account, None)
         self.accounts.quotas.forget(account)
 
