@@ -8,6 +8,7 @@ the journal record durable, and never let a parsed answer precede its bytes in t
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from broker.model.account import AccountId, NeedsLogin, Tokens
@@ -206,7 +207,7 @@ class Attempt:
         try:
             provider, client = await self._prepare(entry)
             flow = provider.refresh(entry.record, client, then)
-            tokens = await self._converse(entry.account.provider, flow, None, recorded)
+            tokens = await self._converse(flow, recorded.say)
         except (FlowFailedError, NotSentError, AnswerLostError, BrokerError) as error:
             if not recorded.heard:
                 # It could not be judged yet (the network is down at start, say): it must not be lost for that.
@@ -225,7 +226,7 @@ class Attempt:
         rotation = await self.store.begin_rotation(lock, entry, before)
         try:
             flow = provider.refresh(entry.record, client, before)
-            tokens = await self._converse(provider.name, flow, rotation)
+            tokens = await self._converse(flow, partial(self._ask, provider.name, rotation))
         except StorageError:
             # That the token is about to go out could not be noted for good: it did not go, and the note must not say that it may have.
             await self._clear(lock)
@@ -240,24 +241,17 @@ class Attempt:
         return provider, await self.clients.find(provider, entry.client)
 
     async def _converse(
-        self,
-        provider: str,
-        flow: PacedFlow[Tokens],
-        rotation: Rotation | None,
-        recorded: "_Recorded | None" = None,
+        self, flow: PacedFlow[Tokens], spend: Callable[[HttpRequest], Awaitable[HttpResponse]]
     ) -> Tokens:
-        """Run a flow; the answer to its spending request goes into the journal before the flow sees it."""
+        """Run a flow; `spend` answers the requests that carry the refresh token."""
         try:
             step = next(flow)
             while True:
                 if isinstance(step, Pause):
                     await self.clock.sleep(step.seconds)
                     step = flow.send(PAUSED)
-                elif step.spends and recorded is not None:
-                    recorded.heard = True
-                    step = flow.send(recorded.answer)
                 elif step.spends:
-                    step = flow.send(await self._ask(provider, step, rotation))
+                    step = flow.send(await spend(step))
                 else:
                     said = await self._ask_beside(step)
                     step = flow.send(said) if isinstance(said, HttpResponse) else flow.throw(said)
@@ -272,9 +266,8 @@ class Attempt:
         except (NotSentError, AnswerLostError) as error:
             return FlowFailedError(Transient(str(error)))
 
-    async def _ask(self, provider: str, request: HttpRequest, rotation: Rotation | None) -> HttpResponse:
-        if rotation is None:
-            return await self.transport.send(request)
+    async def _ask(self, provider: str, rotation: Rotation, request: HttpRequest) -> HttpResponse:
+        """Send what spends the refresh token; the answer goes into the journal before anything parses it."""
         answer = await self.transport.send(request, connected=rotation.present)
         try:
             rotation.record_answer(answer)
@@ -346,6 +339,11 @@ class _Recorded:
 
     answer: HttpResponse
     heard: bool = False
+
+    async def say(self, _request: HttpRequest) -> HttpResponse:
+        """Answer for the token endpoint."""
+        self.heard = True
+        return self.answer
 
 
 def _passing(failure: Failure) -> Failure:
