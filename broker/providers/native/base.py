@@ -4,6 +4,7 @@ Owns: where such files lie and which lock their program takes, as data; what is 
 there. Pure. It must never blank a token, and never touch a field that is not part of the grant.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -92,7 +93,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Native:
+class Native(ABC):
     """One program's format. `provider` is whose logins it holds; empty where the file itself says so.
 
     `database` names the tables of a SQLite file and the keys that are wanted of each, for programs that keep a login in one: rows of `key` and `value`. What
@@ -118,9 +119,9 @@ class Native:
         except FormatError as error:
             return (Refused(str(error)),)
 
+    @abstractmethod
     def find(self, document: Document, beside: Beside) -> tuple[Found, ...]:
         """Return what `read` does; may raise FormatError for the file as a whole."""
-        raise NotImplementedError
 
     def write(self, document: Document, key: str, tokens: Tokens, now: Now) -> dict[str, object]:  # noqa: ARG002 - for those that are written
         """Return `document` with the grant of the login `key` replaced.

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -47,8 +48,8 @@ class GoogleVendor(VendorServer):
             *self.limits(),
         )
 
-    def limits(self) -> Iterable[web.RouteDef]:
-        raise NotImplementedError
+    @abstractmethod
+    def limits(self) -> Iterable[web.RouteDef]: ...
 
     def config(self, folder: Path) -> str:
         secret = folder / f"{self.name}-secret"

@@ -2,6 +2,7 @@
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class VendorServer:
+class VendorServer(ABC):
     """One vendor. A subclass says its routes and its config, and how a person approves there."""
 
     name: ClassVar[str]
@@ -62,12 +63,12 @@ class VendorServer:
 
     # --- what a subclass says ---
 
-    def routes(self) -> Iterable[web.RouteDef]:
-        raise NotImplementedError
+    @abstractmethod
+    def routes(self) -> Iterable[web.RouteDef]: ...
 
+    @abstractmethod
     def config(self, folder: Path) -> str:
         """The TOML that points `[providers.NAME]` here; files it names go into `folder`."""
-        raise NotImplementedError
 
     def reject(self) -> None:
         """Answer the next refresh as the vendor does for a dead login."""
@@ -94,12 +95,12 @@ class VendorServer:
             return answer.headers["Location"]
 
     async def approve_device(self, user_code: str) -> None:
-        """Be the person at the device page."""
-        raise NotImplementedError
+        """Be the person at the device page; for vendors that have one."""
+        raise AssertionError(f"{self.name} has no page for {user_code}")
 
     def imported(self) -> tuple[str, dict[str, object]]:
         """The name and document of an auth file, where that is the only way to have an account."""
-        raise NotImplementedError
+        raise AssertionError(f"{self.name} is logged in to")
 
     # --- for tests ---
 

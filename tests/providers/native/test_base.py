@@ -7,7 +7,6 @@ from broker.providers.native.base import (
     MILLISECONDS,
     Login,
     Names,
-    Native,
     Refused,
     Seen,
     checked,
@@ -16,6 +15,7 @@ from broker.providers.native.base import (
     read_grant,
     write_grant,
 )
+from broker.providers.native.vertex import FORMAT as UNWRITTEN
 from tests.fakes.native import ENDS, NOW, RENEWED, jwt
 
 NAMES = Names(refreshed=("last_refresh",))
@@ -112,9 +112,6 @@ def test_a_login_is_found_by_its_key() -> None:
     assert "fake" not in repr(seen)
 
 
-def test_a_format_says_what_it_can_do() -> None:
-    native = Native("fake", "Fake", "fake")
-    with pytest.raises(NotImplementedError):
-        native.find({}, {})
-    with pytest.raises(FormatError):
-        native.write({}, "", RENEWED, NOW)
+def test_a_format_that_is_only_read_is_never_written() -> None:
+    with pytest.raises(FormatError, match="never written"):
+        UNWRITTEN.write({}, "", RENEWED, NOW)
