@@ -14,7 +14,7 @@ import msgspec
 
 from broker.translate.claude_models import DEFAULT_MAX_TOKENS, ClaudeModel, claude_model
 from broker.translate.claude_schema import output_schema
-from broker.translate.effort import fit
+from broker.translate.effort import ThinkingClass, fit
 from broker.translate.exchange import Target
 from broker.translate.fields import bad_field
 from broker.translate.ir import (
@@ -73,8 +73,12 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     thinking = _thinking(request.reasoning, model, most)
     if request.tools and request.tool_choice is not None and request.tool_choice.mode is ToolMode.REQUIRED:
         thinking.pop("thinking", None)  # refused where a call is forced
+    messages = _messages(request, names, thinks="thinking" in thinking)
+    if model.thinking.kind is ThinkingClass.BUDGET and "thinking" in thinking and _thoughts_lost(messages):
+        del thinking["thinking"]  # refused within such a turn where thinking has a budget
+        messages = _messages(request, names, thinks=False)
     thinks = "thinking" in thinking
-    body: _Object = {"model": target.model, "max_tokens": most, "messages": _messages(request, names, thinks=thinks)}
+    body: _Object = {"model": target.model, "max_tokens": most, "messages": messages}
     system = [{"type": "text", "text": part.text} for part in request.system if part.text]
     if system and request.messages:
         body["system"] = system
@@ -119,6 +123,19 @@ def _messages(request: Request, names: ToolNames, *, thinks: bool) -> list[_Obje
     if messages[0]["role"] == Role.ASSISTANT.value:
         messages.insert(0, {"role": "user", "content": [{"type": "text", "text": _OPENING}]})
     return messages
+
+
+def _thoughts_lost(messages: Sequence[_Object]) -> bool:
+    """Tell whether the model is in the middle of a turn, answers to its calls being all it was told since, that no longer begins with what it thought."""
+    begun: list[_Object] | None = None
+    for message in reversed(messages):
+        content = message["content"]
+        assert isinstance(content, list)
+        if message["role"] == Role.ASSISTANT.value:
+            begun = content
+        elif not any(block["type"] == "tool_result" for block in content):
+            break
+    return begun is not None and begun[0]["type"] not in _THOUGHTS
 
 
 def _blocks(turn: Turn, names: ToolNames, *, thinks: bool) -> list[_Object]:

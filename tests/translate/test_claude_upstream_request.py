@@ -225,6 +225,26 @@ def test_there_is_no_thinking_where_a_call_is_forced():
     assert ("thinking" in made, made["output_config"]) == (False, {"effort": "high"})
 
 
+def test_a_budget_of_thinking_waits_where_a_turn_goes_on_whose_thoughts_are_lost():
+    def said(*parts):
+        return Message(Role.ASSISTANT, (*parts, ToolCall("c", "f", {})))
+
+    def thinks(*messages, model=OLD):
+        made = body(HELLO, *messages, model=model, reasoning=Reasoning(budget=2000))
+        return "thinking" in made, "thinking" in {
+            block["type"] for each in made["messages"] for block in each["content"]
+        }
+
+    answered = Message(Role.USER, (ToolResult("c", (Text("r"),)), Text("and")))
+    thought = Thinking("hm", marked(Signer.ANTHROPIC, "s1"))
+    assert thinks(said(), answered) == (False, False)
+    assert thinks(said(Text("t")), answered) == (False, False)
+    assert thinks(said(), answered, said(thought), answered) == (False, False)
+    assert thinks(said(thought), answered, said(), answered) == (True, True)
+    assert thinks(said(), answered, Message(Role.ASSISTANT, (Text("done"),)), HELLO) == (True, False)
+    assert thinks(said(), answered, model=NEW) == (True, False)
+
+
 def test_json_output_needs_a_schema():
     assert body(output=JsonOutput({"type": "object"}))["output_config"] == {
         "format": {
