@@ -283,9 +283,8 @@ class Engine:
             cell.rejected = digest  # of no use any more, and a final answer is not asked for again
             return
         if isinstance(cell.trouble, Backoff) and cell.trouble.until > max(now.boot, deadline):
-            self._refuse(
-                account, cell, now
-            )  # the token endpoint is not asked sooner for it, and this token is better than none
+            # The token endpoint is not asked sooner for it, and this token is better than none.
+            self._refuse(account, cell, now)
         since = now.boot - cell.rejected_at
         if since > _REJECTIONS_FORGOTTEN_SECONDS:
             cell.rejections = 0

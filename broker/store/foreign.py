@@ -116,9 +116,8 @@ class ForeignLock(ABC):
         """Keep other processes of ours out; false where one has the lock."""
         if self._guard >= 0:
             return False
-        with contextlib.suppress(
-            OSError
-        ):  # where folders cannot be locked, what a killed process left has to grow stale
+        # Where folders cannot be locked, what a killed process left has to grow stale.
+        with contextlib.suppress(OSError):
             fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -19,9 +19,8 @@ from broker.providers.base import Document, Identity
 
 MARK = "ccs_broker"
 _LINKED = "linked"
-_SPENT_KEPT = (
-    16  # each is a renewal that the other program has not seen; it reads its file before every renewal of its own
-)
+# Each is a renewal that the other program has not seen; it reads its file before every renewal of its own.
+_SPENT_KEPT = 16
 
 
 @dataclass(frozen=True, slots=True)
