@@ -20,6 +20,7 @@ from broker.providers.native.base import Login, Native, Refused, Seen
 from broker.providers.native.table import FORMATS
 from broker.store import codec
 from broker.store.native import compose
+from tests.contract.parts import Part, Parted, about
 from tests.fakes.native import GOLDEN
 
 if TYPE_CHECKING:
@@ -28,11 +29,10 @@ if TYPE_CHECKING:
 CLIPROXYAPI = FORMATS["cliproxyapi"]
 
 
-class TakingOver:
+class TakingOver(Parted):
     """The part of the suite; `VendorContract` is one of these."""
 
     login_options: ClassVar[dict[str, str]]
-    renews: ClassVar[bool]
     server: ClassVar[type]
     native_names: ClassVar[tuple[str, ...]] = ()
     """The golden files of its programs that are of its way to log in; all where it is empty."""
@@ -46,7 +46,7 @@ class TakingOver:
         assert made.document == json.loads(path.read_text())
         assert made.record.account == record.account
         assert made.record.tokens.refresh_token == record.tokens.refresh_token
-        if self.renews:
+        if Part.RENEWAL not in self.without:
             bench.client = await bench.clients.find(bench.provider, bench.provider.client_of(made.document))
             assert (await bench.renew(made.record)).tokens.access_token
 
@@ -61,9 +61,8 @@ class TakingOver:
         refused = await adopter(bench).adopt(Discovery(CLIPROXYAPI, path, seen.found[0]), online=True)
         assert isinstance(refused, Refused), refused
 
+    @about(Part.LINKED)
     async def test_a_login_of_its_own_program_is_taken_over_and_renewed(self, bench: "Bench", tmp_path: Path) -> None:
-        if not self.renews:
-            pytest.skip("it is never renewed")
         tried = 0
         for native, name, document in self.native_files():
             record = await bench.log_in(**self.login_options)
@@ -79,17 +78,14 @@ class TakingOver:
             if native.unlinked is None:
                 self.hand_back(bench, native, path, renewed)
                 tried += 1
-        if not tried:
-            pytest.skip("no program that can be linked has logins of this provider")
+        assert tried
 
+    @about(Part.COPIED)
     async def test_a_login_that_can_only_be_copied_is_taken_over_and_renewed(
         self, bench: "Bench", tmp_path: Path
     ) -> None:
-        made_for = COPIED.get(self.server.name)
-        if made_for is None or not self.renews:
-            pytest.skip("no program keeps such logins of this provider")
         record = await bench.log_in(**self.login_options)
-        tool, make = made_for
+        tool, make = COPIED[self.server.name]
         made = await adopted(bench, FORMATS[tool], make(bench, record, tmp_path))
         assert made.record.tokens.refresh_token == record.tokens.refresh_token
         assert not made.record.account.label.startswith("login-")
@@ -116,6 +112,14 @@ class TakingOver:
         if held.tokens.expires_at is not None:
             assert held.tokens.expires_at == pytest.approx(renewed.tokens.expires_at, abs=1)
         assert compose(native, again, login.key, renewed.tokens, bench.now) == data, "a second time changes nothing"
+
+    def has_linked(self) -> bool:
+        """Tell whether a program keeps logins of this provider that can be shared."""
+        return any(native.unlinked is None for native, _, _ in self.native_files())
+
+    def has_copied(self, record: Record) -> bool:
+        """Tell whether a program keeps logins of this provider that can only be copied; a host with a port cannot stand in Copilot's file."""
+        return self.server.name in COPIED and ":" not in record.facts.get("host", "")
 
     def native_files(self) -> Iterator[tuple[Native, str, dict[str, object]]]:
         """Yield each golden file with one login of a program of this provider."""
@@ -144,8 +148,6 @@ def written(path: Path, document: object) -> Path:
 
 
 def copilots(bench: "Bench", record: Record, folder: Path) -> Path:
-    if ":" in record.facts.get("host", ""):
-        pytest.skip("a host with a port cannot stand in that file")
     host, token = record.facts.get("host", "github.com"), text_of(record.tokens.refresh_token)
     return written(folder / "apps.json", {f"{host}:Iv1.x": {"user": "octocat", "oauth_token": token}})
 

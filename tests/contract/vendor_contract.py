@@ -33,6 +33,7 @@ from broker.oauth.revoke import revoked
 from broker.providers.base import Client, FormatError, LoginFlow, Provider, Quota
 from broker.providers.registry import build
 from broker.system import SystemChance
+from tests.contract.parts import Part, about
 from tests.contract.taking_over import TakingOver
 from tests.fakes.clock import HastyClock
 from tests.fakes.vendors.server import Fault, VendorServer
@@ -169,7 +170,6 @@ class VendorContract(TakingOver):
 
     server: ClassVar[type[VendorServer]]
     login_options: ClassVar[dict[str, str]] = {}
-    renews: ClassVar[bool] = True
 
     @classmethod
     def at_rest(cls) -> Provider:
@@ -205,6 +205,25 @@ class VendorContract(TakingOver):
                 await logins.close()
                 await anywhere.close()
 
+    async def test_it_is_without_what_it_says(self, bench: Bench) -> None:
+        record = await bench.log_in(**self.login_options)
+        provider, flows = bench.provider, bench.provider.flows
+        renews = record.tokens.refresh_token is not None
+        has = {
+            Part.LOGIN: bool(flows),
+            Part.CALLBACK: LoginFlow.CODE in flows and provider.redirect.loopback,
+            Part.CODE: LoginFlow.CODE in flows,
+            Part.DEVICE: LoginFlow.DEVICE in flows,
+            Part.RENEWAL: renews,
+            Part.ROTATION: renews and bench.server.rotates,
+            Part.QUOTA: provider.quota(record, bench.now) is not None,
+            Part.REVOCATION: provider.revoke(record, bench.client) is not None,
+            Part.LINKED: renews and self.has_linked(),
+            Part.COPIED: renews and self.has_copied(record),
+        }
+        assert {part for part, held in has.items() if not held} == self.without
+        assert has.keys() == set(Part)
+
     # --- logging in ---
 
     async def test_every_way_to_log_in_brings_a_grant_and_a_name(self, bench: Bench) -> None:
@@ -215,17 +234,15 @@ class VendorContract(TakingOver):
             assert record.account.label
             assert not record.account.label.startswith("login-"), "nobody knows whose it is"
 
+    @about(Part.CALLBACK)
     async def test_the_browser_comes_back_to_the_callback_once(self, bench: Bench) -> None:
-        if LoginFlow.CODE not in bench.provider.flows or not bench.provider.redirect.loopback:
-            pytest.skip("nothing comes back here")
         view = await bench.come_back(**self.login_options)
         assert view.state == "done", view.problem
         [(record, _)] = bench.kept
         assert record.tokens.access_token
 
+    @about(Part.LOGIN)
     async def test_a_person_may_say_no(self, bench: Bench) -> None:
-        if not bench.provider.flows:
-            pytest.skip("there is no login")
         if LoginFlow.CODE in bench.provider.flows:
             problem = await bench.fails(
                 LoginFlow.CODE, "error=access_denied&error_description=No.", **self.login_options
@@ -237,25 +254,23 @@ class VendorContract(TakingOver):
                 assert (await bench.fails(LoginFlow.DEVICE, **self.login_options)).code == code.value
         assert (await bench.log_in(**self.login_options)).tokens.access_token
 
+    @about(Part.CODE)
     async def test_a_code_that_brings_no_grant_keeps_nothing(self, bench: Bench) -> None:
-        if LoginFlow.CODE not in bench.provider.flows:
-            pytest.skip("it has no login by code")
         for fault in NO_ANSWERS:
             bench.server.stop_exchange(fault)
             problem = await bench.fails(LoginFlow.CODE, **self.login_options)
             assert "fake-acc" not in problem.detail
         assert (await bench.log_in(LoginFlow.CODE, **self.login_options)).tokens.access_token
 
+    @about(Part.DEVICE)
     async def test_polling_outlasts_answers_that_are_none(self, bench: Bench) -> None:
-        if LoginFlow.DEVICE not in bench.provider.flows:
-            pytest.skip("it has no login by device code")
         for fault in NO_ANSWERS:
             bench.server.stop_poll(fault, fault)  # in a row of more, pauses would grow to real ones
             assert (await bench.log_in(LoginFlow.DEVICE, **self.login_options)).tokens.access_token
 
     async def test_every_request_calls_itself_what_the_config_says(self, bench: Bench) -> None:
         record = await bench.log_in(**self.login_options)
-        if self.renews:
+        if Part.RENEWAL not in self.without:
             await bench.renew(record)
         quota = bench.provider.quota(record, bench.now)
         if quota is not None:
@@ -284,9 +299,8 @@ class VendorContract(TakingOver):
         assert again.tokens.expires_at == pytest.approx(record.tokens.expires_at, abs=1)
         assert dict(again.facts) == dict(record.facts)
 
+    @about(Part.RENEWAL)
     async def test_a_renewal_keeps_every_field_it_does_not_own(self, bench: Bench) -> None:
-        if not self.renews:
-            pytest.skip("it is never renewed")
         record = await bench.log_in(**self.login_options)
         name, document = bench.provider.create(record, bench.client, bench.now)
         before = {"note": "mine", **document, "priority": 7, "x-unknown": {"deep": [1, None, "é"]}}
@@ -333,9 +347,8 @@ class VendorContract(TakingOver):
 
     # --- renewing ---
 
+    @about(Part.RENEWAL)
     async def test_a_renewal_brings_a_new_grant(self, bench: Bench) -> None:
-        if not self.renews:
-            pytest.skip("it is never renewed")
         first = await bench.log_in(**self.login_options)
         second = await bench.renew(first)
         assert second.tokens.access_token
@@ -344,9 +357,8 @@ class VendorContract(TakingOver):
         assert (second.tokens.refresh_token != first.tokens.refresh_token) is bench.server.rotates
         await bench.renew(second)
 
+    @about(Part.ROTATION)
     async def test_a_spent_refresh_token_ends_nothing_but_itself(self, bench: Bench) -> None:
-        if not (self.renews and bench.server.rotates):
-            pytest.skip("its refresh tokens stay")
         first = await bench.log_in(**self.login_options)
         second = await bench.renew(first)
         assert isinstance(await bench.failure(first), Permanent)
@@ -355,9 +367,8 @@ class VendorContract(TakingOver):
             second.tokens.refresh_token,
         }
 
+    @about(Part.RENEWAL)
     async def test_a_dead_login_is_told_from_a_bad_day(self, bench: Bench) -> None:
-        if not self.renews:
-            pytest.skip("it is never renewed")
         record = await bench.log_in(**self.login_options)
         bench.server.reject()
         failure = await bench.failure(record)
@@ -376,9 +387,8 @@ class VendorContract(TakingOver):
             (Fault(403, "<html>wait</html>", "text/html"), (Transient,)),
         ],
     )
+    @about(Part.RENEWAL)
     async def test_answers_that_are_none(self, bench: Bench, fault: Fault, kinds: tuple[type, ...]) -> None:
-        if not self.renews:
-            pytest.skip("it is never renewed")
         record = await bench.log_in(**self.login_options)
         bench.server.fail(bench.server.refresh_path, fault)
         failure = await bench.failure(record)
@@ -388,11 +398,11 @@ class VendorContract(TakingOver):
 
     # --- around it ---
 
+    @about(Part.QUOTA)
     async def test_quota_is_read_or_said_to_be_unreadable(self, bench: Bench) -> None:
         record = await bench.log_in(**self.login_options)
         flow = bench.provider.quota(record, bench.now)
-        if flow is None:
-            pytest.skip("it cannot be asked")
+        assert flow is not None
         quota = await run_flow(flow, bench.outbound, bench.clock)
         assert quota.plan or quota.windows
         for window in quota.windows:
@@ -405,11 +415,10 @@ class VendorContract(TakingOver):
             told = await run_flow(unread, bench.outbound, bench.clock)
             assert isinstance(told, Quota)
 
+    @about(Part.REVOCATION)
     async def test_revoking_is_understood(self, bench: Bench) -> None:
         record = await bench.log_in(**self.login_options)
         request = bench.provider.revoke(record, bench.client)
-        if request is None:
-            pytest.skip("it has no such endpoint")
         assert isinstance(request, HttpRequest)
         assert not request.spends
         assert revoked(await bench.outbound.send(request))

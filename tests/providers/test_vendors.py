@@ -5,6 +5,7 @@ from pathlib import Path
 from broker.config import parse
 from broker.providers.base import Provider
 from broker.providers.registry import build
+from tests.contract.parts import Part
 from tests.contract.vendor_contract import VendorContract
 from tests.fakes.vendors.plain import PlainVendor
 
@@ -13,6 +14,7 @@ class TestPlain(VendorContract):
     """The generic provider, which needs a config to exist."""
 
     server = PlainVendor
+    without = frozenset({Part.QUOTA, Part.LINKED, Part.COPIED})
 
     @classmethod
     def at_rest(cls) -> Provider:

@@ -11,6 +11,7 @@ from broker.oauth.failures import Permanent
 from broker.providers.base import Provider
 from broker.providers.registry import build
 from broker.store.store import FileStore
+from tests.contract.parts import Part
 from tests.contract.vendor_contract import Bench, VendorContract
 from tests.fakes.clock import FakeChance
 from tests.fakes.vendors.claude import ACCOUNT, MANUAL_URI, ORGANIZATION, YEAR, ClaudeVendor
@@ -19,6 +20,7 @@ from tests.fakes.vendors.server import Fault
 
 class TestClaude(VendorContract):
     server = ClaudeVendor
+    without = frozenset({Part.DEVICE, Part.COPIED})
 
     async def test_the_profile_names_the_account_its_organisation_and_its_plan(self, bench: Bench) -> None:
         record = await bench.log_in()
@@ -90,8 +92,8 @@ class TestSetupToken(VendorContract):
     """A login with `setup-token=true`."""
 
     server = ClaudeVendor
+    without = frozenset({Part.DEVICE, Part.RENEWAL, Part.ROTATION, Part.QUOTA, Part.LINKED, Part.COPIED})
     login_options: ClassVar = {"setup-token": "true"}
-    renews = False
 
     async def test_it_lives_a_year_and_has_nothing_to_renew_it_with(self, bench: Bench) -> None:
         record = await bench.log_in(**self.login_options)

@@ -10,6 +10,7 @@ from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth.failures import Misconfigured, Permanent
 from broker.providers.base import LoginFlow
+from tests.contract.parts import Part
 from tests.contract.vendor_contract import Bench, VendorContract
 from tests.fakes.vendors.codex import ACCOUNT, EMAIL, CodexVendor
 from tests.fakes.vendors.server import Fault
@@ -17,6 +18,7 @@ from tests.fakes.vendors.server import Fault
 
 class TestCodex(VendorContract):
     server = CodexVendor
+    without = frozenset({Part.COPIED})
 
     @pytest.mark.parametrize("flow", [LoginFlow.CODE, LoginFlow.DEVICE])
     async def test_a_login_knows_its_account_and_plan(self, bench: Bench, flow: LoginFlow) -> None:

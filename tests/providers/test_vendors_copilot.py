@@ -7,6 +7,7 @@ import pytest
 from broker.ipc.schema import LoginStart
 from broker.model.secret import Secret
 from broker.oauth.failures import Misconfigured, RateLimited
+from tests.contract.parts import Part
 from tests.contract.vendor_contract import Bench, VendorContract
 from tests.fakes.vendors.copilot import NO_LICENCE, CopilotVendor, OwnServer
 from tests.fakes.vendors.server import Fault
@@ -26,6 +27,7 @@ async def attempt(bench: Bench, **options: str) -> str:
 
 class TestCopilot(VendorContract):
     server = CopilotVendor
+    without = frozenset({Part.CALLBACK, Part.CODE, Part.ROTATION, Part.REVOCATION, Part.LINKED})
 
     async def test_a_login_is_named_and_says_where_its_api_is(self, bench: Bench) -> None:
         assert isinstance(bench.server, CopilotVendor)
@@ -95,6 +97,7 @@ class TestCopilotOnAnOwnServer(VendorContract):
     """The same through `host`, which names the fake; nothing in the config does."""
 
     server = OwnServer
+    without = frozenset({Part.CALLBACK, Part.CODE, Part.ROTATION, Part.REVOCATION, Part.LINKED, Part.COPIED})
 
     @pytest.fixture(autouse=True)
     def host(self, bench: Bench) -> None:

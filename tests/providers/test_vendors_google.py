@@ -7,6 +7,7 @@ from broker.login.runner import run_flow
 from broker.model.account import Record
 from broker.model.secret import Secret
 from broker.oauth.failures import Misconfigured
+from tests.contract.parts import Part
 from tests.contract.vendor_contract import Bench, VendorContract
 from tests.fakes.vendors.google import EMAIL, AntigravityVendor, GeminiVendor, GoogleVendor
 from tests.fakes.vendors.server import Fault
@@ -25,6 +26,7 @@ async def log_in_by_page(bench: Bench) -> Record:
 
 class TestGemini(VendorContract):
     server = GeminiVendor
+    without = frozenset({Part.DEVICE, Part.ROTATION, Part.COPIED})
 
     async def test_with_the_option_google_s_page_shows_the_code_and_nothing_listens(self, bench: Bench) -> None:
         assert (await log_in_by_page(bench)).email == EMAIL
@@ -32,6 +34,7 @@ class TestGemini(VendorContract):
 
 class TestAntigravity(VendorContract):
     server = AntigravityVendor
+    without = frozenset({Part.DEVICE, Part.ROTATION})
 
     async def test_with_the_option_a_page_shows_the_code_and_nothing_listens(self, bench: Bench) -> None:
         assert (await log_in_by_page(bench)).email == EMAIL

@@ -9,6 +9,7 @@ from broker.login.clients import Clients
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth.failures import Permanent, Transient
+from tests.contract.parts import Part
 from tests.contract.vendor_contract import Bench, VendorContract
 from tests.fakes.vendors.iflow import EMAIL, IFlowVendor
 from tests.fakes.vendors.server import Fault
@@ -18,6 +19,7 @@ USERINFO = "/api/oauth/getUserInfo"
 
 class TestIFlow(VendorContract):
     server = IFlowVendor
+    without = frozenset({Part.DEVICE, Part.QUOTA, Part.REVOCATION, Part.LINKED, Part.COPIED})
 
     async def test_what_is_leased_is_the_api_key_and_the_file_keeps_both(self, bench: Bench) -> None:
         assert isinstance(bench.server, IFlowVendor)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from broker.oauth.failures import Permanent
+from tests.contract.parts import Part
 from tests.contract.vendor_contract import Bench, VendorContract
 from tests.fakes.vendors.kimi import KimiVendor
 from tests.fakes.vendors.server import Fault
@@ -10,6 +11,7 @@ from tests.fakes.vendors.server import Fault
 
 class TestKimi(VendorContract):
     server = KimiVendor
+    without = frozenset({Part.CALLBACK, Part.CODE, Part.REVOCATION, Part.COPIED})
 
     async def test_one_device_id_from_the_first_request_to_the_last(self, bench: Bench) -> None:
         record = await bench.log_in()

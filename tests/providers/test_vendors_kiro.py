@@ -6,6 +6,7 @@ from dataclasses import replace
 from broker.ipc.schema import LoginStart
 from broker.model.secret import Secret
 from broker.oauth.failures import Misconfigured, Permanent
+from tests.contract.parts import Part
 from tests.contract.vendor_contract import Bench, VendorContract
 from tests.fakes.vendors.kiro import PROFILE, START_URL, KiroCenter, KiroSocial, KiroVendor
 from tests.fakes.vendors.server import Fault
@@ -13,6 +14,7 @@ from tests.fakes.vendors.server import Fault
 
 class TestKiro(VendorContract):
     server = KiroVendor
+    without = frozenset({Part.CALLBACK, Part.REVOCATION})
     native_names = ("kiro-auth-token.json", "client-id.json")
 
     async def test_the_registration_is_made_once_a_login_and_goes_into_the_file(self, bench: Bench) -> None:
@@ -68,6 +70,7 @@ class TestKiro(VendorContract):
 
 class TestKiroCenter(VendorContract):
     server = KiroCenter
+    without = frozenset({Part.CALLBACK, Part.CODE, Part.REVOCATION})
     native_names = ("client-id.json",)
 
     async def test_the_organisations_address_and_region_are_kept(self, bench: Bench) -> None:
@@ -78,6 +81,7 @@ class TestKiroCenter(VendorContract):
 
 class TestKiroSocial(VendorContract):
     server = KiroSocial
+    without = frozenset({Part.CALLBACK, Part.DEVICE, Part.REVOCATION})
     native_names = ("social.json",)
 
     async def test_the_address_is_pasted_whether_a_browser_opens_or_not(self, bench: Bench) -> None:

@@ -7,6 +7,7 @@ import pytest
 from broker.ipc.schema import LoginStart
 from broker.model.errors import BrokerError
 from broker.oauth.failures import Misconfigured, Permanent
+from tests.contract.parts import Part
 from tests.contract.vendor_contract import Bench, VendorContract
 from tests.fakes.vendors.qwen import QwenVendor
 from tests.fakes.vendors.server import Fault
@@ -14,6 +15,7 @@ from tests.fakes.vendors.server import Fault
 
 class TestQwen(VendorContract):
     server = QwenVendor
+    without = frozenset({Part.CALLBACK, Part.CODE, Part.QUOTA, Part.REVOCATION, Part.COPIED})
     login_options: ClassVar[dict[str, str]] = {"email": "user@example.com"}
 
     async def test_the_api_s_address_comes_with_each_grant(self, bench: Bench) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from broker.model.secret import Secret
 from broker.oauth.failures import Misconfigured, Permanent
+from tests.contract.parts import Part
 from tests.contract.vendor_contract import Bench, VendorContract
 from tests.fakes.vendors.server import Fault
 from tests.fakes.vendors.vertex import EMAIL, VertexVendor, key_file, pem
@@ -11,6 +12,9 @@ from tests.fakes.vendors.vertex import EMAIL, VertexVendor, key_file, pem
 
 class TestVertex(VendorContract):
     server = VertexVendor
+    without = frozenset(
+        {Part.LOGIN, Part.CALLBACK, Part.CODE, Part.DEVICE, Part.ROTATION, Part.QUOTA, Part.REVOCATION, Part.LINKED}
+    )
 
     async def test_an_imported_key_is_an_account(self, bench: Bench) -> None:
         record = await bench.log_in()

@@ -5,6 +5,7 @@ from dataclasses import replace
 from broker.model.account import Record
 from broker.oauth.failures import Permanent, Transient
 from broker.providers.base import LoginFlow
+from tests.contract.parts import Part
 from tests.contract.vendor_contract import Bench, VendorContract
 from tests.fakes.vendors.server import Fault
 from tests.fakes.vendors.xai import EMAIL, SUBJECT, XaiVendor
@@ -12,6 +13,7 @@ from tests.fakes.vendors.xai import EMAIL, SUBJECT, XaiVendor
 
 class TestXai(VendorContract):
     server = XaiVendor
+    without = frozenset({Part.QUOTA, Part.COPIED})
 
     async def test_the_device_login_comes_first(self, bench: Bench) -> None:
         assert bench.provider.flows == (LoginFlow.DEVICE, LoginFlow.CODE)
