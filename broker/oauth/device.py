@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-import msgspec
-
 from broker.model.account import Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
@@ -167,11 +165,7 @@ def _read_code(answer: HttpResponse, now: Now, reading: Reading) -> DeviceCode:
 
 
 def _fields(answer: HttpResponse) -> Mapping[str, object]:
-    try:
-        body = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return {}
-    return body if isinstance(body, dict) else {}
+    return answer.document() or {}
 
 
 def _text(fields: Mapping[str, object], name: str) -> str | None:

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
-import msgspec
-
 from broker.oauth.failures import FlowFailedError, Misconfigured, Transient
 from broker.oauth.messages import Flow, HttpRequest, HttpResponse
 
@@ -79,11 +77,7 @@ def _loopback(host: str) -> bool:
 def _document(answer: HttpResponse) -> Mapping[str, object] | None:
     if answer.status != 200:
         return None
-    try:
-        found = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+    return answer.document()
 
 
 def _checked(document: Mapping[str, object], issuer: str) -> Metadata:

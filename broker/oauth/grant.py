@@ -7,8 +7,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import msgspec
-
 from broker.model.account import Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
@@ -78,11 +76,7 @@ def lifetime_seconds(value: object) -> float | None:
 
 
 def _fields(answer: HttpResponse) -> Mapping[str, object]:
-    try:
-        body = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return {}
-    return body if isinstance(body, dict) else {}
+    return answer.document() or {}
 
 
 def _text(fields: Mapping[str, object], name: str) -> str | None:

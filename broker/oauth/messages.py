@@ -78,6 +78,17 @@ class HttpResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
 
+    def document(self) -> dict[str, object] | None:
+        """Return the JSON object in the body; None where there is none."""
+        try:
+            found = msgspec.json.decode(self.body)
+        except (
+            ValueError,
+            RecursionError,
+        ):  # msgspec's own errors are ValueErrors, and so is what it raises for bytes that are no UTF-8
+            return None
+        return found if isinstance(found, dict) else None
+
     def __repr__(self) -> str:
         # The body may hold tokens.
         return f"HttpResponse(status={self.status}, {len(self.body)} bytes)"

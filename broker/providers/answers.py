@@ -6,8 +6,6 @@ means is the caller's. It must never be used on the answer of a token endpoint.
 
 import math
 
-import msgspec
-
 from broker.model.clock import Now
 from broker.oauth.failures import FlowFailedError
 from broker.oauth.messages import HttpResponse
@@ -17,11 +15,7 @@ from broker.providers.base import Document
 
 def parsed(answer: HttpResponse) -> Document:
     """Return the object in an answer; empty where there is none."""
-    try:
-        found = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return answer.document() or {}
 
 
 def expected(answer: HttpResponse, now: Now) -> Document:

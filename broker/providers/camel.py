@@ -34,11 +34,7 @@ def _asked(request: HttpRequest) -> HttpRequest:
 
 
 def _heard(answer: HttpResponse) -> HttpResponse:
-    try:
-        body = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        body = None
-    found: dict[str, object] = body if isinstance(body, dict) else {}
+    found = answer.document() or {}
     named = answer.headers.get("x-amzn-errortype", "").partition(":")[0]
     if not found and not named:
         return answer

@@ -7,8 +7,6 @@ Facts from gemini-cli (setup) and CLIProxyAPI (login) as published; Google docum
 
 from collections.abc import Mapping
 
-import msgspec
-
 from broker.model.account import Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
@@ -83,11 +81,7 @@ def expected(answer: HttpResponse, now: Now) -> Document:
 
 def parsed(answer: HttpResponse) -> Document | None:
     """Return the object in an answer; None where there is none."""
-    try:
-        found = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+    return answer.document()
 
 
 def finished(operation: Document) -> str | None:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-import msgspec
-
 from broker.model.account import Record, Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
@@ -339,11 +337,7 @@ def _json_post(url: str, body: Mapping[str, object]) -> HttpRequest:
 
 
 def _body(answer: HttpResponse) -> Document:
-    try:
-        found = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return answer.document() or {}
 
 
 def _secret(told: Document, name: str) -> Secret | None:

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import urlsplit
 
-import msgspec
-
 from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Now
 from broker.model.errors import BrokerError, ErrorCode
@@ -344,8 +342,4 @@ def _number(value: object) -> float | None:
 
 
 def _object(answer: HttpResponse) -> Document:
-    try:
-        found = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return answer.document() or {}

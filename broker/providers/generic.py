@@ -11,8 +11,6 @@ renewals need no second way; it is never written into the file.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import msgspec
-
 from broker.model.account import Record, Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
@@ -123,11 +121,8 @@ class Generic(FlatProvider):
         if email or not url or not tokens.access_token:
             return Identity(email, subject, facts)
         answer = yield HttpRequest("GET", url, headers={"Accept": "application/json"}, bearer=tokens.access_token)
-        try:
-            found = msgspec.json.decode(answer.body)
-        except (msgspec.DecodeError, RecursionError):
-            found = None
-        if answer.status != 200 or not isinstance(found, dict):
+        found = answer.document()
+        if answer.status != 200 or found is None:
             if subject:
                 return Identity(None, subject, facts, ("The provider did not tell the e-mail address.",))
             raise FlowFailedError(sort_failure(answer, now))

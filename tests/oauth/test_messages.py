@@ -42,6 +42,22 @@ def test_neither_request_nor_response_shows_a_secret() -> None:
     assert repr(HttpResponse(200, body=b"fake-4")) == "HttpResponse(status=200, 6 bytes)"
 
 
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b'{"a":1}', {"a": 1}),
+        (b"{}", {}),
+        (b"[]", None),
+        (b"nothing", None),
+        (b"", None),
+        (b'{"a":"\xff"}', None),
+        (b"[" * 100_000, None),
+    ],
+)
+def test_the_object_in_an_answer_or_nothing(body: bytes, found: object) -> None:
+    assert HttpResponse(200, body=body).document() == found
+
+
 def one_question() -> Flow[int]:
     answer = yield HttpRequest("GET", URL)
     return answer.status

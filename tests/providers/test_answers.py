@@ -9,7 +9,8 @@ NOW = Now(1_777_630_830.0, 1.0)
 
 
 @pytest.mark.parametrize(
-    ("body", "found"), [(b'{"a":1}', {"a": 1}), (b"[]", {}), (b"nothing", {}), (b"", {}), (b"[" * 100_000, {})]
+    ("body", "found"),
+    [(b'{"a":1}', {"a": 1}), (b"[]", {}), (b"nothing", {}), (b"", {}), (b'{"a":"\xff"}', {}), (b"[" * 100_000, {})],
 )
 def test_an_answer_is_an_object_or_empty(body: bytes, found: object) -> None:
     assert parsed(HttpResponse(200, body=body)) == found

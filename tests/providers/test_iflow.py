@@ -203,6 +203,11 @@ def test_a_renewal_asks_for_the_key_again() -> None:
     assert tokens.id_token == Secret("fake-access-2")
 
 
+def test_a_grant_outlasts_an_answer_about_the_key_that_is_no_utf_8() -> None:
+    _, tokens = renewed(GRANT, HttpResponse(200, body=b'{"data":"\xff"}'))
+    assert (tokens.access_token, tokens.refresh_token) == (Secret("fake-key-1"), Secret("fake-refresh-2"))
+
+
 @pytest.mark.parametrize(("body", "seconds"), [({"expires_in": 3600}, 600), ({"expires_in": 60}, 60), ({}, 600)])
 def test_a_grant_is_kept_where_the_key_cannot_be_had(body: dict[str, object], seconds: float) -> None:
     _, tokens = renewed(answer(access_token="fake-access-2", refresh_token="fake-refresh-2", **body), answer(500))
