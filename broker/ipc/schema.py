@@ -388,7 +388,7 @@ def decode(data: bytes | str, shape: type[T]) -> T:
     """
     try:
         return msgspec.json.decode(data, type=shape, dec_hook=_to_secret)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise BrokerError(ErrorCode.BAD_REQUEST, f"not a valid message: {error}") from None
 
 
@@ -396,7 +396,7 @@ def decode_event(data: bytes | str) -> WatchEvent:
     """Read one event of the push stream; raises as `decode` does."""
     try:
         event: WatchEvent = _event_decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except _UNREADABLE as error:
         raise BrokerError(ErrorCode.BAD_REQUEST, f"not a valid event: {error}") from None
     return event
 
@@ -415,3 +415,4 @@ def _to_secret(kind: type, value: object) -> Secret:
 
 _encoder = msgspec.json.Encoder(enc_hook=_from_secret)
 _event_decoder = msgspec.json.Decoder(WatchEvent, dec_hook=_to_secret)
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

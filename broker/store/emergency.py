@@ -125,7 +125,7 @@ def whose(data: bytes) -> AccountId | None:
     try:
         document = msgspec.json.decode(data, type=_Document)
         return AccountId.parse(document.account) if document.v == VERSION else None
-    except (msgspec.MsgspecError, BrokerError):
+    except (BrokerError, ValueError, RecursionError):
         return None
 
 
@@ -135,7 +135,7 @@ def decode(data: bytes, seal: AnswerSeal | None = None) -> Copy | None:
         document = msgspec.json.decode(data, type=_Document)
         account, replaces = AccountId.parse(document.account), Digest(document.replaces)
         grant = document.grant or _opened(document, seal)
-    except (msgspec.MsgspecError, BrokerError, ValueError):
+    except (BrokerError, ValueError, RecursionError):
         return None
     if document.v != VERSION or grant is None or not (grant.access_token or grant.refresh_token):
         return None

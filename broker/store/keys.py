@@ -175,7 +175,7 @@ class Keys:
             return msgspec.json.decode(path.read_bytes(), type=_Choice)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, ValueError):
             raise _fault(
                 f"{path} cannot be read: it tells which key the files are sealed with", "Restore it."
             ) from None

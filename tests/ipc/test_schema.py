@@ -49,7 +49,16 @@ def test_requests_with_unknown_fields_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b'{"account":1}', b'{"account":"a/b","provider":"a","generation":1,"access_token":7}']
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"account":"\xff"}',
+        b"\xff",
+        b'{"account":1}',
+        b'{"account":"a/b","provider":"a","generation":1,"access_token":7}',
+    ],
 )
 def test_what_is_not_a_message_names_the_fault(data: bytes) -> None:
     with pytest.raises(BrokerError) as caught:
@@ -57,9 +66,10 @@ def test_what_is_not_a_message_names_the_fault(data: bytes) -> None:
     assert caught.value.code is ErrorCode.BAD_REQUEST
 
 
-def test_what_is_not_an_event_is_refused() -> None:
+@pytest.mark.parametrize("data", [b'{"type":"later"}', b'{"type":"\xff"}', b'{"x":' + b"[" * 100_000])
+def test_what_is_not_an_event_is_refused(data: bytes) -> None:
     with pytest.raises(BrokerError) as caught:
-        decode_event(b'{"type":"later"}')
+        decode_event(data)
     assert caught.value.code is ErrorCode.BAD_REQUEST
 
 

@@ -152,6 +152,18 @@ def test_a_seal_is_bound_to_what_stands_beside_it(change: dict[str, object]) -> 
     assert decode(json.dumps(json.loads(encode(COPY, SEAL)) | change).encode(), SEAL) is None
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"{", encode(COPY).replace(b'"v":1', b'"v":2'), b'{"v":1,"account":"x"}'])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        b"{",
+        encode(COPY).replace(b'"v":1', b'"v":2'),
+        b'{"v":1,"account":"x"}',
+        b'{"v":1,"account":"\xff"}',
+        b'{"x":' + b"[" * 100_000,
+    ],
+)
 def test_what_is_no_copy_is_nobodys(data: bytes) -> None:
     assert whose(data) is None
+    assert decode(data) is None

@@ -152,8 +152,9 @@ def test_a_keyring_that_hangs_is_not_waited_for(tmp_path: Path, desktop: Desktop
     desktop.hang.set()
 
 
-def test_a_memory_of_the_source_that_cannot_be_read_stops_everything(tmp_path: Path) -> None:
-    (tmp_path / "seal.json").write_text("{")
+@pytest.mark.parametrize("text", [b"{", b'{"source":"\xff"}'])
+def test_a_memory_of_the_source_that_cannot_be_read_stops_everything(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "seal.json").write_bytes(text)
     assert "seal.json" in refused(of(tmp_path)).detail
 
 
