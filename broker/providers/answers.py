@@ -1,7 +1,7 @@
-"""Answers of the calls after a login: profiles, limits.
+"""What vendors' answers hold beside tokens: profiles, limits, facts of a login.
 
 Owns: taking the object out of an answer, and reading a share or an amount that may be number or text. What cannot be read is None or empty here; what that
-means is the caller's. It must never be used on the answer of a token endpoint.
+means is the caller's. It must never read a token: that is `oauth.grant`'s.
 """
 
 import math
