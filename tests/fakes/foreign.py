@@ -26,13 +26,19 @@ class Theirs:
             try:
                 self._make()
             except FileExistsError:
-                if last or self.clock.now().wall - self.path.stat().st_mtime <= self.stale_seconds:
+                if last or not self._stale():
                     return False
                 self._remove()
             else:
                 self.beat()
                 return True
         return False
+
+    def _stale(self) -> bool:
+        try:
+            return self.clock.now().wall - self.path.stat().st_mtime > self.stale_seconds
+        except FileNotFoundError:  # let go in this moment: the next try will tell
+            return False
 
     def beat(self) -> None:
         stamp = round(self.clock.now().wall, 3)
