@@ -17,6 +17,7 @@ from broker.model.errors import BrokerError, ErrorCode
 from broker.observe.logs import log_id
 from broker.observe.tasks import spawn
 from broker.proxy import attempts
+from broker.proxy.answering import Answering
 from broker.proxy.attempts import (
     Action,
     Answered,
@@ -37,9 +38,9 @@ from broker.proxy.attempts import (
 )
 from broker.proxy.attempts import Relay as RelayAction
 from broker.proxy.choose import candidates, unusable
-from broker.proxy.failures import error_event, failure, refusal, timed
-from broker.proxy.headers import overlaid, to_client
-from broker.proxy.relays import Relay, event_start
+from broker.proxy.failures import failure, timed
+from broker.proxy.headers import Headers, overlaid, to_client
+from broker.proxy.relays import Relay
 from broker.proxy.shop import Shop
 from broker.proxy.upstreams.base import Upstream
 from broker.proxy.upstreams.table import PROVIDERS, upstream_of
@@ -48,16 +49,15 @@ from broker.proxy.wire.client import FailureKind, UpstreamConnection, UpstreamEr
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.wire.heads import ResponseHead, request_head
 from broker.proxy.wire.pool import Origin
+from broker.proxy.witness import Attempt, Nobody, Witness
 from broker.proxy.works import Work
 from broker.translate.codecs import UPSTREAMS as CODECS
 from broker.translate.failures import failure_of
 from broker.translate.ir import Failure
-from broker.translate.sse import encode_comment
 
 _log = logging.getLogger(__name__)
 
 _MAX_ERROR_BYTES: Final = 1 << 20
-_KEEP_ALIVE: Final = encode_comment("keep-alive")
 _OWN_FAULT: Final = frozenset({ErrorCode.BAD_REQUEST, ErrorCode.UNSUPPORTED, ErrorCode.TOO_LARGE})
 _TIMEOUTS: Final = frozenset({FailureKind.CONNECT_TIMEOUT, FailureKind.FIRST_BYTE_TIMEOUT, FailureKind.IDLE_TIMEOUT})
 
@@ -66,11 +66,19 @@ class Job:
     """Serves one request. It is the `Receiver` of its upstream connections."""
 
     def __init__(
-        self, shop: Shop, exchange: Exchange, work: Work, request_id: str, asked: Asked, done: Callable[[int], None]
+        self,
+        shop: Shop,
+        exchange: Exchange,
+        work: Work,
+        request_id: str,
+        asked: Asked,
+        done: Callable[[int], None],
+        witness: Witness | None = None,
     ) -> None:
-        """Begin with `run`. `done` is told the status once it has ended: 499 where the client left."""
+        """Begin with `run`. `done` is told the status once it has ended: 499 where the client left; `witness` sees everything on the way."""
         self._shop = shop
-        self._exchange = exchange
+        self._witness = witness or Nobody()
+        self._client = Answering(exchange, work.voice, request_id, shop.ticker, self._witness)
         self._work = work
         self._id = request_id
         self._asked = asked
@@ -90,7 +98,6 @@ class Job:
         self._homes: tuple[str, ...] = ()
         self._got_data = False
         self._read_at = 0.0
-        self._wrote_at = shop.ticker.now
 
     def run(self) -> None:
         """Start."""
@@ -123,8 +130,8 @@ class Job:
                 self._time_out(connection, FailureKind.FIRST_BYTE_TIMEOUT, timeouts.first_byte_timeout)
             elif self._got_data and waited > timeouts.idle_timeout:
                 self._time_out(connection, FailureKind.IDLE_TIMEOUT, timeouts.idle_timeout)
-        if self._work.events and now - self._wrote_at >= timeouts.keepalive_seconds:
-            self._keep_alive(now)
+        if self._work.events and self._client.silent(now) >= timeouts.keepalive_seconds:
+            self._keep_alive()
 
     # --- what the upstream does (Receiver) ---
 
@@ -132,12 +139,14 @@ class Job:
         """Take the head; nothing is told to the client before there is a byte of an answer."""
         self._head = head
         self._read_at = self._shop.ticker.now
+        self._witness.answered(head)
         if 200 <= head.status < 300 and self._upstream is not None:
             self._relay = self._work.relay(self._upstream, head)
 
     def on_data(self, data: bytes) -> None:
         """Take a part of the body."""
         self._got_data = True
+        self._witness.received(data)
         relay = self._relay
         if relay is not None:
             self._give(relay, relay.feed(data))
@@ -147,7 +156,7 @@ class Job:
     def on_flush(self) -> None:
         """Send what one read brought."""
         self._read_at = self._shop.ticker.now
-        self._exchange.flush()
+        self._client.flush()
 
     def on_done(self) -> None:
         """The answer is complete."""
@@ -162,8 +171,8 @@ class Job:
         if not self._state.relaying:
             self._begin(relay)
         self._meter("ok")
-        self._exchange.end()
-        self._finish(self._exchange.status)
+        self._client.end()
+        self._finish(self._client.status)
 
     def on_failed(self, failed: UpstreamError) -> None:
         """There will be no answer, or no more of it."""
@@ -231,6 +240,8 @@ class Job:
             )
             return
         self._request = origin, head, sent.body
+        kind, dialect, url = upstream.kind, upstream.dialect, self._home()
+        self._witness.sent(Attempt(lease.account, lease.provider, kind, dialect, action.model, url, head, sent.body))
         connection = self._shop.pool.take(origin) if not action.delay else None
         if connection is not None:
             self._write(connection)
@@ -255,7 +266,7 @@ class Job:
         _, head, body = self._request
         self._connection = connection
         self._read_at = self._shop.ticker.now
-        if self._exchange.blocked:
+        if self._client.blocked:
             connection.pause()
         connection.send(self, "POST", head, body)
 
@@ -267,8 +278,7 @@ class Job:
         if out:
             if not self._state.relaying:
                 self._begin(relay)
-            self._exchange.write(out)
-            self._wrote_at = self._shop.ticker.now
+            self._client.give(out)
         if relay.failure is not None:
             self._ended_badly(relay.failure)
 
@@ -277,9 +287,7 @@ class Job:
         self._step(Answered(200))
         if self._lease is not None:
             self._shop.table.served(self._lease.account, self._lease.generation, self._model)
-        if not self._exchange.started:
-            start = relay.opening()
-            self._exchange.start(start.status, start.headers, start.length)
+        self._client.begin(relay)
 
     def _no_answer(self, told: Failure) -> None:
         connection, self._connection = self._connection, None
@@ -296,8 +304,8 @@ class Job:
         self._drop()
         self._meter(str(told.status))
         self._note("the upstream's stream failed", told.message)
-        self._exchange.end()
-        self._finish(self._exchange.status)
+        self._client.end()
+        self._finish(self._client.status)
 
     def _refused(self) -> None:
         head, upstream = self._head, self._upstream
@@ -331,19 +339,10 @@ class Job:
 
     # --- what the client is told ---
 
-    def _keep_alive(self, now: float) -> None:
-        if (
-            self._state.over
-            or self._exchange.blocked
-            or (self._state.relaying and self._relay is not None and not self._relay.between)
-        ):
-            return
-        if not self._exchange.started:
-            start = event_start(self._id.encode())
-            self._exchange.start(start.status, start.headers)
-        self._wrote_at = now
-        self._exchange.write(_KEEP_ALIVE)
-        self._exchange.flush()
+    def _keep_alive(self) -> None:
+        within = self._state.relaying and self._relay is not None and not self._relay.between
+        if not (self._state.over or self._client.blocked or within):
+            self._client.keep_alive()
 
     def _give_up(self, tried: tuple[Tried, ...]) -> None:
         now = self._shop.clock.now().wall
@@ -352,20 +351,11 @@ class Job:
         self._tell(verdict(self._asked, tried, [each for each in others if each.account not in failed], now))
 
     def _tell(self, told: Failure) -> None:
-        exchange = self._exchange
-        if exchange.started:
-            exchange.write(error_event(told, self._work.voice, self._id))
-            exchange.end()
-        else:
-            headers, body = refusal(told, self._work.voice, self._id)
-            own = self._own_error(told)
-            if own is not None:
-                headers, body = own
-            exchange.reply(told.status, headers, body)
+        self._client.tell(told, self._own_error(told))
         self._note("refused", told.message)
         self._finish(told.status)
 
-    def _own_error(self, told: Failure) -> tuple[list[tuple[bytes, bytes]], bytes] | None:
+    def _own_error(self, told: Failure) -> tuple[Headers, bytes] | None:
         """Return an upstream's error untouched, where it is what the client is to be told and the client can read it."""
         if self._last_error is None or self._last_error[3] is not told:
             return None
@@ -374,14 +364,8 @@ class Job:
         return None if own is None else (to_client(head.headers, self._id.encode()), own)
 
     def _cut(self, told: Failure) -> None:
-        relay, exchange = self._relay, self._exchange
-        end = relay.ending(error_event(told, self._work.voice, self._id)) if relay is not None else None
-        if end is None:
-            exchange.abort()
-        else:
-            exchange.write(end)
-            exchange.end()
-        self._finish(exchange.status)
+        self._client.cut(self._relay, told)
+        self._finish(self._client.status)
 
     # --- waiting ---
 
@@ -395,7 +379,7 @@ class Job:
             _log.exception("request failed", extra={"request_id": self._id})
             self._state = msgspec.structs.replace(self._state, over=True)
             self._drop()
-            if not self._exchange.ended:
+            if not self._client.ended:
                 self._tell(failure(500, "a fault of the proxy; its log has the details"))
 
     async def _connect(self, delay: float = 0.0) -> None:
@@ -427,6 +411,7 @@ class Job:
 
     def _finish(self, status: int) -> None:
         self._use(None)
+        self._witness.ended(status)
         self._done(status)
 
     def _drop(self) -> None:
