@@ -1,25 +1,22 @@
-"""The config file: its shape, its defaults, its checks.
+"""The config file: its shape and its defaults.
 
-Owns: every setting there is. `parse` is a pure function of the text; `load` reads the file. It must never import a vendor: a `[providers.NAME]`
-table says what it says, and `broker.providers.registry` applies it.
+Owns: every setting there is; what their values must be is in `broker.settings.checks`. `parse` is a pure function of the text; `load` reads the file. It must
+never import a vendor: a `[providers.NAME]` table says what it says, and `broker.providers.registry` applies it.
 
 A setting that is here changes behaviour in tests/system/test_settings.py, which fails for one that has no test.
 """
 
-import ipaddress
-import re
 import tomllib
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
-from broker.model.account import valid_provider_name
 from broker.model.errors import BrokerError, ErrorCode
-from broker.model.naming import Combo, Names, Strategy
+from broker.model.naming import Combo, Strategy
 from broker.model.secret import Secret
 from broker.paths import config_file, default_auth_dir, expand
+from broker.settings.checks import faults
 
 INTERNAL_KEY = "ccs-internal-managed"
 """The key CCS writes into every client it configures. A public constant, so it opens the proxy on loopback only."""
@@ -79,8 +76,10 @@ class ProxyConfig(_Table, frozen=True):
     max_body_bytes: int = 64 << 20
     max_connections: int = 1024
     connect_timeout: float = 10.0
+    headers_timeout: float = 300.0
     first_byte_timeout: float = 300.0
     idle_timeout: float = 120.0
+    total_timeout: float = 3600.0
     keepalive_seconds: float = 15.0
     safety_off: bool = False
 
@@ -197,18 +196,9 @@ def parse(data: bytes, name: str = "config") -> Config:
         raise _fault(name, str(error)) from None
     except msgspec.ValidationError as error:
         raise _fault(name, str(error).replace("$.", "").replace("Object", "the table")) from None
-    _check(config, name)
+    for fault in faults(config):
+        raise _fault(name, str(fault))
     return config
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this machine's loopback."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _convert(kind: type, value: object) -> object:
@@ -219,95 +209,3 @@ def _convert(kind: type, value: object) -> object:
 
 def _fault(name: str, detail: str) -> BrokerError:
     return BrokerError(ErrorCode.BAD_REQUEST, f"{name}: {detail}", hint="docs/config.md lists every setting.")
-
-
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110 section 5.6.2
-# Framing, and where credentials stand: a setting that is shown must hold neither.
-_RESERVED_HEADERS = frozenset({
-    "host", "connection", "content-length", "content-type", "content-encoding", "transfer-encoding", "te", "trailer", "upgrade", "expect",
-    "accept-encoding", "authorization", "proxy-authorization", "cookie", "x-api-key", "x-goog-api-key",
-})  # fmt: skip
-_POSITIVE = {
-    "store": ("rescan_seconds",),
-    "refresh": ("request_timeout_seconds", "stop_timeout_seconds"),
-    "socket": ("max_connections", "max_body_bytes", "request_timeout_seconds", "max_wait_seconds"),
-    "proxy": (
-        "workers", "max_body_bytes", "max_connections",
-        "connect_timeout", "first_byte_timeout", "idle_timeout", "keepalive_seconds",
-    ),
-}  # fmt: skip
-
-
-def _check(config: Config, name: str) -> None:
-    for section, keys in _POSITIVE.items():
-        for key in keys:
-            if not getattr(getattr(config, section), key) > 0:
-                raise _fault(name, f"{section}.{key} must be greater than 0")
-    if config.notify.command and not config.notify.command[0]:
-        raise _fault(name, "notify.command: the first element names the program")
-    if any("\0" in part for part in config.notify.command):
-        raise _fault(name, "notify.command: an argument cannot hold a zero byte")
-    if not 0 <= config.proxy.port <= 65535:
-        raise _fault(name, "proxy.port must be from 0 to 65535")
-    if not is_loopback(config.proxy.host) and not config.proxy.api_keys:
-        raise _fault(name, "proxy.host is not loopback, so proxy.api_keys must name at least one key")
-    if any(len(key) < 8 for key in config.proxy.api_keys):
-        raise _fault(name, "proxy.api_keys: a key must have at least 8 characters")
-    for key, blocks in (("allow", config.proxy.allow), ("deny", config.proxy.deny)):
-        _check_networks(f"proxy.{key}", blocks, name)
-    _check_names(config, name)
-    for provider, table in config.providers.items():
-        _check_provider(provider, table, name)
-    for upstream, settings in config.upstreams.items():
-        _check_upstream(f"upstreams.{upstream}", settings, name)
-
-
-def _check_names(config: Config, name: str) -> None:
-    try:
-        Names(config.routing.aliases, config.combos)
-    except ValueError as error:
-        raise _fault(name, str(error)) from None
-
-
-def _check_provider(provider: str, table: ProviderConfig, name: str) -> None:
-    where = f"providers.{provider}"
-    if not valid_provider_name(provider):
-        raise _fault(name, f"{where}: a provider name is lower-case letters, digits and '-'")
-    for key in table.__struct_fields__:
-        value = getattr(table, key)
-        if isinstance(value, str) and (key.endswith("_url") or key == "issuer"):
-            _check_url(f"{where}.{key}", value, name)
-    if table.client_secret_file is not None and table.client_secret_env is not None:
-        raise _fault(name, f"{where}: client_secret_file and client_secret_env exclude each other")
-    if table.redirect_port is not None and not 0 <= table.redirect_port <= 65535:
-        raise _fault(name, f"{where}.redirect_port must be from 0 to 65535")
-    if table.kind == "oauth2" and not table.client_id:
-        raise _fault(name, f"{where}.client_id is missing")
-    if table.kind == "oauth2" and not (table.issuer or table.token_url):
-        raise _fault(name, f"{where} needs issuer, or authorize_url and token_url")
-
-
-def _check_networks(key: str, blocks: tuple[str, ...], name: str) -> None:
-    for block in blocks:
-        try:
-            ipaddress.ip_network(block)
-        except ValueError as error:
-            raise _fault(name, f"{key}: {error}; write an IP address or a CIDR block as 192.0.2.0/24") from None
-
-
-def _check_upstream(where: str, settings: UpstreamConfig, name: str) -> None:
-    for url in settings.urls:
-        _check_url(f"{where}.base_url", url, name)
-    for header, value in settings.headers.items():
-        if not _HEADER.fullmatch(header) or header.lower() in _RESERVED_HEADERS:
-            raise _fault(name, f"{where}.headers: {header[:60]!r} is no header, or one the proxy writes itself")
-        if not value.isascii() or not value.isprintable() or value != value.strip():
-            raise _fault(name, f"{where}.headers: the value of {header} must be printable ASCII")
-
-
-def _check_url(key: str, url: str, name: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-        raise _fault(name, f"{key} must be an https URL without user name")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise _fault(name, f"{key}: plain http is accepted for loopback hosts only")

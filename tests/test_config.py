@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.config import Config, is_loopback, load, parse
+from broker.config import Config, load, parse
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 
@@ -84,22 +84,6 @@ def test_auth_directories_follow_the_home(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Config().auth_directories() == (tmp_path / ".ccs/cliproxy/auth",)
     assert parse(b'[store]\ndirectories = ["~/a", "/b"]').auth_directories() == (tmp_path / "a", Path("/b"))
-
-
-@pytest.mark.parametrize(
-    ("host", "answer"),
-    [
-        ("localhost", True),
-        ("127.0.0.1", True),
-        ("127.9.9.9", True),
-        ("::1", True),
-        ("[::1]", True),
-        ("0.0.0.0", False),
-        ("example.com", False),
-    ],
-)
-def test_loopback(host: str, answer: bool) -> None:
-    assert is_loopback(host) is answer
 
 
 @pytest.mark.parametrize("command", ['[""]', '["hook", "a\\u0000b"]', '"hook --flag"', "[1]"])

@@ -18,11 +18,11 @@ import aiohttp
 
 from broker.cli import image_plan
 from broker.cli.image_plan import Answer, Reading, Wish
-from broker.config import is_loopback
 from broker.model.clock import Clock
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.observe.tasks import spawn
+from broker.settings.checks import is_loopback
 
 Tell = Callable[[float, int], None]
 """Is told, twice a second: elapsed seconds, bytes received."""

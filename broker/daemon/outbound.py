@@ -19,9 +19,9 @@ import yarl
 from aiohttp.connector import Connection
 
 from broker import __version__
-from broker.config import is_loopback
 from broker.oauth.messages import HttpRequest, HttpResponse
 from broker.oauth.transport import AnswerLostError, NotSentError
+from broker.settings.checks import is_loopback
 
 _MAX_ANSWER_BYTES = 1 << 20
 _USER_AGENT = f"ccs-broker/{__version__}"

@@ -39,6 +39,16 @@ class Combo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     strategy: Order = Order.PRIORITY
 
 
+class NameFaultError(ValueError):
+    """A name that cannot be. `key` is the way to its setting, `text` what is wrong."""
+
+    def __init__(self, key: tuple[str, ...], text: str) -> None:
+        """Say what is wrong with the setting at `key`."""
+        super().__init__(f"{'.'.join(key)}: {text}")
+        self.key = key
+        self.text = text
+
+
 class Names:
     """The user's own names."""
 
@@ -46,7 +56,7 @@ class Names:
         """Take names to what they mean.
 
         Raises:
-            ValueError: they cannot be; the text names the setting at fault.
+            NameFaultError: they cannot be.
         """
         self._aliases = {name: target for name, target in (aliases or {}).items() if "*" not in name}
         self._patterns = {name: target for name, target in (aliases or {}).items() if "*" in name}
@@ -96,22 +106,24 @@ class Names:
     def _check(self) -> None:
         for name, target in (*self._aliases.items(), *self._patterns.items()):
             if not name or not target:
-                raise ValueError(f"routing.aliases.{name}: neither side may be empty")
+                raise NameFaultError(("routing", "aliases", name), "neither side may be empty")
             if target.count("*") > name.count("*"):
-                raise ValueError(f"routing.aliases.{name}: {target!r} has more * than the name it stands for")
+                raise NameFaultError(("routing", "aliases", name), f"{target!r} has more * than the name it stands for")
             if target in self._aliases:
-                raise ValueError(f"routing.aliases.{name}: {target!r} is an alias itself; name what that stands for")
+                raise NameFaultError(
+                    ("routing", "aliases", name), f"{target!r} is an alias itself; name what that stands for"
+                )
         for name, combo in self._combos.items():
             if not combo.models:
-                raise ValueError(f"combos.{name}.models is empty")
+                raise NameFaultError(("combos", name), "models is empty")
             if name in self._aliases:
-                raise ValueError(f"combos.{name}: routing.aliases has that name too")
+                raise NameFaultError(("combos", name), "routing.aliases has that name too")
             self._walk(name, ())
 
     def _walk(self, name: str, above: tuple[str, ...]) -> int:
-        """Follow a combo down; return how many models it comes to. Raises ValueError for one that holds itself, or too much."""
+        """Follow a combo down; return how many models it comes to. Raises NameFaultError for one that holds itself, or too much."""
         if name in above:
-            raise ValueError(f"combos.{above[0]}: a combo cannot hold itself ({' > '.join((*above, name))})")
+            raise NameFaultError(("combos", above[0]), f"a combo cannot hold itself ({' > '.join((*above, name))})")
         if name not in self._combos:
             return 1
         steps = 0
@@ -119,9 +131,9 @@ class Names:
             try:
                 steps += self._walk(self._unaliased(member), (*above, name))
             except BrokerError as error:
-                raise ValueError(f"combos.{name}: {error.detail}") from None
+                raise NameFaultError(("combos", name), error.detail) from None
         if steps > _MAX_STEPS:
-            raise ValueError(f"combos.{name}: comes to more than {_MAX_STEPS} models")
+            raise NameFaultError(("combos", name), f"comes to more than {_MAX_STEPS} models")
         return steps
 
 

@@ -72,6 +72,7 @@ def reach(start: str) -> dict[str, list[str]]:
 
 # Rooms that are pure as a whole, and pure modules in other rooms.
 PURE = (
+    "broker.settings.checks",
     "broker.model",
     "broker.oauth",
     "broker.providers",

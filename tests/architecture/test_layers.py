@@ -15,7 +15,8 @@ MAY_IMPORT = {
     "model": set(),
     "system": {"model"},
     "paths": {"model"},
-    "config": {"model", "paths"},
+    "config": {"model", "paths", "settings"},
+    "settings": {"model", "observe"},  # its checks and lines lie below config, what a new text changes above
     "oauth": {"model"},
     "providers": {"oauth", "model"},
     "observe": set(),
@@ -23,14 +24,14 @@ MAY_IMPORT = {
     "login": {"providers", "oauth", "ipc", "observe"},  # a session's view is a message of the contract
     "refresh": {"store", "login", "providers", "oauth", "observe"},
     "ipc": {"model"},
-    "daemon": {"refresh", "store", "login", "providers", "oauth", "ipc", "observe", "service"},
+    "daemon": {"settings", "refresh", "store", "login", "providers", "oauth", "ipc", "observe", "service"},
     "translate": {"model"},
-    "proxy": {"translate", "ipc", "observe", "service"},
+    "proxy": {"settings", "translate", "ipc", "observe", "service"},
     "sandbox": {"observe"},
     "service": set(),
     # It looks at everything and is looked at by nobody: a room of its own keeps the store out of the command line's reach.
-    "doctor": {"store", "login", "providers", "oauth", "ipc", "service"},
-    "cli": {"daemon", "proxy", "sandbox", "service", "ipc", "login", "providers", "observe", "doctor"},
+    "doctor": {"settings", "store", "login", "providers", "oauth", "ipc", "service"},
+    "cli": {"settings", "daemon", "proxy", "sandbox", "service", "ipc", "login", "providers", "observe", "doctor"},
     "__main__": {"cli", "observe"},
 }
 

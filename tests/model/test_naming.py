@@ -106,7 +106,7 @@ def test_round_robin_begins_with_another_member_each_time_at_every_level() -> No
         ({"x": ""}, {}, "routing.aliases.x: neither side"),
         ({"x": "y-*"}, {}, r"routing.aliases.x: 'y-\*' has more"),
         ({"x": "y", "y": "z"}, {}, "routing.aliases.x: 'y' is an alias itself"),
-        ({}, {"c": Combo(())}, "combos.c.models is empty"),
+        ({}, {"c": Combo(())}, "combos.c: models is empty"),
         ({"c": "x"}, {"c": Combo(("x",))}, "combos.c: routing.aliases has that name"),
         ({}, {"c": Combo(("c",))}, r"cannot hold itself \(c > c\)"),
         ({}, {"c": Combo(("x", "d")), "d": Combo(("c",))}, r"\(c > d > c\)"),

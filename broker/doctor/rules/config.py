@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from broker.config import Config, is_loopback
+from broker.config import Config
 from broker.doctor.facts import ConfigFile, CredentialsFile, Person, Registration, SecretFile
 from broker.doctor.finding import Finding, SetMode, Severity, capital, mendable, quoted
+from broker.settings.checks import is_loopback
 
 _NAMES_SHOWN = 3
 
