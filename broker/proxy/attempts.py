@@ -4,7 +4,7 @@ Owns: which answers move on to another account, which are the client's to see, w
 event and return the next state and what to do.
 
 The rules, in the order they are looked at:
-- nothing is retried once a byte of an answer went out;
+- nothing is retried once a byte of an answer went out, or the time for the whole is up;
 - 401: report the token; once per account, replay with the lease the report answers; then the next account;
 - 429: cool the account down for this model, next account;
 - 402, 403: the account's fault: set it aside for a while if there is another, next account;
@@ -69,7 +69,13 @@ class ClientGone(msgspec.Struct, frozen=True):
     """The client left."""
 
 
-Event = Answered | Broken | Leased | ClientGone
+class Overdue(msgspec.Struct, frozen=True):
+    """The request has taken longer than any may."""
+
+    failure: Failure
+
+
+Event = Answered | Broken | Leased | ClientGone | Overdue
 
 
 # --- actions ---
@@ -185,12 +191,12 @@ def step(state: State, event: Event) -> Step:
     match event:
         case ClientGone():
             return _replace(state, over=True), (Close(),)
+        case Overdue():
+            return _end(state, event.failure)
         case Leased():
             return _leased(state, event)
         case Broken():
-            if state.relaying:
-                return _replace(state, over=True), (Cut(event.failure),)
-            return _next_home(state, event) or _transient(state, event.failure)
+            return _broken(state, event)
         case Answered():
             return _answered(state, event)
         case _:
@@ -202,6 +208,17 @@ def cooldown_seconds(hint: float | None, strikes: int) -> float:
     if hint is not None:
         return min(max(hint, 1.0), MAX_COOLDOWN_SECONDS)
     return min(_BACKOFF_SECONDS * 2.0 ** min(strikes, 16), _MAX_BACKOFF_SECONDS)
+
+
+def _end(state: State, failure: Failure) -> Step:
+    """Say that it failed, at once."""
+    return _replace(state, over=True), (Cut(failure) if state.relaying else PassBack(failure),)
+
+
+def _broken(state: State, event: Broken) -> Step:
+    if state.relaying:
+        return _end(state, event.failure)
+    return _next_home(state, event) or _transient(state, event.failure)
 
 
 def _answered(state: State, event: Answered) -> Step:

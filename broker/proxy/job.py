@@ -30,6 +30,7 @@ from broker.proxy.attempts import (
     GiveUp,
     Leased,
     Limit,
+    Overdue,
     PassBack,
     Reject,
     Send,
@@ -38,6 +39,7 @@ from broker.proxy.attempts import (
 )
 from broker.proxy.attempts import Relay as RelayAction
 from broker.proxy.choose import candidates, unusable
+from broker.proxy.deadlines import Deadlines, Overtime
 from broker.proxy.failures import failure, timed
 from broker.proxy.headers import Headers, overlaid, to_client
 from broker.proxy.relays import Relay
@@ -59,7 +61,9 @@ _log = logging.getLogger(__name__)
 
 _MAX_ERROR_BYTES: Final = 1 << 20
 _OWN_FAULT: Final = frozenset({ErrorCode.BAD_REQUEST, ErrorCode.UNSUPPORTED, ErrorCode.TOO_LARGE})
-_TIMEOUTS: Final = frozenset({FailureKind.CONNECT_TIMEOUT, FailureKind.FIRST_BYTE_TIMEOUT, FailureKind.IDLE_TIMEOUT})
+_TIMEOUTS: Final = frozenset({
+    FailureKind.CONNECT_TIMEOUT, FailureKind.HEADERS_TIMEOUT, FailureKind.FIRST_BYTE_TIMEOUT, FailureKind.IDLE_TIMEOUT,
+})  # fmt: skip
 
 
 class Job:
@@ -96,8 +100,7 @@ class Job:
         self._last_error: tuple[Upstream, ResponseHead, bytes, Failure] | None = None
         self._stale_retried = False
         self._homes: tuple[str, ...] = ()
-        self._got_data = False
-        self._read_at = 0.0
+        self._deadlines = Deadlines(shop.timeouts, shop.ticker.now)
 
     def run(self) -> None:
         """Start."""
@@ -115,7 +118,7 @@ class Job:
                 self._connection.pause()
             else:
                 self._connection.resume()
-                self._read_at = self._shop.ticker.now
+                self._deadlines.read(self._shop.ticker.now)
 
     def gone(self) -> None:
         """The client left: close the upstream at once, blame nobody."""
@@ -123,14 +126,16 @@ class Job:
 
     def tick(self, now: float) -> None:
         """Keep the deadlines, and a waiting stream alive."""
-        connection, timeouts = self._connection, self._shop.timeouts
-        if connection is not None and not connection.paused:
-            waited = now - self._read_at
-            if not self._got_data and waited > timeouts.first_byte_timeout:
-                self._time_out(connection, FailureKind.FIRST_BYTE_TIMEOUT, timeouts.first_byte_timeout)
-            elif self._got_data and waited > timeouts.idle_timeout:
-                self._time_out(connection, FailureKind.IDLE_TIMEOUT, timeouts.idle_timeout)
-        if self._work.events and self._client.silent(now) >= timeouts.keepalive_seconds:
+        overtime = self._deadlines.overtime(now)
+        if overtime is not None:
+            self._overdue(overtime)
+            return
+        late = self._deadlines.late(now)
+        if late is not None and self._connection is not None and not self._connection.paused:
+            self._connection.cancel()
+            self._connection = None
+            self._broke(late)
+        if self._work.events and self._client.silent(now) >= self._shop.timeouts.keepalive_seconds:
             self._keep_alive()
 
     # --- what the upstream does (Receiver) ---
@@ -138,14 +143,14 @@ class Job:
     def on_response(self, head: ResponseHead) -> None:
         """Take the head; nothing is told to the client before there is a byte of an answer."""
         self._head = head
-        self._read_at = self._shop.ticker.now
+        self._deadlines.head()
         self._witness.answered(head)
         if 200 <= head.status < 300 and self._upstream is not None:
             self._relay = self._work.relay(self._upstream, head)
 
     def on_data(self, data: bytes) -> None:
         """Take a part of the body."""
-        self._got_data = True
+        self._deadlines.data()
         self._witness.received(data)
         relay = self._relay
         if relay is not None:
@@ -155,7 +160,7 @@ class Job:
 
     def on_flush(self) -> None:
         """Send what one read brought."""
-        self._read_at = self._shop.ticker.now
+        self._deadlines.read(self._shop.ticker.now)
         self._client.flush()
 
     def on_done(self) -> None:
@@ -220,7 +225,7 @@ class Job:
 
     def _send(self, action: Send) -> None:
         self._relay = self._head = None
-        self._error, self._got_data = bytearray(), False
+        self._error = bytearray()
         self._stale_retried = False
         self._use(action.lease)
         lease, self._model = action.lease, action.model
@@ -265,7 +270,7 @@ class Job:
         assert self._request is not None
         _, head, body = self._request
         self._connection = connection
-        self._read_at = self._shop.ticker.now
+        self._deadlines.sent(self._shop.ticker.now)
         if self._client.blocked:
             connection.pause()
         connection.send(self, "POST", head, body)
@@ -331,11 +336,11 @@ class Job:
         told = failure(504 if failed.kind in _TIMEOUTS else 502, failed.text, reason=failed.kind.value)
         self._step(Broken(told, self._elsewhere()))
 
-    def _time_out(self, connection: UpstreamConnection, kind: FailureKind, seconds: float) -> None:
-        connection.cancel()
-        self._connection = None
-        word = "begin its answer" if kind is FailureKind.FIRST_BYTE_TIMEOUT else "go on with its answer"
-        self._broke(UpstreamError(kind, f"the upstream did not {word} within {seconds:g} s"))
+    def _overdue(self, limit: Overtime) -> None:
+        self._drop()
+        self._meter("total_timeout")
+        text = f"the request was not answered within {limit.seconds:g} s"
+        self._step(Overdue(failure(504, text, reason="total_timeout")))
 
     # --- what the client is told ---
 

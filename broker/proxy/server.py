@@ -157,7 +157,13 @@ def headers_of(config: Config) -> dict[str, Headers]:
 
 def tick_seconds(proxy: ProxyConfig) -> float:
     """Return how often deadlines are looked at: half a second, or a quarter of the shortest setting."""
-    shortest = min(proxy.first_byte_timeout, proxy.idle_timeout, proxy.keepalive_seconds)
+    shortest = min(
+        proxy.headers_timeout,
+        proxy.first_byte_timeout,
+        proxy.idle_timeout,
+        proxy.total_timeout,
+        proxy.keepalive_seconds,
+    )
     return min(_MAX_TICK_SECONDS, shortest / 4)
 
 

@@ -12,6 +12,7 @@ from broker.ipc.schema import Lease
 from broker.model.clock import Chance, Clock
 from broker.model.naming import Strategy
 from broker.proxy.choose import Picking
+from broker.proxy.deadlines import Timeouts
 from broker.proxy.headers import Headers
 from broker.proxy.leases import LeaseTable
 from broker.proxy.meters import Meters
@@ -22,25 +23,6 @@ from broker.proxy.wire.ticker import Ticker
 
 _DEAD_SECONDS: Final = 60.0
 _MAX_CURSORS: Final = 4096  # model names come from clients
-
-
-class Timeouts(Protocol):
-    """The settings a job keeps, in seconds; `broker.config.ProxyConfig` has them."""
-
-    @property
-    def first_byte_timeout(self) -> float:
-        """From the request's last byte to the first of an answer's body."""
-        ...
-
-    @property
-    def idle_timeout(self) -> float:
-        """Between two reads of an answer."""
-        ...
-
-    @property
-    def keepalive_seconds(self) -> float:
-        """Of silence before a waiting stream gets a comment."""
-        ...
 
 
 class Choosing(Protocol):

@@ -22,6 +22,7 @@ from broker.proxy.attempts import (
     GiveUp,
     Leased,
     Limit,
+    Overdue,
     PassBack,
     Reject,
     Relay,
@@ -256,6 +257,11 @@ def test_a_client_that_left_stops_everything() -> None:
     assert play(held("a", "b"), answered(200), ClientGone()) == ["send a@1", "relay", "close"]
 
 
+def test_time_that_is_up_ends_everything() -> None:
+    assert play(held("a", "b"), Overdue(LOST), answered(200)) == ["send a@1", "pass back 502"]
+    assert play(held("a", "b"), answered(200), Overdue(LOST)) == ["send a@1", "relay", "cut 502"]
+
+
 def test_sends_are_bounded() -> None:
     names = [f"a{number:02}" for number in range(30)]
     out = play(held(*names), *[answered(429)] * 40)
@@ -285,6 +291,7 @@ EVENTS = st.one_of(
     st.just(Broken(LOST)),
     st.one_of(st.none(), st.integers(1, 4).map(lambda number: lease("a", number))).map(Leased),
     st.just(ClientGone()),
+    st.just(Overdue(LOST)),
 )
 
 
@@ -317,7 +324,7 @@ def _fits(event: Event, actions: tuple[Action, ...]) -> bool:
             return isinstance(last, Send)
         case Broken():
             return isinstance(last, Send | Relay)
-        case ClientGone():
+        case ClientGone() | Overdue():
             return True
 
 

@@ -1,6 +1,7 @@
 """A request's way through a whole worker, against upstreams that misbehave byte by byte."""
 
 import asyncio
+import contextlib
 import json
 
 import pytest
@@ -322,12 +323,51 @@ async def hang(peer: Peer, taken: Taken) -> None:
     await peer.gone()
 
 
-async def test_the_first_byte_has_a_deadline(proxy: MakeProxy) -> None:
-    async with RawUpstream([hang]) as upstream, proxy(one_key(), upstream.url, first_byte_timeout=0.1) as p:
+async def head_only(peer: Peer, taken: Taken) -> None:
+    await peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    await peer.gone()
+
+
+@pytest.mark.parametrize(
+    ("script", "setting", "told"),
+    [
+        (hang, "headers_timeout", "begin its answer"),
+        (head_only, "first_byte_timeout", "send the first byte of its answer"),
+    ],
+)
+async def test_heads_and_first_bytes_have_deadlines(proxy: MakeProxy, script: Script, setting: str, told: str) -> None:
+    async with RawUpstream([script]) as upstream, proxy(one_key(), upstream.url, **{setting: 0.1}) as p:
         got = await p.chat()
         assert got.status == 504
-        assert "did not begin its answer within 0.1 s" in got.json()["error"]["message"]
+        assert f"did not {told} within 0.1 s" in got.json()["error"]["message"]
         assert len(upstream.requests) == 2
+        while p.worker.pool.open:
+            await asyncio.sleep(0.01)
+
+
+async def test_the_whole_has_a_deadline_before_there_is_an_answer(proxy: MakeProxy) -> None:
+    async with RawUpstream([hang]) as upstream, proxy(two_keys(), upstream.url, total_timeout=0.2) as p:
+        got = await p.chat()
+        assert got.status == 504
+        assert got.json()["error"]["message"] == "the request was not answered within 0.2 s"
+        assert len(upstream.requests) == 1, "an account more would take longer still"
+        while p.worker.pool.open:
+            await asyncio.sleep(0.01)
+
+
+async def test_the_whole_has_a_deadline_within_an_answer(proxy: MakeProxy) -> None:
+    async def trickle(peer: Peer, taken: Taken) -> None:
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while True:
+                await peer.send(b"%x\r\n%b\r\n" % (len(event("one")), event("one")))
+                await asyncio.sleep(0.02)
+
+    async with RawUpstream([trickle]) as upstream, proxy(one_key(), upstream.url, total_timeout=0.3) as p:
+        got = await p.chat(stream=True)
+        told = [json.loads(each) for each in events(got.body)]
+        assert told[-1]["error"]["message"] == "the request was not answered within 0.3 s"
+        assert len(told) > 2
         while p.worker.pool.open:
             await asyncio.sleep(0.01)
 

@@ -150,9 +150,10 @@ async def test_an_upstream_that_does_not_take_the_call_is_given_up() -> None:
             one.close()
 
 
-@covers("proxy.first_byte_timeout")
-async def test_an_upstream_that_never_answers_is_given_up() -> None:
-    async with staged(config="[proxy]\nfirst_byte_timeout = 1") as stage:
+@covers("proxy.headers_timeout", "proxy.first_byte_timeout", "proxy.total_timeout")
+@pytest.mark.parametrize("setting", ["headers_timeout", "first_byte_timeout", "total_timeout"])
+async def test_an_upstream_that_never_answers_is_given_up(setting: str) -> None:
+    async with staged(config=f"[proxy]\n{setting} = 1") as stage:
         await fault(stage, "generate", "hang")
         await fault(stage, "generate", "hang")
         await fault(stage, "generate", "hang")
