@@ -64,9 +64,6 @@ TABLE: Final = (
     Model("qwen3-coder-plus", "Qwen3 Coder Plus", (Kind.QWEN,), 1_000_000, 65_536, "qwen"),
 )
 
-# Whose models only their owner knows: reached as `provider/model`.
-_BY_NAME_ONLY: Final = frozenset({"anthropic-compatible", "openai-compatible"})
-
 _BY_ID: Final = {model.id: model for model in TABLE}
 _FAMILIES: Final[tuple[tuple[str, tuple[Kind, ...]], ...]] = (
     ("gemini-", _FLASH),
@@ -89,7 +86,7 @@ def providers_of(model: str, kinds: Mapping[str, Kind]) -> tuple[str, ...]:
         BrokerError: `not_found` where nothing serves the model; the detail says what would.
     """
     wanted = _kinds(model)
-    found = (name for name, kind in kinds.items() if kind in wanted and name not in _BY_NAME_ONLY)
+    found = (name for name, kind in kinds.items() if kind in wanted)
     ordered = tuple(sorted(found, key=lambda name: wanted.index(kinds[name])))
     if not ordered:
         raise nobody(f"nothing here serves {model[:100]!r}; GET /v1/models lists what is served")

@@ -70,5 +70,5 @@ def test_one_model() -> None:
 
 
 def test_models_of_a_key_of_one_s_own_are_reached_by_its_name_only() -> None:
-    providers = {"claude": Kind.ANTHROPIC, "anthropic-compatible": Kind.ANTHROPIC}
+    providers = {"claude": Kind.ANTHROPIC, "anthropic-compatible": Kind.ANTHROPIC_COMPATIBLE}
     assert providers_of("claude-opus-4-5", providers) == ("claude",)

@@ -39,6 +39,12 @@ class Anthropic:
         return Sent(target, [*sent, key_header(lease, "x-api-key")], body)
 
 
+class AnthropicCompatible(Anthropic):
+    """An account's own `base_url`, without `/v1`; its models are its owner's business, so none of Anthropic's is taken for granted."""
+
+    kind = Kind.ANTHROPIC_COMPATIBLE
+
+
 def _with_beta(headers: Headers) -> Headers:
     """Return the headers with the OAuth beta among those the client asked for."""
     asked = [value for name, value in headers if name == b"anthropic-beta"]

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     GEMINI = "gemini"
     CODE_ASSIST = "codeassist"
     ANTHROPIC = "anthropic"
+    ANTHROPIC_COMPATIBLE = "anthropic-compatible"
     OPENAI = "openai"
     OPENAI_COMPATIBLE = "openai-compatible"
     CODEX = "codex"

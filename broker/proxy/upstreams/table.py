@@ -5,7 +5,7 @@ Owns: the tables. Pure. An account of a provider that is not named here can be l
 
 from typing import Final
 
-from broker.proxy.upstreams.anthropic import Anthropic
+from broker.proxy.upstreams.anthropic import Anthropic, AnthropicCompatible
 from broker.proxy.upstreams.antigravity import Antigravity
 from broker.proxy.upstreams.base import Kind, Upstream
 from broker.proxy.upstreams.codeassist import CodeAssist
@@ -23,6 +23,7 @@ UPSTREAMS: Final[dict[Kind, Upstream]] = {
     Kind.CODE_ASSIST: CodeAssist(),
     Kind.GEMINI: GeminiApi(),
     Kind.ANTHROPIC: Anthropic(),
+    Kind.ANTHROPIC_COMPATIBLE: AnthropicCompatible(),
     Kind.OPENAI: OpenAI(),
     Kind.OPENAI_COMPATIBLE: OpenAICompatible(),
     Kind.CODEX: Codex(),
@@ -47,7 +48,7 @@ PROVIDERS: Final[dict[str, Kind]] = {
     "claude": Kind.ANTHROPIC,
     "anthropic-api": Kind.ANTHROPIC,
     "openai-api": Kind.OPENAI,
-    "anthropic-compatible": Kind.ANTHROPIC,
+    "anthropic-compatible": Kind.ANTHROPIC_COMPATIBLE,
     "openai-compatible": Kind.OPENAI_COMPATIBLE,
     "antigravity": Kind.ANTIGRAVITY,
     "vertex": Kind.VERTEX,
