@@ -94,6 +94,12 @@ class Gateway:
         self._names = names
         self._safety_off = safety_off
 
+    def renew(self, shop: Shop, names: Names, *, safety_off: bool) -> None:
+        """Serve what begins from now on from `shop`, by other settings."""
+        self.shop = shop
+        self._names = names
+        self._safety_off = safety_off
+
     def open(self, exchange: Exchange) -> "ClientCall":
         """Begin with a request."""
         self._number += 1

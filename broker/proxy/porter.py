@@ -18,7 +18,7 @@ class Porter:
 
     def __init__(self, rules: Rules, clock: Clock, keys: KeyFile | None = None, rates: Buckets | None = None) -> None:
         """Keep to `rules`; with `keys` local keys open too, each as often as `rates` has left (those of this process by default)."""
-        self._rules = rules
+        self.rules = rules
         self._clock = clock
         self._keys = keys
         self._rates = rates or Buckets()
@@ -32,10 +32,10 @@ class Porter:
 
     def check(self, head: RequestHead, peer: Peer, *, public: bool) -> Failure | Holder | None:
         """Return why a request may not come in; whose local key it came in with; or None where it came in otherwise."""
-        refused = check_site(head, self._rules)
+        refused = check_site(head, self.rules)
         if refused is not None or public:
             return refused
-        found = check_key(head, peer, self._rules, self._door)
+        found = check_key(head, peer, self.rules, self._door)
         return found if not isinstance(found, Holder) else self._counted(found)
 
     def close(self) -> None:

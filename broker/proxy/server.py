@@ -63,8 +63,8 @@ class Worker:
         its siblings share.
         """
         proxy = config.proxy
-        internal = Secret(INTERNAL_KEY) if proxy.internal_key else None
-        self._porter = Porter(Rules.of(proxy.api_keys, internal, proxy.allowed_hosts), clock, keys, rates)
+        self._clock, self._chance, self._own_limits = clock, chance, limits
+        self._porter = Porter(rules_of(proxy), clock, keys, rates)
         self._ticker = Ticker(tick_seconds(proxy), self._porter.look)
         self._pool = Pool(self._ticker, proxy.connect_timeout)
         self.table = LeaseTable(source, clock, chance)
@@ -75,25 +75,47 @@ class Worker:
             "leases": self.table.held,
             "daemon_connected": lambda: float(self.table.connected),
         }
-        shop = Shop(
-            self.table,
-            self._pool,
-            self._ticker,
-            clock,
-            Meters(number, gauges),
-            proxy,
-            places_of(config),
-            headers_of(config),
-            config.routing,
-            chance,
-        )
+        self._meters = Meters(number, gauges)
         names = Names(config.routing.aliases, config.combos)
-        gateway = Gateway(shop, self._porter, clock, f"{chance.token(6)}-", names, safety_off=proxy.safety_off)
+        self._gateway = Gateway(
+            self._shop(config), self._porter, clock, f"{chance.token(6)}-", names, safety_off=proxy.safety_off
+        )
         self._listener = Listener(
-            gateway, limits or limits_of(proxy), self._ticker, Networks(proxy.allow, proxy.deny).admit
+            self._gateway, limits or limits_of(proxy), self._ticker, Networks(proxy.allow, proxy.deny).admit
         )
         self._server: asyncio.Server | None = None
         self._following: asyncio.Task[None] | None = None
+
+    def apply(self, config: Config) -> None:
+        """Serve every request that begins from now on by other settings; those under way end by the ones they began with.
+
+        Whatever is made of the config is made anew, here and in `__init__` alike; what the requests share (table, connections, numbers, cursors) goes on.
+        Where it listens stays as it was.
+        """
+        proxy = config.proxy
+        shop = self._shop(config)
+        names = Names(config.routing.aliases, config.combos)
+        admit = Networks(proxy.allow, proxy.deny).admit
+        shop.inherit(self._gateway.shop)
+        self._porter.rules = rules_of(proxy)
+        self._ticker.interval = tick_seconds(proxy)
+        self._pool.connect_timeout = proxy.connect_timeout
+        self._gateway.renew(shop, names, safety_off=proxy.safety_off)
+        self._listener.renew(self._own_limits or limits_of(proxy), admit)
+
+    def _shop(self, config: Config) -> Shop:
+        return Shop(
+            self.table,
+            self._pool,
+            self._ticker,
+            self._clock,
+            self._meters,
+            config.proxy,
+            places_of(config),
+            headers_of(config),
+            config.routing,
+            self._chance,
+        )
 
     @property
     def pool(self) -> Pool:
@@ -139,6 +161,12 @@ class Worker:
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
+
+
+def rules_of(proxy: ProxyConfig) -> Rules:
+    """Return who may come in."""
+    internal = Secret(INTERNAL_KEY) if proxy.internal_key else None
+    return Rules.of(proxy.api_keys, internal, proxy.allowed_hosts)
 
 
 def places_of(config: Config) -> Places:

@@ -6,6 +6,7 @@ nothing.
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from broker.ipc.schema import Lease
@@ -39,6 +40,15 @@ class Choosing(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Counts:
+    """What outlives a change of the settings: requests under way by account, cursors by name, and until when a base URL is taken to be unreachable."""
+
+    busy: Counter[str] = field(default_factory=Counter)
+    turns: dict[str, int] = field(default_factory=dict)
+    dead: dict[str, float] = field(default_factory=dict)
+
+
 class Shop:
     """What the jobs of a worker share."""
 
@@ -66,10 +76,12 @@ class Shop:
         self.headers = headers
         self._choosing = choosing
         self._chance = chance
-        self._busy: Counter[str] = Counter()
+        self.counts = Counts()
         self._origins: dict[str, tuple[Origin, bytes]] = {}
-        self._turns: dict[str, int] = {}
-        self._dead: dict[str, float] = {}
+
+    def inherit(self, former: "Shop") -> None:
+        """Go on with what `former` counted; its jobs go on counting there."""
+        self.counts = former.counts
 
     def origin(self, url: str) -> tuple[Origin, bytes]:
         """Return the origin and the path before every target of a base URL."""
@@ -90,18 +102,18 @@ class Shop:
         if set(urls) == set(begun):
             return begun
         now = self.ticker.now
-        return tuple(sorted(urls, key=lambda url: self._dead.get(url, 0.0) > now))
+        return tuple(sorted(urls, key=lambda url: self.counts.dead.get(url, 0.0) > now))
 
     def unreachable(self, url: str) -> None:
         """Note that no connection could be made to a base URL, so that not every request waits for it anew."""
-        self._dead[url] = self.ticker.now + _DEAD_SECONDS
+        self.counts.dead[url] = self.ticker.now + _DEAD_SECONDS
 
     def turn(self, name: str) -> int:
         """Return the next number of a cursor."""
-        if len(self._turns) >= _MAX_CURSORS:
-            self._turns.clear()
-        number = self._turns.get(name, 0)
-        self._turns[name] = number + 1
+        if len(self.counts.turns) >= _MAX_CURSORS:
+            self.counts.turns.clear()
+        number = self.counts.turns.get(name, 0)
+        self.counts.turns[name] = number + 1
         return number
 
     def picking(self, name: str, session: Callable[[], str | None]) -> Picking:
@@ -113,16 +125,16 @@ class Shop:
             choosing.strategy,
             self.turn(f"accounts of {name}"),  # a chain of that name has a cursor of its own
             session() if choosing.sticky else None,
-            self._busy,
+            self.counts.busy,
             (self._chance.unit(), self._chance.unit()),
         )
 
     def take(self, account: str) -> None:
         """Count a request that an account begins to serve."""
-        self._busy[account] += 1
+        self.counts.busy[account] += 1
 
     def release(self, account: str) -> None:
         """Count it no longer."""
-        self._busy[account] -= 1
-        if not self._busy[account]:
-            del self._busy[account]
+        self.counts.busy[account] -= 1
+        if not self.counts.busy[account]:
+            del self.counts.busy[account]

@@ -47,7 +47,7 @@ class Pool:
     def __init__(self, ticker: Ticker, connect_timeout: float, tls: ssl.SSLContext | None = None) -> None:
         """Keep none yet. `tls` is made at the first https origin if not given (it takes 35 ms)."""
         self._ticker = ticker
-        self._timeout = connect_timeout
+        self.connect_timeout = connect_timeout
         self._tls = tls
         self._idle: dict[Origin, list[UpstreamConnection]] = {}
         self._homes: dict[Origin, _Stack] = {}
@@ -75,12 +75,12 @@ class Pool:
         home = self._homes.setdefault(origin, _Stack(self, origin))
         context = self._context() if origin.scheme == "https" else None
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.connect_timeout):
                 _, connection = await loop.create_connection(
                     lambda: UpstreamConnection(home), origin.host, origin.port, ssl=context
                 )
         except TimeoutError:
-            text = f"{origin.host} did not accept a connection within {self._timeout:g} s"
+            text = f"{origin.host} did not accept a connection within {self.connect_timeout:g} s"
             raise UpstreamError(FailureKind.CONNECT_TIMEOUT, text) from None
         except ssl.SSLError as error:
             text = f"no secure connection to {origin.host}: {error.reason or 'TLS failed'}"

@@ -48,6 +48,15 @@ class Listener:
         """Make the protocol of a new connection (the factory `create_server` takes)."""
         return ServerConnection(self)
 
+    def renew(self, limits: Limits, admit: Callable[[str], bool]) -> None:
+        """Keep to other limits from now on, and part with those who would not be let in any more, after the answer they are owed."""
+        self.limits = limits
+        self.admit = admit
+        for connection in list(self.connections):
+            connection.limits = limits
+            if not admit(connection.peer[0]):
+                connection.drain()
+
     def drain(self) -> None:
         """Close idle connections now and the others after the answer they owe."""
         self.draining = True
@@ -73,7 +82,7 @@ class ServerConnection(asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
         """Belongs to `listener`."""
         self._listener = listener
-        self._limits = listener.limits
+        self.limits = listener.limits
         self._ticker = listener.ticker
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
@@ -112,7 +121,7 @@ class ServerConnection(asyncio.Protocol):
         self.local = _address(transport.get_extra_info("sockname"))
         self._last_read = self._idle_since = self._ticker.now
         admitted = self._listener.admit(self.peer[0])
-        if len(self._listener.connections) >= self._limits.connections:
+        if len(self._listener.connections) >= self.limits.connections:
             crowded = HeadError(503, "too many connections; close idle ones and try again")
             self._say(crowded if admitted else _BARRED)
             transport.close()
@@ -122,7 +131,7 @@ class ServerConnection(asyncio.Protocol):
         if not admitted:
             # It is told with its first byte, as clients mistake an answer nobody asked for; one that says nothing is cut.
             self._barred = True
-            self._linger_until = self._ticker.now + self._limits.linger_seconds
+            self._linger_until = self._ticker.now + self.limits.linger_seconds
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go, and tell the call that its client is gone."""
@@ -200,7 +209,7 @@ class ServerConnection(asyncio.Protocol):
         """A header; a trailer is dropped, since nothing we forward has a place for it."""
         if self._in_head and self._poison is None:
             self._head_size += len(name) + len(value) + 4
-            if len(self._headers) >= self._limits.headers or self._head_size > self._limits.head_bytes:
+            if len(self._headers) >= self.limits.headers or self._head_size > self.limits.head_bytes:
                 self._refuse(HeadError(431, "too many or too large header fields"))
             else:
                 self._headers.append((name.lower(), value.strip(b" \t")))
@@ -234,7 +243,7 @@ class ServerConnection(asyncio.Protocol):
         if exchange is None or exchange.ended or self._poison is not None:
             return
         exchange.received += len(data)
-        if exchange.received > self._limits.body_bytes:
+        if exchange.received > self.limits.body_bytes:
             self._refuse(self._too_large())
             return
         exchange.body_parts.append(data)
@@ -293,7 +302,7 @@ class ServerConnection(asyncio.Protocol):
             if now > self._linger_until:
                 self.abort()
             return
-        limits = self._limits
+        limits = self.limits
         active = self._active
         if self.blocked and now - self._blocked_since > limits.stall_seconds:
             self.abort()
@@ -315,7 +324,7 @@ class ServerConnection(asyncio.Protocol):
         self._guard(exchange, call.on_head)
         if exchange.ended:
             return
-        if exchange.head.length is not None and exchange.head.length > self._limits.body_bytes:
+        if exchange.head.length is not None and exchange.head.length > self.limits.body_bytes:
             self._refuse(self._too_large())
         elif exchange.head.expects_continue and not exchange.complete:
             self.send([heads.CONTINUE])
@@ -381,14 +390,11 @@ class ServerConnection(asyncio.Protocol):
         self._linger()
 
     def _too_large(self) -> HeadError:
-        return HeadError(413, f"the request body is larger than {self._limits.body_bytes} bytes")
+        return HeadError(413, f"the request body is larger than {self.limits.body_bytes} bytes")
 
     def _check_sizes(self) -> None:
         if self._in_head:
-            if (
-                self._message_size > self._limits.head_bytes + _FRAMING_SLACK
-                or self._head_size > self._limits.head_bytes
-            ):
+            if self._message_size > self.limits.head_bytes + _FRAMING_SLACK or self._head_size > self.limits.head_bytes:
                 self._refuse(HeadError(431, "too many or too large header fields"))
         elif (reading := self._reading) is not None and reading.head.chunked:
             overhead = self._message_size - reading.received
@@ -414,8 +420,8 @@ class ServerConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or self._linger_until is not None:
             return
-        self._linger_until = self._ticker.now + self._limits.linger_seconds
-        self._linger_left = self._limits.body_bytes
+        self._linger_until = self._ticker.now + self.limits.linger_seconds
+        self._linger_left = self.limits.body_bytes
         self._resume()
         if transport.can_write_eof() and not transport.is_closing():
             transport.write_eof()

@@ -27,7 +27,7 @@ class Ticker:
     def __init__(self, interval: float = 0.5, moved: Callable[[], None] = lambda: None) -> None:
         """Start with no members; must be made inside a running loop. `moved` is called whenever `now` moves: also before the first member after a rest."""
         self._loop = asyncio.get_running_loop()
-        self._interval = interval
+        self.interval = interval
         self._moved = moved
         self._members: dict[Ticking, None] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -41,7 +41,7 @@ class Ticker:
         if self._timer is None:
             self.now = self._loop.time()
             self._moved()
-            self._timer = self._loop.call_later(self._interval, self._sweep)
+            self._timer = self._loop.call_later(self.interval, self._sweep)
 
     def discard(self, member: Ticking) -> None:
         """Stop watching over `member`."""
@@ -61,4 +61,4 @@ class Ticker:
         for member in list(self._members):
             member.tick(now)
         if self._members:
-            self._timer = self._loop.call_later(self._interval, self._sweep)
+            self._timer = self._loop.call_later(self.interval, self._sweep)

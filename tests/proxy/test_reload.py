@@ -1,0 +1,86 @@
+"""One worker whose settings change while it serves."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from broker.config import Config, ProxyConfig, RoutingConfig, UpstreamConfig
+from broker.model.secret import Secret
+from tests.fakes.broker_socket import FakeDaemon, account, lease
+from tests.fakes.upstream import Peer, RawUpstream, Taken, answer
+from tests.proxy.conftest import KEY, MakeProxy, parse
+
+MODEL = "/v1/models/gemini-2.5-pro"
+OTHER_KEY = "another-test-key"
+
+
+def with_key() -> FakeDaemon:
+    daemon = FakeDaemon()
+    daemon.put(account("gemini-api/a", lease("gemini-api/a")))
+    return daemon
+
+
+def changed(upstream: str, aliases: dict[str, str] | None = None, **settings: Any) -> Config:
+    proxy = ProxyConfig(**{"api_keys": (Secret(KEY),), **settings})
+    return Config(
+        proxy=proxy,
+        upstreams={"gemini": UpstreamConfig(base_url=upstream)},
+        routing=RoutingConfig(aliases=aliases or {}),
+    )
+
+
+@pytest.fixture
+async def hello() -> Any:
+    async def say(peer: Peer, taken: Taken) -> None:
+        await peer.send(answer(b'{"candidates":[]}'))
+
+    async with RawUpstream([say]) as upstream:
+        yield upstream
+
+
+async def test_each_request_goes_by_the_settings_it_found(proxy: MakeProxy, hello: RawUpstream) -> None:
+    async with proxy(with_key(), "http://127.0.0.1:1") as p:
+        ask = ("POST", f"{MODEL}:generateContent", b"{}")
+        assert (await p.ask(*ask)).status in (502, 503)
+        p.worker.apply(changed(hello.url))
+        assert (await p.ask(*ask)).status == 200
+        alias = ("POST", "/v1/models/mine:generateContent", b"{}")
+        assert (await p.ask(*alias)).status == 404
+        p.worker.apply(changed(hello.url, {"mine": "gemini-2.5-pro"}, api_keys=(Secret(OTHER_KEY),)))
+        assert (await p.ask(*alias)).status == 401
+        opened = await p.ask(*alias, authorization=f"Bearer {OTHER_KEY}")
+        assert opened.status == 200
+        p.worker.apply(changed(hello.url, max_body_bytes=1))
+        assert (await p.ask(*ask)).status == 413
+
+
+async def test_a_stream_under_way_stays_whole_and_its_account_is_counted_on(proxy: MakeProxy) -> None:
+    go = asyncio.Event()
+
+    async def slow(peer: Peer, taken: Taken) -> None:
+        await peer.send(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n5\r\none\n\n\r\n"
+        )
+        await go.wait()
+        await peer.send(b"5\r\ntwo\n\n\r\n0\r\n\r\n")
+
+    async with RawUpstream([slow]) as upstream, proxy(with_key(), upstream.url) as p:
+        reader, writer = await p.dial()
+        writer.write(p.request("POST", f"{MODEL}:streamGenerateContent?alt=sse", b"{}", connection="close"))
+        start = await reader.readuntil(b"one")
+        p.worker.apply(changed("http://127.0.0.1:1", api_keys=(Secret(OTHER_KEY),), total_timeout=0.01))
+        go.set()
+        assert parse(start + await reader.read()).body == b"one\n\ntwo\n\n"
+
+
+async def test_who_would_not_be_let_in_any_more_is_parted_with(proxy: MakeProxy, hello: RawUpstream) -> None:
+    async with proxy(with_key(), hello.url) as p:
+        idle, _ = await p.dial()
+        while p.worker.connections < 1:
+            await asyncio.sleep(0.005)
+        p.worker.apply(changed(hello.url, deny=("127.0.0.0/8",)))
+        assert await asyncio.wait_for(idle.read(), 5) == b""
+        assert (await p.ask("GET", "/health")).status == 403
+        p.worker.apply(changed(hello.url))
+        assert (await p.ask("GET", "/health")).status == 200
