@@ -10,6 +10,7 @@ from typing import Final
 
 from broker.translate.effort import ThinkingClass, ThinkingLimits
 from broker.translate.ir import Effort, Value
+from broker.translate.limits import UNTOLD, Limits
 
 DEFAULT_MAX_TOKENS: Final = 32_000
 """Anthropic wants a limit and other dialects need none: this is what is asked for then, less where the model gives less."""
@@ -30,8 +31,15 @@ class ClaudeModel(Value, frozen=True):
     max_output: int | None = None
 
 
-def claude_model(name: str) -> ClaudeModel:
-    """Return what is known of a model."""
+def claude_model(name: str, told: Limits = UNTOLD) -> ClaudeModel:
+    """Return what is known of a model; what is `told` of it comes first."""
+    known = _known(name)
+    if told is UNTOLD:
+        return known
+    return ClaudeModel(told.thinking or known.thinking, told.max_output or known.max_output)
+
+
+def _known(name: str) -> ClaudeModel:
     old = _VERSION_FIRST.search(name)
     if old:
         version = _version(old)

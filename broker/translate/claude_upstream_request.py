@@ -68,7 +68,7 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     if request.sampling.n > 1:
         bad_field("n", "the model asked for gives one answer at a time")
     names = ToolNames.of(request)
-    model = claude_model(target.model)
+    model = claude_model(target.model, target.limits)
     most = _most(request.sampling, model)
     thinking = _thinking(request.reasoning, model, most)
     if request.tools and request.tool_choice is not None and request.tool_choice.mode is ToolMode.REQUIRED:

@@ -6,6 +6,7 @@ Owns: these values. It must never import a codec: every codec imports it.
 from collections.abc import Mapping
 
 from broker.translate.ir import Value
+from broker.translate.limits import UNTOLD, Limits
 from broker.translate.names import ToolNames
 from broker.translate.signatures import SignatureMemory
 
@@ -45,7 +46,7 @@ class Reply(Value, frozen=True):
 class Target(Value, frozen=True):
     """Where a request goes: the upstream's name for the model, and for Code Assist the account's project and an id of the prompt.
 
-    `safety_off` asks the provider not to filter where the client did not choose settings itself.
+    `safety_off` asks the provider not to filter where the client did not choose settings itself. `limits` is what the config says of the model.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Target(Value, frozen=True):
     project: str | None = None
     prompt_id: str | None = None
     safety_off: bool = True
+    limits: Limits = UNTOLD
 
 
 class Encoded(Value, frozen=True):

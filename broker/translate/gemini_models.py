@@ -7,6 +7,7 @@ Google's documentation; the other rows follow their nearest relative and want ch
 
 from broker.translate.effort import ThinkingClass, ThinkingLimits
 from broker.translate.ir import Effort, Value
+from broker.translate.limits import UNTOLD, Limits
 
 
 class GeminiModel(Value, frozen=True):
@@ -51,7 +52,10 @@ _FAMILIES: tuple[tuple[str, GeminiModel], ...] = (
 _UNKNOWN = GeminiModel()
 
 
-def gemini_model(name: str) -> GeminiModel:
-    """Return the limits of a model by its name, with or without `models/` before it."""
+def gemini_model(name: str, told: Limits = UNTOLD) -> GeminiModel:
+    """Return the limits of a model by its name, with or without `models/` before it; what is `told` of them comes first."""
     name = name.removeprefix("models/")
-    return next((model for prefix, model in _FAMILIES if name.startswith(prefix)), _UNKNOWN)
+    known = next((model for prefix, model in _FAMILIES if name.startswith(prefix)), _UNKNOWN)
+    if told is UNTOLD:
+        return known
+    return GeminiModel(told.thinking or known.thinking, told.max_output or known.max_output)

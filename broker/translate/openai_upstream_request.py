@@ -37,6 +37,7 @@ from broker.translate.ir import (
     ToolMode,
     ToolResult,
 )
+from broker.translate.limits import capped, fitted
 from broker.translate.names import ToolNames
 from broker.translate.turns import Answered, Turn, laid_out
 
@@ -55,9 +56,9 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     names = ToolNames.of(request)
     body: _Object = {"model": target.model, "messages": _messages(request, names)}
     body |= _tools(request, names)
-    body |= _sampling(request.sampling)
+    body |= _sampling(capped(request.sampling, target.limits))
     body |= _output(request.output)
-    body |= _reasoning(request.reasoning)
+    body |= _reasoning(fitted(request.reasoning, target.limits))
     if request.stream:
         # Usage is asked for always: the client is told what it asked to be told, our counters count.
         body |= {"stream": True, "stream_options": {"include_usage": True}}

@@ -42,6 +42,7 @@ from broker.translate.ir import (
     ToolMode,
     ToolResult,
 )
+from broker.translate.limits import capped, fitted
 from broker.translate.names import ToolNames
 from broker.translate.signatures import SignatureMemory
 from broker.translate.signers import Signer, unmarked
@@ -75,9 +76,9 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
         "include": include,
     }
     body |= _tools(request, names)
-    body |= _sampling(request.sampling)
+    body |= _sampling(capped(request.sampling, target.limits))
     body |= _output(request.output)
-    body |= _reasoning(request.reasoning)
+    body |= _reasoning(fitted(request.reasoning, target.limits))
     if request.session is not None:
         body["prompt_cache_key"] = request.session
     if request.stream:
