@@ -7,16 +7,21 @@ A setting that is here changes behaviour in tests/system/test_settings.py, which
 """
 
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from broker.model.errors import BrokerError, ErrorCode
 from broker.model.naming import Combo, Strategy
 from broker.model.secret import Secret
+from broker.model.told import ToldModel
 from broker.paths import config_file, default_auth_dir, expand
 from broker.settings.checks import faults
+from broker.settings.lines import Key, line_of, lines_of, place_of
+from broker.settings.refusal import ConfigError, Located
+from broker.settings.shape import read as convert
 
 INTERNAL_KEY = "ccs-internal-managed"
 """The key CCS writes into every client it configures. A public constant, so it opens the proxy on loopback only."""
@@ -84,6 +89,13 @@ class ProxyConfig(_Table, frozen=True):
     safety_off: bool = False
 
 
+class NetworkConfig(_Table, frozen=True):
+    """[network]: how both programs reach the internet. `broker.network.settings` makes a value of it."""
+
+    proxy_url: Secret | None = None
+    no_proxy: tuple[str, ...] = ()
+
+
 class ProviderConfig(_Table, frozen=True):
     """[providers.NAME]: overrides of a built-in provider, or with `kind = "oauth2"` a provider of the user's own."""
 
@@ -105,6 +117,7 @@ class ProviderConfig(_Table, frozen=True):
     extra_params: dict[str, str] = {}
     lead_seconds: float | None = None
     user_agent: str | None = None
+    proxy_url: Secret | None = None
     options: dict[str, str] = {}
 
 
@@ -126,11 +139,15 @@ class UpstreamConfig(_Table, frozen=True):
 class RoutingConfig(_Table, frozen=True):
     """[routing]: what a model's name means, and which of several accounts serves a request.
 
-    `sticky` keeps a conversation with its account while that can serve.
+    `sticky` keeps a conversation with its account while that can serve. Accounts are gone through in `rounds`, and one that is limited for
+    `max_wait_seconds` at most is waited for.
     """
 
     strategy: Strategy = Strategy.ROUND_ROBIN
     sticky: bool = True
+    discover_models: bool = True
+    rounds: int = 3
+    max_wait_seconds: float = 5.0
     aliases: dict[str, str] = {}
 
 
@@ -149,10 +166,12 @@ class Config(_Table, frozen=True):
     socket: SocketConfig = SocketConfig()
     notify: NotifyConfig = NotifyConfig()
     proxy: ProxyConfig = ProxyConfig()
+    network: NetworkConfig = NetworkConfig()
     providers: dict[str, ProviderConfig] = {}
     upstreams: dict[str, UpstreamConfig] = {}
     routing: RoutingConfig = RoutingConfig()
     combos: dict[str, Combo] = {}
+    models: dict[str, ToldModel] = {}
     logging: LoggingConfig = LoggingConfig()
 
     def auth_directories(self) -> tuple[Path, ...]:
@@ -160,52 +179,72 @@ class Config(_Table, frozen=True):
         return tuple(expand(text) for text in self.store.directories) or (default_auth_dir(),)
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A config as read: where from (`exists` says whether the file was there), and the line of each key that stands in it."""
+
+    config: Config
+    file: Path
+    exists: bool = True
+    lines: Mapping[Key, int] = field(default_factory=dict)
+
+
 def load(path: Path | None = None) -> Config:
     """Read the config file; a missing one means the defaults, unless `path` named it.
 
     Raises:
-        BrokerError: `bad_request`, naming the file and the line or key at fault.
+        ConfigError: naming the file, and line and key of what is at fault.
     """
+    return read(path).config
+
+
+def read(path: Path | None = None) -> Loaded:
+    """Read the config file as `load` does, and keep where each setting stands."""
     file = path or config_file()
     try:
         with file.open("rb") as source:
             data = source.read(_MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
         if path is not None:
-            raise BrokerError(ErrorCode.BAD_REQUEST, f"{file}: no such file") from None
-        return Config()
+            raise ConfigError(str(file), (Located("no such file"),)) from None
+        return Loaded(Config(), file, exists=False)
     except OSError as error:
-        raise BrokerError(ErrorCode.BAD_REQUEST, f"{file}: {error.strerror}") from error
+        raise ConfigError(str(file), (Located(error.strerror or "cannot be read"),)) from error
     if len(data) > _MAX_CONFIG_BYTES:
-        raise BrokerError(ErrorCode.BAD_REQUEST, f"{file}: larger than {_MAX_CONFIG_BYTES} bytes")
-    return parse(data, str(file))
+        raise ConfigError(str(file), (Located(f"larger than {_MAX_CONFIG_BYTES} bytes"),))
+    config, lines = _read(data, str(file))
+    return Loaded(config, file, lines=lines)
 
 
 def parse(data: bytes, name: str = "config") -> Config:
     """Read the text of a config file.
 
     Raises:
-        BrokerError: `bad_request`, naming the line (for TOML faults) or the key (for wrong or unknown settings).
+        ConfigError: naming line and column (for TOML faults), or line and key (for wrong, unknown or contradictory settings).
     """
+    return _read(data, name)[0]
+
+
+def _read(data: bytes, name: str) -> tuple[Config, dict[Key, int]]:
     try:
-        tree = tomllib.loads(data.decode())
-        config = msgspec.convert(tree, Config, dec_hook=_convert)
+        text = data.decode()
     except UnicodeDecodeError as error:
-        raise _fault(name, f"not UTF-8 at byte {error.start}") from None
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(name, (Located(f"not UTF-8 at byte {error.start}", line),)) from None
+    try:
+        tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise _fault(name, str(error)) from None
-    except msgspec.ValidationError as error:
-        raise _fault(name, str(error).replace("$.", "").replace("Object", "the table")) from None
-    for fault in faults(config):
-        raise _fault(name, str(fault))
-    return config
+        raise ConfigError(name, (Located(*place_of(error, text)),)) from None
+    lines = lines_of(text)
+    config, wrong = convert(tree, Config, _secret)
+    if config is not None:
+        wrong = tuple(faults(config))
+    if config is None or wrong:
+        raise ConfigError(name, tuple(Located(each.text, line_of(each.key, lines), key=each.key) for each in wrong))
+    return config, lines
 
 
-def _convert(kind: type, value: object) -> object:
+def _secret(kind: type, value: object) -> object:
     if kind is Secret and isinstance(value, str):
         return Secret(value)
     raise ValueError("Expected `str`")
-
-
-def _fault(name: str, detail: str) -> BrokerError:
-    return BrokerError(ErrorCode.BAD_REQUEST, f"{name}: {detail}", hint="docs/config.md lists every setting.")

@@ -21,12 +21,16 @@ def test_values_are_read() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a =\n[b]", "line 1"),
+        ("a =\n[b]", "config.toml:1:4: "),
         ('[proxy]\nport = "x"', "proxy.port"),
-        ("[proxy]\nprot = 1", "prot"),
-        ("[proxxy]", "proxxy"),
-        ("[proxy]\nport = 70000", "proxy.port"),
+        ("[proxy]\nprot = 1", "config.toml:2: proxy.prot: there is no such setting; did you mean port?"),
+        ("[proxxy]", "did you mean proxy?"),
+        ("[proxy]\nport = 70000", "config.toml:2: proxy.port: must be from 0 to 65535"),
         ("[proxy]\nworkers = 0", "proxy.workers"),
+        (
+            "[proxy]\nworkers = 0\nprt = 1\nhost = 1",
+            "config.toml:3: proxy.prt: there is no such setting; did you mean port? (1 more",
+        ),
         ('[proxy]\nallow = ["10.0.0.0/33"]', "proxy.allow: '10.0.0.0/33' does not"),
         ('[proxy]\ndeny = ["::1", "10.0.0.1/8"]', "proxy.deny: 10.0.0.1/8 has host bits set"),
         ('[proxy]\nhost = "0.0.0.0"', "api_keys"),
@@ -53,7 +57,7 @@ def test_a_fault_names_the_key_or_line(text: str, said: str) -> None:
     with pytest.raises(BrokerError) as caught:
         parse(text.encode(), "config.toml")
     assert caught.value.code is ErrorCode.BAD_REQUEST
-    assert caught.value.detail.startswith("config.toml: ")
+    assert caught.value.detail.startswith("config.toml:")
     assert said in caught.value.detail
 
 

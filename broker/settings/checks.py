@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 
 from broker.model.account import valid_provider_name
 from broker.model.naming import NameFaultError, Names
+from broker.model.network import Unusable, no_proxy_faults, read
+from broker.model.secret import Secret
+from broker.model.told import faults as model_faults
 
 if TYPE_CHECKING:
     from broker.config import Config, ProviderConfig, UpstreamConfig
@@ -29,6 +32,7 @@ _POSITIVE: Final = {
     "store": ("rescan_seconds",),
     "refresh": ("request_timeout_seconds", "stop_timeout_seconds"),
     "socket": ("max_connections", "max_body_bytes", "request_timeout_seconds", "max_wait_seconds"),
+    "routing": ("rounds",),
     "proxy": (
         "workers", "max_body_bytes", "max_connections",
         "connect_timeout", "headers_timeout", "first_byte_timeout", "idle_timeout", "total_timeout", "keepalive_seconds",
@@ -110,11 +114,34 @@ def _proxy(config: "Config") -> Iterator[Fault]:
                 yield Fault(("proxy", name), told)
 
 
+def _routing(config: "Config") -> Iterator[Fault]:
+    if not config.routing.max_wait_seconds >= 0:
+        yield Fault(("routing", "max_wait_seconds"), "must not be less than 0")
+
+
 def _names(config: "Config") -> Iterator[Fault]:
     try:
         Names(config.routing.aliases, config.combos)
     except NameFaultError as fault:
         yield Fault(fault.key, fault.text)
+
+
+def _models(config: "Config") -> Iterator[Fault]:
+    for name, table in config.models.items():
+        for key, text in model_faults(table):
+            yield Fault(("models", name, key), text)
+
+
+def _network(config: "Config") -> Iterator[Fault]:
+    own: list[tuple[tuple[str, ...], Secret | None]] = [(("network", "proxy_url"), config.network.proxy_url)]
+    own += [(("providers", name, "proxy_url"), table.proxy_url) for name, table in config.providers.items()]
+    for key, url in own:
+        setting = read(url) if url is not None else None
+        if isinstance(setting, Unusable):
+            yield Fault(key, setting.why)
+    for text in no_proxy_faults(config.network.no_proxy):
+        told = f"{text[:60]!r} is no host, domain, address or CIDR block, with or without a port"
+        yield Fault(("network", "no_proxy"), told)
 
 
 def _providers(config: "Config") -> Iterator[Fault]:
@@ -156,4 +183,4 @@ def _upstream(where: tuple[str, ...], settings: "UpstreamConfig") -> Iterator[Fa
             yield Fault(key, f"the value of {header} must be printable ASCII")
 
 
-_checks: Final = (_positive, _notify, _proxy, _names, _providers, _upstreams)
+_checks: Final = (_positive, _notify, _proxy, _routing, _names, _models, _network, _providers, _upstreams)

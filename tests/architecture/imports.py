@@ -73,7 +73,11 @@ def reach(start: str) -> dict[str, list[str]]:
 # Rooms that are pure as a whole, and pure modules in other rooms.
 PURE = (
     "broker.settings.checks",
+    "broker.settings.lines",
+    "broker.settings.refusal",
+    "broker.settings.shape",
     "broker.model",
+    "broker.network.settings",
     "broker.oauth",
     "broker.providers",
     "broker.translate",
