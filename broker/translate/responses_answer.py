@@ -111,6 +111,8 @@ class _Items:
     def __init__(self, reply: Reply) -> None:
         custom = reply.extras.get("custom")
         self._custom: frozenset[str] = custom if isinstance(custom, frozenset) else frozenset()
+        spaces = reply.extras.get("spaces")
+        self._spaces: _Object = spaces if isinstance(spaces, dict) else {}
         self._encrypted = reply.extras.get("encrypted") is True
         self._id = reply.ids.id
         self._count = 0
@@ -154,11 +156,15 @@ class _Items:
         return {"id": self._next("ig"), "type": "image_generation_call", "status": "completed", "result": data}
 
     def call(self, identifier: str, name: str, arguments: str, status: str = "completed") -> _Object:
+        called: _Object = {"call_id": identifier, "name": name}
+        match self._spaces.get(name):
+            case (str(namespace), str(inner)):
+                called |= {"name": inner, "namespace": namespace}
         if name in self._custom:
             head: _Object = {"id": self._next("ctc"), "type": "custom_tool_call", "status": status}
-            return head | {"call_id": identifier, "name": name, "input": free_text(arguments)}
+            return head | called | {"input": free_text(arguments)}
         head = {"id": self._next("fc"), "type": "function_call", "status": status}
-        return head | {"call_id": identifier, "name": name, "arguments": arguments}
+        return head | called | {"arguments": arguments}
 
     def _next(self, prefix: str) -> str:
         self._count += 1

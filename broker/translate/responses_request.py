@@ -3,7 +3,7 @@
 Owns: what each field means. It must never guess at a broken field: every fault is a `bad_request` that names it by path.
 
 Nothing is remembered between requests: a client that wants the provider to keep the conversation is told so, and one that sends it whole (`store: false`, as
-Codex does) is served. A custom tool, whose input is free text, becomes a function with one text.
+Codex does) is served. A custom tool, whose input is free text, becomes a function with one text; tools of a namespace become tools beside the others.
 """
 
 from typing import Final
@@ -38,6 +38,7 @@ from broker.translate.ir import (
     ToolMode,
     ToolResult,
 )
+from broker.translate.responses_spaces import Spaces
 from broker.translate.responses_wire import WireChoice, WireEcho, WireItem, WirePart, WireRequest, WireTool
 
 _REQUEST: Final = msgspec.json.Decoder(WireRequest)
@@ -46,7 +47,7 @@ _CONVERSATION: Final = msgspec.json.Decoder()
 _OUTPUT: Final = msgspec.json.Decoder(str | list[WirePart])
 
 EXTRAS: Final = "openai-responses"
-"""The name under which `Request.extras` holds what only an answer in this dialect needs: `echo`, `custom` and `encrypted`."""
+"""The name under which `Request.extras` holds what only an answer in this dialect needs: `echo`, `custom`, `spaces` and `encrypted`."""
 
 INPUT: Final = "input"
 """The one argument of a function that stands for a custom tool."""
@@ -74,17 +75,18 @@ def decode(body: bytes) -> Request:
     model, suffix = split_suffix(wire.model)
     if not model.strip():
         bad_field("model", "must not be empty")
-    system, messages = _conversation(wire)
+    spaces = Spaces(wire.tools or ())
+    system, messages = _conversation(wire, spaces)
     if not messages and not system:
         bad_field("input", "must hold at least one item")
-    tools = tuple(_tool(tool, f"tools[{i}]") for i, tool in enumerate(wire.tools or ()))
+    tools = tuple(_tool(tool, path) for path, tool in spaces.tools)
     return Request(
         model=model,
         asked_model=wire.model,
         messages=messages,
         system=system,
         tools=tools,
-        tool_choice=_tool_choice(wire.tool_choice, tools),
+        tool_choice=_tool_choice(wire.tool_choice, tools, spaces),
         parallel_tool_calls=wire.parallel_tool_calls,
         sampling=Sampling(
             temperature=wire.temperature,
@@ -98,7 +100,7 @@ def decode(body: bytes) -> Request:
         stream=bool(wire.stream),
         include_usage=True,
         session=_session(wire),
-        extras={EXTRAS: _extras(wire, body)},
+        extras={EXTRAS: _extras(wire, body, spaces)},
     )
 
 
@@ -111,16 +113,16 @@ def _check(wire: WireRequest) -> None:
         bad_field("background", "requests are not run in the background here")
 
 
-def _extras(wire: WireRequest, body: bytes) -> JsonObject:
-    custom = frozenset(tool.name for tool in wire.tools or () if tool.type == "custom" and tool.name)
+def _extras(wire: WireRequest, body: bytes, spaces: Spaces) -> JsonObject:
+    custom = frozenset(tool.name for _, tool in spaces.tools if tool.type == "custom" and tool.name)
     encrypted = "reasoning.encrypted_content" in (wire.include or ())
-    return {"echo": _ECHO.decode(body), "custom": custom, "encrypted": encrypted}
+    return {"echo": _ECHO.decode(body), "custom": custom, "spaces": spaces.back, "encrypted": encrypted}
 
 
 # ------------------------------------------------------------------------------------------------------------ input
 
 
-def _conversation(wire: WireRequest) -> tuple[tuple[Text, ...], tuple[Message, ...]]:
+def _conversation(wire: WireRequest, spaces: Spaces) -> tuple[tuple[Text, ...], tuple[Message, ...]]:
     system = [Text(wire.instructions)] if wire.instructions else []
     if isinstance(wire.input, str):
         return tuple(system), (Message(Role.USER, (Text(wire.input),)),)
@@ -133,7 +135,7 @@ def _conversation(wire: WireRequest) -> tuple[tuple[Text, ...], tuple[Message, .
             continue
         if item.type == "reasoning":
             carried = claude_signatures.read(item.encrypted_content)[1] or carried
-        message = _item(item, path, carried)
+        message = _item(item, path, carried, spaces)
         if item.type in ("function_call", "custom_tool_call"):
             carried = None
         if message is not None:
@@ -150,7 +152,9 @@ def _instructions(item: WireItem, path: str) -> list[Text]:
     return parts
 
 
-def _item(item: WireItem, path: str, carried: str | None) -> Message | None:  # noqa: RET503 - one case a type; bad_field does not return
+def _item(  # noqa: RET503 - one case a type; bad_field does not return
+    item: WireItem, path: str, carried: str | None, spaces: Spaces
+) -> Message | None:
     match item.type:
         case None | "message":
             return _message(item, path)
@@ -159,9 +163,9 @@ def _item(item: WireItem, path: str, carried: str | None) -> Message | None:  # 
             text = "".join(part.text or "" for part in item.summary or ())
             return Message(Role.ASSISTANT, (Thinking(text, own),)) if text or own else None
         case "function_call":
-            return _call(item, path, read_arguments(item.arguments or "", join(path, "arguments")), carried)
+            return _call(item, path, read_arguments(item.arguments or "", join(path, "arguments")), carried, spaces)
         case "custom_tool_call":
-            return _call(item, path, {INPUT: item.input or ""}, carried)
+            return _call(item, path, {INPUT: item.input or ""}, carried, spaces)
         case "function_call_output" | "custom_tool_call_output":
             return Message(Role.USER, (_result(item, path),))
         case "image_generation_call":
@@ -208,12 +212,13 @@ def _part(part: WirePart, path: str) -> Media:  # noqa: RET503 - bad_field does 
             bad_field(join(path, "type"), "unknown type; expected input_text, output_text, input_image or input_file")
 
 
-def _call(item: WireItem, path: str, arguments: JsonObject, signature: str | None) -> Message:
+def _call(item: WireItem, path: str, arguments: JsonObject, signature: str | None, spaces: Spaces) -> Message:
     if not item.call_id:
         bad_field(join(path, "call_id"), "is required")
     if not item.name:
         bad_field(join(path, "name"), "is required")
-    return Message(Role.ASSISTANT, (ToolCall(item.call_id, item.name, arguments, signature),))
+    name = spaces.one(item.namespace, item.name)
+    return Message(Role.ASSISTANT, (ToolCall(item.call_id, name, arguments, signature),))
 
 
 def _result(item: WireItem, path: str) -> Part:
@@ -239,10 +244,10 @@ def _tool(tool: WireTool, path: str) -> Tool:  # noqa: RET503 - bad_field does n
     kind = next((kind for start, kind in _NATIVE if tool.type.startswith(start)), None)
     if kind is not None:
         return NativeTool(kind, optional=True)
-    bad_field(join(path, "type"), "unknown tool; expected function, custom, web_search or code_interpreter")
+    bad_field(join(path, "type"), "unknown tool; expected function, custom, namespace, web_search or code_interpreter")
 
 
-def _tool_choice(wire: str | WireChoice | None, tools: tuple[Tool, ...]) -> ToolChoice | None:
+def _tool_choice(wire: str | WireChoice | None, tools: tuple[Tool, ...], spaces: Spaces) -> ToolChoice | None:
     if wire is None:
         return None
     if isinstance(wire, str):
@@ -251,10 +256,10 @@ def _tool_choice(wire: str | WireChoice | None, tools: tuple[Tool, ...]) -> Tool
         return ToolChoice(_MODES[wire])
     declared = {tool.name for tool in tools if isinstance(tool, FunctionTool)}
     if wire.type in ("function", "custom"):
-        return ToolChoice(ToolMode.REQUIRED, (_declared(wire, declared, "tool_choice"),))
+        return ToolChoice(ToolMode.REQUIRED, (_declared(wire, declared, "tool_choice", spaces),))
     if wire.type == "allowed_tools":
         named = [
-            _declared(tool, declared, f"tool_choice.tools[{i}]")
+            _declared(tool, declared, f"tool_choice.tools[{i}]", spaces)
             for i, tool in enumerate(wire.tools or ())
             if tool.type in ("function", "custom")
         ]
@@ -263,10 +268,11 @@ def _tool_choice(wire: str | WireChoice | None, tools: tuple[Tool, ...]) -> Tool
     return ToolChoice(ToolMode.AUTO)
 
 
-def _declared(wire: WireChoice, declared: set[str], path: str) -> str:
-    if wire.name not in declared:
+def _declared(wire: WireChoice, declared: set[str], path: str, spaces: Spaces) -> str:
+    name = spaces.one(wire.namespace, wire.name or "")
+    if name not in declared:
         bad_field(join(path, "name"), "no tool of this name is declared")
-    return str(wire.name)
+    return name
 
 
 def _output(wire: WireRequest) -> JsonOutput | None:

@@ -30,6 +30,7 @@ class WireItem(Struct):
     role: str | None = None
     content: str | list[WirePart] | None = None
     name: str | None = None
+    namespace: str | None = None
     call_id: str | None = None
     arguments: str | None = None
     input: str | None = None
@@ -40,13 +41,14 @@ class WireItem(Struct):
 
 
 class WireTool(Struct):
-    """One tool."""
+    """One tool, or with the type `namespace` a group of them."""
 
     type: str
     name: str | None = None
     description: str | None = None
     parameters: dict[str, object] | None = None
     strict: bool | None = None
+    tools: list["WireTool"] | None = None
 
 
 class WireChoice(Struct):
@@ -54,6 +56,7 @@ class WireChoice(Struct):
 
     type: str
     name: str | None = None
+    namespace: str | None = None
     mode: str | None = None
     tools: list["WireChoice"] | None = None
 

@@ -175,3 +175,14 @@ def test_a_failure_is_told_with_what_came_before():
     assert last["response"]["status"] == "failed"
     assert last["response"]["error"] == {"code": "insufficient_quota", "message": "no more"}
     assert len(last["response"]["output"]) == 1
+
+
+def test_a_call_of_a_tool_in_a_namespace_is_told_by_both_names():
+    spaces = {"agents__wait": ("agents", "wait"), "agents__say": ("agents", "say")}
+    reply = Reply(IDS, "asked", extras={"custom": frozenset({"agents__say"}), "spaces": spaces})
+    told = both(
+        ToolCallStarted(0, "c1", "agents__wait"), ToolCallDelta(0, "{}"),
+        ToolCallStarted(1, "c2", "agents__say"), ToolCallDelta(1, '{"input":"x"}'), END, reply=reply,
+    )  # fmt: skip
+    calls = [(item["type"], item["namespace"], item["name"]) for item in told["output"]]
+    assert calls == [("function_call", "agents", "wait"), ("custom_tool_call", "agents", "say")]

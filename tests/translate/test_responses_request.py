@@ -208,3 +208,30 @@ def test_how_hard_to_think(fields, told):
 )  # fmt: skip
 def test_a_fault_names_its_field(fields, path):
     assert refused(**fields).startswith(path)
+
+
+def test_tools_of_a_namespace():
+    inner = {"type": "function", "name": "wait", "parameters": {"type": "object"}}
+    group = {
+        "type": "namespace",
+        "name": "agents",
+        "description": "d",
+        "tools": [inner, {"type": "custom", "name": "say"}],
+    }
+    call = {"type": "function_call", "call_id": "c", "name": "wait", "namespace": "agents", "arguments": "{}"}
+    request = ask(
+        tools=[TOOL, group],
+        input=[call, {"type": "function_call_output", "call_id": "c", "output": "x"}],
+        tool_choice={"type": "function", "name": "wait", "namespace": "agents"},
+    )
+    assert [tool.name for tool in request.tools] == ["f", "agents__wait", "agents__say"]
+    assert request.messages[0].parts == (ToolCall("c", "agents__wait", {}),)
+    assert request.tool_choice == ToolChoice(ToolMode.REQUIRED, ("agents__wait",))
+    extras = request.extras[EXTRAS]
+    assert extras["custom"] == {"agents__say"}
+    assert extras["spaces"] == {"agents__wait": ("agents", "wait"), "agents__say": ("agents", "say")}
+
+
+def test_a_tool_of_a_namespace_that_cannot_be_read_is_named_by_its_place():
+    group = {"type": "namespace", "name": "agents", "tools": [{"type": "function"}]}
+    assert refused(tools=[TOOL, group]).startswith("tools[1].tools[0].name")
