@@ -8,18 +8,19 @@ DEV := $(VENV)/.dev-installed
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11 python
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo run test test-faults lint format bench clean
+.PHONY: help demo run test test-faults test-clients lint format bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         watch the whole path work, without any account (ARGS=--keep leaves it running)"
 	@echo "make run          the daemon and the proxy in the foreground, on your own ~/.ccs"
-	@echo "make test         every test but the long fault-injection runs (ARGS=... for pytest)"
+	@echo "make test         every test but the long fault-injection runs and the real clients (ARGS=... for pytest)"
 	@echo "make test-faults  the long ones, and all that measures what is promised"
+	@echo "make test-clients the proxy with real programs and SDKs, installed into .clients (needs Node.js)"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff format"
 	@echo "make bench        the benchmarks (ARGS=--quick, or names of suites)"
-	@echo "make clean        remove .venv and caches"
+	@echo "make clean        remove .venv, .clients and caches"
 
 demo: $(BASE)
 	@$(BIN)/ccs-broker demo $(ARGS)
@@ -28,10 +29,13 @@ run: $(BASE)
 	@$(BIN)/ccs-broker up $(ARGS)
 
 test: $(DEV)
-	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not faults" $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not faults and not clients" $(ARGS)
 
 test-faults: $(DEV)
 	$(BIN)/python -m pytest -q -m "faults or figures" $(ARGS)
+
+test-clients: $(DEV)
+	$(BIN)/python -m tests.clients $(ARGS)
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -46,7 +50,7 @@ bench: $(DEV)
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
 $(BASE): pyproject.toml | $(BIN)/pip
 	@echo "Installing into $(VENV) ..."
