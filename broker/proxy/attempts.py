@@ -9,7 +9,8 @@ The rules, in the order they are looked at:
 - 429: cool the account down for this model, next account;
 - 402, 403: the account's fault: set it aside for a while if there is another, next account;
 - 404: another account may have the model: next account;
-- 408, 5xx and a broken connection: next account; when all were tried, those that failed so are tried once more after a pause;
+- 408, 5xx and a broken connection: next account; so is an answer that did not come in time;
+- when all were tried, those with passing faults, and those limited for a moment only, are tried again after a pause, as often and as long as `Patience` has it;
 - anything else is the request's own fault: straight back, no cool-down;
 - an upstream with several hosts is asked at the next one before 404, 408, 429, 5xx and a broken connection count, with the same account.
 """
@@ -27,13 +28,22 @@ MAX_SENDS: Final = 8
 
 MAX_SENDS_OF_CHAIN: Final = 24
 
-SECOND_ROUND_SECONDS: Final = 0.5
+ROUND_SECONDS: Final = 0.5
+"""Before the second round; doubled before each further one."""
+
 MAX_COOLDOWN_SECONDS: Final = 3600.0
 """Providers were seen to hint 18 days; what they mean is a daily quota, and an hour later one may look again."""
 
 FORBIDDEN_COOLDOWN_SECONDS: Final = 300.0
 _BACKOFF_SECONDS: Final = 1.0
 _MAX_BACKOFF_SECONDS: Final = 1800.0
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How often accounts are gone through before a request is given up, and for how many seconds a round may wait for an account that asks for time."""
+
+    rounds: int = 3
+    seconds: float = 5.0
 
 
 # --- events ---
@@ -48,10 +58,11 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """An upstream could not be reached, did not answer in time, or stopped in the middle. `elsewhere` as for Answered."""
+    """An upstream could not be reached, did not answer in time (`slow`), or stopped in the middle. `elsewhere` as for Answered."""
 
     failure: Failure
     elsewhere: bool = False
+    slow: bool = False
 
 
 class Leased(msgspec.Struct, frozen=True):
@@ -156,8 +167,8 @@ class Tried(msgspec.Struct, frozen=True):
 class State(msgspec.Struct, frozen=True):
     """Where a request's attempts stand.
 
-    `lease` is the one in use; `sends` counts those of the goal in hand, `sent` all; `again` are the candidates worth a second round; `home` is the host in
-    use, and `limited` the 429 of one before it.
+    `lease` is the one in use; `sends` counts those of the goal in hand, `sent` all; `round` counts from 0, and `again` are the candidates worth a further
+    one, with the pause each needs; `home` is the host in use, and `limited` the 429 of one before it.
     """
 
     candidates: tuple[Candidate, ...]
@@ -167,7 +178,8 @@ class State(msgspec.Struct, frozen=True):
     sends: int = 0
     sent: int = 0
     replayed: bool = False
-    second_round: bool = False
+    patience: Patience = Patience()
+    round: int = 0
     again: tuple[Candidate, ...] = ()
     tried: tuple[Tried, ...] = ()
     relaying: bool = False
@@ -179,9 +191,11 @@ class State(msgspec.Struct, frozen=True):
 Step = tuple[State, tuple[Action, ...]]
 
 
-def begin(candidates: tuple[Candidate, ...]) -> Step:
-    """Start with the accounts to try, in order."""
-    return _go(State(candidates), 0)
+def begin(candidates: tuple[Candidate, ...], patience: Patience) -> Step:
+    """Start with the accounts to try, in order; those with a pause are waited for when the others have failed."""
+    ready = tuple(each for each in candidates if not each.pause)
+    waiting = tuple(each for each in candidates if each.pause)
+    return _go(State(ready, patience=patience, again=waiting), 0)
 
 
 def step(state: State, event: Event) -> Step:
@@ -218,6 +232,9 @@ def _end(state: State, failure: Failure) -> Step:
 def _broken(state: State, event: Broken) -> Step:
     if state.relaying:
         return _end(state, event.failure)
+    if event.slow:
+        # It had minutes: whoever waited them is not made to wait them again for the same account.
+        return _next_home(state, event) or _next(_failed(state, event.failure))
     return _next_home(state, event) or _transient(state, event.failure)
 
 
@@ -233,8 +250,10 @@ def _answered(state: State, event: Answered) -> Step:
 def _failing(state: State, status: int, failure: Failure) -> Step:
     if status in (401, 404):
         return _next(_failed(state, failure))
-    if status in (402, 403, 429):
-        return _next(_failed(state, failure), *_limits(state, status, failure))
+    if status == 429:
+        return _limited(state, failure)
+    if status in (402, 403):
+        return _next(_failed(state, failure), *_set_aside(state, failure))
     if status == 408 or status >= 500:
         return _transient(state, failure)
     return _replace(state, over=True), (PassBack(failure),)
@@ -255,17 +274,23 @@ def _next_home(state: State, event: Answered | Broken) -> Step | None:
     if limited is None or limited is failure:
         return None
     # One host says that the account is limited; that another fails does not lift it.
-    return _next(_failed(state, limited), *_limits(state, 429, limited))
+    return _limited(state, limited)
 
 
-def _limits(state: State, status: int, failure: Failure) -> tuple[Limit, ...]:
-    reason = failure.reason or failure.message[:200]
-    if status == 429:
-        return (Limit(_account(state), _generation(state), failure.retry_after, reason, _model(state)),)
+def _limited(state: State, failure: Failure) -> Step:
+    limit = _limit(state, failure, failure.retry_after)
+    return _next(_again(_failed(state, failure), cooldown_seconds(failure.retry_after, state.round)), limit)
+
+
+def _set_aside(state: State, failure: Failure) -> tuple[Limit, ...]:
     # Where it is the only account, a cool-down would hide the provider's reason from the next request.
-    if state.at + 1 >= len(state.candidates):
-        return ()
-    return (Limit(_account(state), _generation(state), FORBIDDEN_COOLDOWN_SECONDS, reason, _model(state)),)
+    last = state.at + 1 >= len(state.candidates)
+    return () if last else (_limit(state, failure, FORBIDDEN_COOLDOWN_SECONDS),)
+
+
+def _limit(state: State, failure: Failure, seconds: float | None) -> Limit:
+    reason = failure.reason or failure.message[:200]
+    return Limit(_account(state), _generation(state), seconds, reason, _model(state))
 
 
 def _leased(state: State, event: Leased) -> Step:
@@ -276,8 +301,21 @@ def _leased(state: State, event: Leased) -> Step:
 
 
 def _transient(state: State, failure: Failure) -> Step:
-    worth = () if state.second_round else (_candidate(state),)
-    return _next(_replace(_failed(state, failure), again=(*state.again, *worth)))
+    return _next(_again(_failed(state, failure), max(_round_seconds(state), failure.retry_after or 0.0)))
+
+
+def _again(state: State, pause: float) -> State:
+    """Note that the account in hand is worth another try after a pause, unless that is too long to wait for."""
+    if pause > max(state.patience.seconds, _round_seconds(state)):
+        return state
+    candidate = msgspec.structs.replace(state.candidates[state.at], pause=pause)
+    if state.lease is not None:
+        candidate = msgspec.structs.replace(candidate, lease=state.lease)
+    return _replace(state, again=(*state.again, candidate))
+
+
+def _round_seconds(state: State) -> float:
+    return ROUND_SECONDS * 2.0**state.round
 
 
 def _failed(state: State, failure: Failure | None, text: str = "", *, login: bool = False) -> State:
@@ -293,9 +331,9 @@ def _next(state: State, *actions: Action) -> Step:
 
 def _go(state: State, at: int) -> Step:
     delay = 0.0
-    if at >= len(state.candidates) and state.again:
-        state = _replace(state, candidates=state.again, again=(), second_round=True)
-        at, delay = 0, SECOND_ROUND_SECONDS
+    if at >= len(state.candidates) and state.again and state.round + 1 < state.patience.rounds:
+        state, delay = _next_round(state)
+        at = 0
     if _spent(state):
         at = _next_goal(state, at)
     if at >= len(state.candidates) or state.sent >= MAX_SENDS_OF_CHAIN:
@@ -307,6 +345,14 @@ def _go(state: State, at: int) -> Step:
     if lease is None:
         return state, (Borrow(_account(state), delay),)
     return _send(state, lease, delay)
+
+
+def _next_round(state: State) -> tuple[State, float]:
+    """Wait for whoever is ready first; the others need so much less then."""
+    delay = min(each.pause for each in state.again)
+    ready = tuple(each for each in state.again if each.pause <= delay)
+    later = tuple(msgspec.structs.replace(each, pause=each.pause - delay) for each in state.again if each.pause > delay)
+    return _replace(state, candidates=ready, again=later, round=state.round + 1), delay
 
 
 def _send(state: State, lease: Lease, delay: float) -> Step:
@@ -322,11 +368,6 @@ def _next_goal(state: State, at: int) -> int:
     """Return where another model of a chain begins, at `at` or after it."""
     places = range(at, len(state.candidates))
     return next((place for place in places if state.candidates[place].goal != state.goal), len(state.candidates))
-
-
-def _candidate(state: State) -> Candidate:
-    candidate = state.candidates[state.at]
-    return msgspec.structs.replace(candidate, lease=state.lease or candidate.lease)
 
 
 def _account(state: State) -> str:

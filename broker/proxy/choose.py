@@ -61,13 +61,17 @@ class Picking(msgspec.Struct, frozen=True):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """An account to try, and the model to ask it for. `lease` None means a token has to be asked for first. `goal` numbers the models of a chain."""
+    """An account to try, and the model to ask it for.
+
+    `lease` None means a token has to be asked for first. `goal` numbers the models of a chain. `pause` is how many seconds to wait before it is worth asking.
+    """
 
     account: str
     provider: str
     lease: Lease | None
     model: str = ""
     goal: int = 0
+    pause: float = 0.0
 
 
 def usable(lease: Lease | None, now: float) -> bool:
@@ -86,6 +90,20 @@ def candidates(
     if len(goals) == 1:
         return tuple(_of_goal(accounts, goals[0], 0, now, picking))
     return tuple(each for number, goal in enumerate(goals) for each in _of_goal(accounts, goal, number, now, picking))
+
+
+def cooling(
+    accounts: Iterable[WatchAccount], goals: Sequence[Goal], now: float, seconds: float
+) -> tuple[Candidate, ...]:
+    """Return the accounts that do nothing but cool down, and are ready within so many seconds; each with its pause."""
+    found: list[Candidate] = []
+    for account in accounts:
+        for number, goal in enumerate(goals):
+            told = judge(account, goal.model, now) if meant(account, goal) else None
+            if told is not None and told.until is not None and told.until - now <= seconds:
+                lease = account.lease if usable(account.lease, now) else None
+                found.append(Candidate(told.account, told.provider, lease, goal.model, number, told.until - now))
+    return tuple(found)
 
 
 def _of_goal(

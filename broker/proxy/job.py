@@ -38,7 +38,7 @@ from broker.proxy.attempts import (
     Tried,
 )
 from broker.proxy.attempts import Relay as RelayAction
-from broker.proxy.choose import candidates, unusable
+from broker.proxy.choose import candidates, cooling, unusable
 from broker.proxy.deadlines import Deadlines, Overtime
 from broker.proxy.failures import failure, timed
 from broker.proxy.headers import Headers, overlaid, to_client
@@ -61,9 +61,8 @@ _log = logging.getLogger(__name__)
 
 _MAX_ERROR_BYTES: Final = 1 << 20
 _OWN_FAULT: Final = frozenset({ErrorCode.BAD_REQUEST, ErrorCode.UNSUPPORTED, ErrorCode.TOO_LARGE})
-_TIMEOUTS: Final = frozenset({
-    FailureKind.CONNECT_TIMEOUT, FailureKind.HEADERS_TIMEOUT, FailureKind.FIRST_BYTE_TIMEOUT, FailureKind.IDLE_TIMEOUT,
-})  # fmt: skip
+_SLOW: Final = frozenset({FailureKind.HEADERS_TIMEOUT, FailureKind.FIRST_BYTE_TIMEOUT, FailureKind.IDLE_TIMEOUT})
+_TIMEOUTS: Final = _SLOW | {FailureKind.CONNECT_TIMEOUT}
 
 
 class Job:
@@ -106,8 +105,9 @@ class Job:
         """Start."""
         wanted, shop = self._work.wanted, self._shop
         picking = shop.picking(wanted.name, self._work.session)
-        now = shop.clock.now().wall
-        self._follow(attempts.begin(candidates(shop.table.accounts(), wanted.goals, now, picking)))
+        now, accounts, patience = shop.clock.now().wall, shop.table.accounts(), shop.patience
+        found = candidates(accounts, wanted.goals, now, picking)
+        self._follow(attempts.begin(found or cooling(accounts, wanted.goals, now, patience.seconds), patience))
 
     # --- what the client does ---
 
@@ -334,7 +334,7 @@ class Job:
         self._meter(failed.kind.value)
         self._note("the upstream failed", failed.text)
         told = failure(504 if failed.kind in _TIMEOUTS else 502, failed.text, reason=failed.kind.value)
-        self._step(Broken(told, self._elsewhere()))
+        self._step(Broken(told, self._elsewhere(), failed.kind in _SLOW))
 
     def _overdue(self, limit: Overtime) -> None:
         self._drop()
@@ -390,7 +390,7 @@ class Job:
     async def _connect(self, delay: float = 0.0) -> None:
         assert self._request is not None
         if delay:
-            await self._shop.clock.sleep(delay)
+            await self._shop.clock.sleep(self._shop.jittered(delay))
         try:
             connection = await self._shop.pool.connect(self._request[0])
         except UpstreamError as failed:
@@ -401,7 +401,7 @@ class Job:
 
     async def _borrow(self, action: Borrow) -> None:
         if action.delay:
-            await self._shop.clock.sleep(action.delay)
+            await self._shop.clock.sleep(self._shop.jittered(action.delay))
         self._step(await self._shop.table.borrow(action.account))
 
     async def _reject(self, action: Reject) -> None:

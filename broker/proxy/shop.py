@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from broker.ipc.schema import Lease
 from broker.model.clock import Chance, Clock
 from broker.model.naming import Strategy
+from broker.proxy.attempts import Patience
 from broker.proxy.choose import Picking
 from broker.proxy.deadlines import Timeouts
 from broker.proxy.headers import Headers
@@ -45,6 +46,16 @@ class Counts:
     """What outlives a change of the settings: requests under way by account, cursors by name, and until when a base URL is taken to be unreachable."""
 
     busy: Counter[str] = field(default_factory=Counter)
+    @property
+    def rounds(self) -> int:
+        """How often accounts are gone through."""
+        ...
+
+    @property
+    def max_wait_seconds(self) -> float:
+        """For how long a limited account is waited for."""
+        ...
+
     turns: dict[str, int] = field(default_factory=dict)
     dead: dict[str, float] = field(default_factory=dict)
 
@@ -127,6 +138,15 @@ class Shop:
             session() if choosing.sticky else None,
             self.counts.busy,
             (self._chance.unit(), self._chance.unit()),
+    @property
+    def patience(self) -> Patience:
+        """How often and how long a request is tried anew."""
+        return Patience(self._choosing.rounds, self._choosing.max_wait_seconds)
+
+    def jittered(self, seconds: float) -> float:
+        """Return a pause, longer by up to a quarter, so that those who failed together do not come back together."""
+        return seconds * (1 + self._chance.unit() / 4)
+
         )
 
     def take(self, account: str) -> None:

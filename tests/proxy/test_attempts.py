@@ -24,6 +24,7 @@ from broker.proxy.attempts import (
     Limit,
     Overdue,
     PassBack,
+    Patience,
     Reject,
     Relay,
     Send,
@@ -73,8 +74,11 @@ def told(action: Action) -> str:
             return "close"
 
 
-def play(candidates: tuple[Candidate, ...], *events: Event) -> list[str]:
-    state, actions = begin(candidates)
+TWO_ROUNDS = Patience(2)
+
+
+def play(candidates: tuple[Candidate, ...], *events: Event, patience: Patience = TWO_ROUNDS) -> list[str]:
+    state, actions = begin(candidates, patience)
     out = [told(action) for action in actions]
     for event in events:
         state, actions = step(state, event)
@@ -182,7 +186,8 @@ def test_a_lease_that_did_not_change_is_not_replayed() -> None:
 
 
 def test_429_cools_and_moves_on() -> None:
-    assert play(held("a", "b"), answered(429, retry_after=7.0), answered(429, reason="QUOTA_EXHAUSTED")) == [
+    limited = answered(429, retry_after=7.0), answered(429, reason="QUOTA_EXHAUSTED")
+    assert play(held("a", "b"), *limited, patience=Patience(1)) == [
         "send a@1",
         "limit a 7.0 says 429",
         "send b@1",
@@ -218,13 +223,93 @@ def test_passing_faults_move_on_and_get_a_second_round(event: Event) -> None:
     assert out[2].startswith("give up a: ")
 
 
-def test_only_passing_faults_get_a_second_round() -> None:
-    assert play(held("a", "b"), answered(429, retry_after=1.0), answered(503), answered(503)) == [
+def test_only_what_may_pass_soon_gets_a_second_round() -> None:
+    assert play(held("a", "b"), answered(429, retry_after=60.0), answered(503), answered(503)) == [
         "send a@1",
-        "limit a 1.0 says 429",
+        "limit a 60.0 says 429",
         "send b@1",
         "send b@1 after 0.5",
         "give up a: says 429, b: says 503",
+    ]
+
+
+def test_who_was_waited_for_in_vain_is_not_asked_again() -> None:
+    slow = Broken(LOST, slow=True)
+    assert play(held("a", "b"), slow, slow, patience=Patience(3)) == [
+        "send a@1",
+        "send b@1",
+        "give up a: the connection broke, b: the connection broke",
+    ]
+    assert play(held("a"), msgspec.structs.replace(slow, elsewhere=True), slow) == [
+        "send a@1",
+        "send a@1 home 1",
+        "give up a: the connection broke",
+    ]
+
+
+def test_each_round_is_waited_for_longer() -> None:
+    out = play(held("a"), *[answered(503)] * 9, patience=Patience(4))
+    assert out[:-1] == ["send a@1", "send a@1 after 0.5", "send a@1 after 1.0", "send a@1 after 2.0"]
+    assert out[-1] == "give up a: says 503"
+
+
+def test_one_round_is_no_second_one() -> None:
+    assert play(held("a"), answered(503), patience=Patience(1)) == ["send a@1", "give up a: says 503"]
+
+
+def test_a_short_limit_is_waited_for() -> None:
+    assert play(held("a"), answered(429, retry_after=2.0), answered(200)) == [
+        "send a@1",
+        "limit a 2.0 says 429",
+        "send a@1 after 2.0",
+        "relay",
+    ]
+    out = play(held("a"), answered(429), answered(429), answered(200), patience=Patience(3))
+    assert [each for each in out if each.startswith("send")] == ["send a@1", "send a@1 after 1.0", "send a@1 after 2.0"]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_longer_wait_than_one_has_patience_for_is_none(status: int) -> None:
+    told = play(held("a"), answered(status, retry_after=3.0), patience=Patience(3, 2.0))
+    assert [each for each in told if not each.startswith("limit")] == ["send a@1", f"give up a: says {status}"]
+
+
+def test_a_server_that_names_its_pause_gets_it() -> None:
+    assert play(held("a"), answered(503, retry_after=4.0), answered(200))[1] == "send a@1 after 4.0"
+
+
+def test_patience_of_no_seconds_still_has_its_rounds() -> None:
+    assert play(held("a"), answered(503), answered(200), patience=Patience(2, 0.0))[1] == "send a@1 after 0.5"
+
+
+def test_whoever_is_ready_first_is_asked_first() -> None:
+    assert play(
+        held("a", "b"),
+        answered(429, retry_after=2.0),
+        answered(503),
+        answered(503),
+        answered(503),
+        patience=Patience(4),
+    ) == [
+        "send a@1",
+        "limit a 2.0 says 429",
+        "send b@1",
+        "send b@1 after 0.5",
+        "send b@1 after 1.0",
+        "send a@1 after 0.5",
+    ]
+
+
+def test_accounts_that_cool_are_waited_for_where_there_is_no_other() -> None:
+    cooling = tuple(
+        msgspec.structs.replace(each, pause=pause) for each, pause in zip(held("a", "b"), (3.0, 1.5), strict=True)
+    )
+    assert play(cooling, answered(200)) == ["send b@1 after 1.5", "relay"]
+    assert play(cooling, answered(400)) == ["send b@1 after 1.5", "pass back 400"]
+    assert play(cooling, answered(404), answered(200), patience=Patience(3)) == [
+        "send b@1 after 1.5",
+        "send a@1 after 1.5",
+        "relay",
     ]
 
 
@@ -288,7 +373,7 @@ def test_cool_downs(hint: float | None, strikes: int, seconds: float) -> None:
 EVENTS = st.one_of(
     st.sampled_from([200, 400, 401, 403, 404, 408, 429, 500, 503]).map(answered),
     st.sampled_from([404, 429, 503]).map(elsewhere),
-    st.just(Broken(LOST)),
+    st.builds(Broken, st.just(LOST), slow=st.booleans()),
     st.one_of(st.none(), st.integers(1, 4).map(lambda number: lease("a", number))).map(Leased),
     st.just(ClientGone()),
     st.just(Overdue(LOST)),
@@ -297,7 +382,7 @@ EVENTS = st.one_of(
 
 @given(st.integers(0, 5), st.lists(EVENTS, max_size=40))
 def test_every_run_ends_once_and_asks_one_thing_at_a_time(size: int, events: list[Event]) -> None:
-    state, actions = begin(held(*[f"a{number}" for number in range(size)]))
+    state, actions = begin(held(*[f"a{number}" for number in range(size)]), Patience())
     sends = ends = 0
     for event in [None, *events]:
         if event is not None:

@@ -3,7 +3,7 @@ import pytest
 from broker.ipc.schema import AccountView, Cooldown, Lease, WatchAccount
 from broker.model.naming import Strategy
 from broker.model.secret import Secret
-from broker.proxy.choose import Picking, Why, candidates, judge, unusable, usable
+from broker.proxy.choose import Picking, Why, candidates, cooling, judge, unusable, usable
 from broker.proxy.naming import Goal
 
 NOW = 1_750_000_000.0
@@ -179,11 +179,24 @@ def test_states_that_serve(state: str) -> None:
 
 
 def test_cooldowns_end_and_are_for_their_model() -> None:
-    cooling = account("gemini/a", cooldowns=(Cooldown("other", NOW + 9, ""), Cooldown("m", NOW, "")))
-    assert judge(cooling, "m", NOW) is None
+    ended = account("gemini/a", cooldowns=(Cooldown("other", NOW + 9, ""), Cooldown("m", NOW, "")))
+    assert judge(ended, "m", NOW) is None
     longest = account(
         "gemini/a", cooldowns=(Cooldown("m", NOW + 9, ""), Cooldown(None, NOW + 90, ""), Cooldown("m", NOW + 5, ""))
     )
     found = judge(longest, "m", NOW)
     assert found is not None
     assert found.until == NOW + 90
+
+
+def test_accounts_that_merely_cool_down_are_worth_waiting_for() -> None:
+    soon = account("gemini/a", cooldowns=(Cooldown("m", NOW + 3, "busy"),))
+    later = account("gemini/b", cooldowns=(Cooldown("m", NOW + 30, "busy"),))
+    stale = account("gemini/c", left=29.0, cooldowns=(Cooldown(None, NOW + 5, "busy"),))
+    paused = account("gemini/d", state="paused", cooldowns=(Cooldown("m", NOW + 3, "busy"),))
+    others = account("claude/e", cooldowns=(Cooldown("m", NOW + 3, "busy"),)), account("gemini/f")
+    found = cooling([soon, later, stale, paused, *others], (Goal("m", ("gemini",)),), NOW, 5.0)
+    assert [(each.account, each.pause, each.lease is None) for each in found] == [
+        ("gemini/a", 3.0, False),
+        ("gemini/c", 5.0, True),
+    ]

@@ -53,7 +53,7 @@ def test_fixed_values() -> None:
         f"at least {MIN_VALIDITY_SECONDS:g} seconds left",
     ):
         assert value in TEXT
-    assert (attempts.MAX_SENDS, attempts.MAX_COOLDOWN_SECONDS, attempts.SECOND_ROUND_SECONDS) == (8, 3600, 0.5)
+    assert (attempts.MAX_SENDS, attempts.MAX_COOLDOWN_SECONDS, attempts.ROUND_SECONDS) == (8, 3600, 0.5)
     assert attempts.FORBIDDEN_COOLDOWN_SECONDS == 300
 
 

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from broker.config import UpstreamConfig
-from broker.ipc.schema import Lease
+from broker.ipc.schema import Cooldown, Lease
+from broker.system import SystemClock
 from tests.fakes.broker_socket import FakeDaemon, account, lease
 from tests.fakes.upstream import Peer, RawUpstream, Script, Taken, answer, chunked
 from tests.proxy.conftest import MakeProxy, dechunk, events, parse
@@ -214,7 +215,7 @@ async def test_the_last_error_of_the_upstream_is_told(proxy: MakeProxy) -> None:
         got = await p.chat()
         assert (got.status, got.json()["error"]["message"]) == (503, "overloaded")
         assert got.headers["retry-after"] == "3"
-        assert len(upstream.requests) == 2
+        assert len(upstream.requests) == 3
 
 
 async def test_redirects_are_not_followed(proxy: MakeProxy) -> None:
@@ -340,7 +341,7 @@ async def test_heads_and_first_bytes_have_deadlines(proxy: MakeProxy, script: Sc
         got = await p.chat()
         assert got.status == 504
         assert f"did not {told} within 0.1 s" in got.json()["error"]["message"]
-        assert len(upstream.requests) == 2
+        assert len(upstream.requests) == 1
         while p.worker.pool.open:
             await asyncio.sleep(0.01)
 
@@ -649,3 +650,28 @@ async def test_answers_without_a_body_are_answers(proxy: MakeProxy) -> None:
         got = await p.ask("POST", "/v1/models/gemini-2.5-flash:generateContent", {})
         assert (got.status, got.headers["x-kept"]) == (204, "yes")
         assert upstream.connections == 1
+
+
+async def test_a_short_limit_is_waited_for_and_served(proxy: MakeProxy) -> None:
+    daemon = one_key()
+    async with RawUpstream([bad(429, "", "Retry-After: 1"), good()]) as upstream, proxy(daemon, upstream.url) as p:
+        assert (await p.chat()).status == 200
+        await settled(daemon, 2)
+        assert [report.outcome for report in daemon.reports] == ["limited", "ok"]
+
+
+async def test_where_all_cool_down_for_a_moment_the_request_waits(proxy: MakeProxy) -> None:
+    daemon = FakeDaemon()
+    until = SystemClock().now().wall + 3
+    cooldowns = (Cooldown(None, until, "busy"),)
+    daemon.put(account("gemini-api/one", lease("gemini-api/one", "fake-key-1"), cooldowns=cooldowns))
+    async with RawUpstream([good()]) as upstream, proxy(daemon, upstream.url) as p:
+        assert (await p.chat()).status == 200
+    daemon.put(
+        account(
+            "gemini-api/one", lease("gemini-api/one", "fake-key-1"), cooldowns=(Cooldown(None, until + 60, "busy"),)
+        )
+    )
+    async with RawUpstream([good()]) as upstream, proxy(daemon, upstream.url) as p:
+        got = await p.chat()
+        assert (got.status, len(upstream.requests)) == (429, 0)

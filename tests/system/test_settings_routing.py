@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping
 
 import aiohttp
+import pytest
 
 from broker.cli.demo.stage import Stage, headers
 from broker.ipc.client import BrokerClient
 from broker.ipc.schema import LoginStart
 from tests.system.conftest import staged
 from tests.system.settings_table import covers
-from tests.system.test_settings_daemon import eventually
+from tests.system.test_settings_daemon import eventually, fault
 from tests.system.test_settings_providers import requests_seen
 
 MODEL = "gemini-2.5-flash"
@@ -107,3 +108,14 @@ async def test_a_chain_of_models_goes_on_to_the_next() -> None:
         models = [str(body["model"]) for body in asked if isinstance(body, Mapping)]
         # The first use begins with the first, the second with the second; a model that is not there costs a request.
         assert models == ["no-such-model", MODEL, MODEL, "no-such-model", MODEL]
+
+
+@covers("routing.rounds", "routing.max_wait_seconds")
+@pytest.mark.parametrize("setting", ["rounds = 1", "max_wait_seconds = 0"])
+async def test_how_long_a_request_is_tried(setting: str) -> None:
+    async with staged(config=f"[routing]\n{setting}") as stage:
+        body = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
+        async with aiohttp.ClientSession(headers=headers()) as session:
+            await fault(stage, "generate", "rate_limit", seconds=1.0)
+            async with session.post(f"{stage.proxy_url}/v1/chat/completions", json=body) as got:
+                assert got.status == 429, await got.text()
