@@ -4,7 +4,7 @@ Owns: what an alias stands for, in which order the members of a chain are tried,
 it, the proxy knows.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -90,16 +90,8 @@ class Names:
         exact = self._aliases.get(name)
         if exact is not None:
             return exact
-        found = [(pattern, stars) for pattern in self._patterns if (stars := matched(pattern, name)) is not None]
-        if not found:
-            return name
-        most = max(_literal(pattern) for pattern, _ in found)
-        best = [(pattern, stars) for pattern, stars in found if _literal(pattern) == most]
-        if len(best) > 1:
-            both = " and ".join(sorted(pattern for pattern, _ in best))
-            raise ambiguous(f"{name[:_SHOWN]!r} fits the aliases {both} equally well; make one of them more specific")
-        pattern, stars = best[0]
-        return _filled(self._patterns[pattern], stars)
+        best = fittest(name, self._patterns, "aliases")
+        return name if best is None else _filled(self._patterns[best], matched(best, name) or ())
 
     # --- checks, once ---
 
@@ -158,6 +150,21 @@ def matched(pattern: str, name: str) -> tuple[str, ...] | None:
     return (*stars, name[at:end])
 
 
+def fittest(name: str, patterns: Iterable[str], called: str) -> str | None:
+    """Return the pattern with the most letters of those that a name fits; None where it fits none.
+
+    `called` says what they are. Raises:
+        BrokerError: `bad_request` where several have as many; the detail names them.
+    """
+    found = [pattern for pattern in patterns if matched(pattern, name) is not None]
+    most = max(map(_literal, found), default=0)
+    best = [pattern for pattern in found if _literal(pattern) == most]
+    if len(best) > 1:
+        both = " and ".join(sorted(best))
+        raise ambiguous(f"{name[:_SHOWN]!r} fits the {called} {both} equally well; make one of them more specific")
+    return best[0] if best else None
+
+
 def ambiguous(text: str) -> BrokerError:
     """Return the error for a name that means two things."""
     return BrokerError(ErrorCode.BAD_REQUEST, f"model: {text}", hint="")
@@ -165,7 +172,9 @@ def ambiguous(text: str) -> BrokerError:
 
 def _filled(target: str, stars: Sequence[str]) -> str:
     first, *rest = target.split("*")
-    return first + "".join(star + literal for star, literal in zip(stars, rest, strict=False))
+    # Of more stars than are asked for the last count: what stands before is mostly a provider, as in `*/gemini-*`.
+    kept = stars[len(stars) - len(rest) :]
+    return first + "".join(star + literal for star, literal in zip(kept, rest, strict=True))
 
 
 def _literal(pattern: str) -> int:

@@ -125,7 +125,9 @@ def _of_goal(
 def meant(account: WatchAccount, goal: Goal) -> bool:
     """Tell whether a goal speaks of this account at all."""
     view = account.view
-    return view.provider in goal.providers and (goal.prefix is None or view.prefix == goal.prefix)
+    if view.provider not in goal.providers or view.account in goal.without:
+        return False
+    return goal.prefix is None or view.prefix == goal.prefix
 
 
 def unusable(accounts: Iterable[WatchAccount], goals: Sequence[Goal], now: float) -> tuple[Unusable, ...]:

@@ -13,17 +13,23 @@ import msgspec
 from broker.model.errors import BrokerError
 from broker.model.naming import Names, ambiguous
 from broker.proxy import models
+from broker.proxy.catalog import Catalog
+from broker.proxy.learnt import Learnt
 from broker.proxy.upstreams.base import Kind
 
 _SHOWN: Final = 60
 
 
 class Goal(msgspec.Struct, frozen=True):
-    """One model to try: what its upstream calls it, the providers to look for accounts of, in order, and the prefix these must have, if any."""
+    """One model to try: what its upstream calls it, the providers to look for accounts of, in order, and the prefix these must have, if any.
+
+    `without` are accounts of theirs that are known to lack it.
+    """
 
     model: str
     providers: tuple[str, ...]
     prefix: str | None = None
+    without: frozenset[str] = frozenset()
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -40,10 +46,16 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Served(msgspec.Struct, frozen=True):
-    """What is there to serve: the kind of upstream of each provider, and the prefixes of accounts."""
+    """What is there to serve: the kind of upstream of each provider, and the prefixes of accounts.
+
+    `present` are the providers there are accounts of, `catalog` is what the config says of models, `learnt` what accounts' own lists said.
+    """
 
     kinds: Mapping[str, Kind]
     prefixes: Collection[str] = ()
+    present: Collection[str] = ()
+    catalog: Catalog = Catalog()
+    learnt: Learnt = Learnt()
 
 
 def meaning(name: str, names: Names, served: Served, turn: Callable[[str], int]) -> Wanted:
@@ -70,17 +82,41 @@ def meaning(name: str, names: Names, served: Served, turn: Callable[[str], int])
 def _goal(name: str, served: Served) -> Goal:
     prefix, slash, rest = name.partition("/")
     if not slash:
-        return Goal(name, models.providers_of(name, served.kinds))
+        return _of(name, _serving(name, served), served)
     by_provider, by_prefix = prefix in served.kinds, prefix in served.prefixes
     if not rest or not (by_provider or by_prefix):
+        whole = served.catalog.providers(name) or served.learnt.providers(name)  # some have a slash in their own names
+        if whole:
+            return _of(name, whole, served)
         known = ", ".join(sorted({*served.kinds, *served.prefixes}))
         raise models.nobody(f"no provider {prefix[:_SHOWN]!r} is served here; there are: {known}")
     if by_provider and by_prefix:
         both = f"the provider {prefix} and the accounts with the prefix {prefix}"
         raise ambiguous(f"{name[:_SHOWN]!r} may mean {both}; give these another prefix")
     if by_provider:
-        return Goal(rest, (prefix,))
+        return _of(rest, (prefix,), served)
     provider, slash, model = rest.partition("/")
     if slash and model and provider in served.kinds:
-        return Goal(model, (provider,), prefix)
-    return Goal(rest, models.providers_of(rest, served.kinds), prefix)
+        return _of(model, (provider,), served, prefix)
+    return _of(rest, _serving(rest, served), served, prefix)
+
+
+def _serving(name: str, served: Served) -> tuple[str, ...]:
+    """Return who serves a plain name: by the config; else by the table; where there is no account of these, by what accounts said they have."""
+    told = served.catalog.providers(name)
+    if told:
+        return told
+    try:
+        known = models.providers_of(name, served.kinds)
+    except BrokerError:
+        learnt = served.learnt.providers(name)
+        if not learnt:
+            raise
+        return learnt
+    if any(provider in served.present for provider in known):
+        return known
+    return served.learnt.providers(name) or known
+
+
+def _of(model: str, providers: tuple[str, ...], served: Served, prefix: str | None = None) -> Goal:
+    return Goal(model, providers, prefix, served.learnt.lacking(model, providers))

@@ -119,9 +119,14 @@ PURE = (
     "broker.proxy.session",
     "broker.proxy.headers",
     "broker.proxy.models",
+    "broker.proxy.catalog",
+    "broker.proxy.learnt",
+    "broker.proxy.codex_models",
     "broker.proxy.keys",
     "broker.proxy.networks",
     "broker.proxy.routes",
+    "broker.proxy.usage_limits",
+    "broker.proxy.usage_table",
     *(
         f"broker.sandbox.{name}"
         for name in (

@@ -61,8 +61,10 @@ def test_aliases() -> None:
             "claude-*": "antigravity/claude-*",
             "claude-opus-*": "claude/claude-opus-*",
             "*/x-*": "y",
+            "*/gem-*": "api/gem-*",
         }
     )
+    assert meant(names, "any/gem-3") == ["api/gem-3"]
     assert meant(names, "fast") == ["gemini/flash"]
     assert meant(names, "claude-sonnet") == ["antigravity/claude-sonnet"]
     assert meant(names, "claude-opus-4") == ["claude/claude-opus-4"]

@@ -2,8 +2,13 @@ import pytest
 
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.naming import Combo, Names
+from broker.model.told import ToldModel
+from broker.proxy.catalog import Catalog
+from broker.proxy.learnt import Learnt, Offer
+from broker.proxy.models import Model
 from broker.proxy.naming import Goal, Served, Wanted, meaning
 from broker.proxy.upstreams.base import Kind
+from broker.proxy.upstreams.table import PROVIDERS
 
 KINDS = {"gemini": Kind.CODE_ASSIST, "gemini-api": Kind.GEMINI, "claude": Kind.ANTHROPIC}
 SERVED = Served(KINDS, {"work", "claude"})
@@ -63,3 +68,38 @@ def test_a_chain_comes_to_goals_each_once() -> None:
 def test_a_chain_of_which_nothing_is_served_says_why_for_the_first() -> None:
     with pytest.raises(BrokerError, match="'mystery-1'"):
         read("best", Names(combos={"best": Combo(("mystery-1", "mystery-2"))}))
+
+
+LEARNT = Learnt()
+for _name, _models in {"one": ("llama", "meta/llama"), "two": ("other",)}.items():
+    LEARNT.put(f"openai-compatible/{_name}", "openai-compatible", tuple(Offer(Model(m, m)) for m in _models), 0.0)
+LEARNT.put("claude-like/x", "anthropic-compatible", (Offer(Model("claude-opus-4-5", "Opus")),), 0.0)
+CATALOG = Catalog({"mine": ToldModel(providers=("kimi",))})
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "providers", "without"),
+    [
+        ("mine", "mine", ("kimi",), ()),
+        ("work/mine", "mine", ("kimi",), ()),
+        ("llama", "llama", ("openai-compatible",), ("openai-compatible/two",)),
+        ("meta/llama", "meta/llama", ("openai-compatible",), ("openai-compatible/two",)),
+        ("openai-compatible/llama", "llama", ("openai-compatible",), ("openai-compatible/two",)),
+        ("openai-compatible/unheard-of", "unheard-of", ("openai-compatible",), ()),
+        ("claude-opus-4-5", "claude-opus-4-5", ("anthropic-compatible",), ()),
+        ("grok-4", "grok-4", ("xai",), ()),
+        ("gemini-2.5-pro", "gemini-2.5-pro", ("gemini", "gemini-api", "vertex"), ()),
+    ],
+)
+def test_what_the_config_and_the_accounts_say(
+    name: str, model: str, providers: tuple[str, ...], without: tuple[str, ...]
+) -> None:
+    served = Served(PROVIDERS, {"work"}, {"gemini", "openai-compatible", "anthropic-compatible"}, CATALOG, LEARNT)
+    (goal,) = meaning(name, Names(), served, lambda _: 0).goals
+    assert (goal.model, goal.providers, goal.without) == (model, providers, frozenset(without))
+
+
+def test_a_name_that_fits_two_tables_names_them() -> None:
+    served = Served(PROVIDERS, catalog=Catalog({"a-*": ToldModel(), "*-b": ToldModel()}))
+    with pytest.raises(BrokerError, match=r"\*-b and a-\* equally well"):
+        meaning("a-b", Names(), served, lambda _: 0)

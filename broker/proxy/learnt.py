@@ -1,0 +1,107 @@
+"""What accounts' own lists of models said, and for how long that holds.
+
+Owns: the book of one worker: who is to be asked again, which models an account has, and which accounts lack one that another has. Pure; `discovery` asks.
+Times are seconds on any one clock.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from broker.proxy.models import Model
+
+KEPT_SECONDS: Final = 3600.0
+"""How long a list holds; `?refresh=true` asks again sooner."""
+
+FAILED_SECONDS: Final = 60.0
+"""How long one that could not be had is left alone."""
+
+FRESH_SECONDS: Final = 5.0
+"""How long even `?refresh=true` is content with."""
+
+OWN: Final = frozenset({"anthropic-compatible", "openai-compatible"})
+"""Keys of APIs of one's own: their models are listed as `provider/model`, and a key that lacks a model which another has is passed over."""
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """One model of a list. `codex` is the JSON object that Codex reads, where the upstream speaks to Codex."""
+
+    model: Model
+    codex: bytes = b""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What an account said: its offers, None where it could not be asked; from when, and until when that holds."""
+
+    provider: str
+    offers: tuple[Offer, ...] | None
+    since: float
+    until: float
+
+
+class Learnt:
+    """The lists of all accounts."""
+
+    def __init__(self) -> None:
+        """Know nothing."""
+        self._entries: dict[str, Entry] = {}
+        self._having: dict[str, dict[str, frozenset[str]]] = {}
+
+    def due(self, accounts: Iterable[str], now: float, *, anew: bool = False) -> tuple[str, ...]:
+        """Return those of the accounts that are to be asked; with `anew` also those whose lists still hold."""
+        return tuple(name for name in accounts if self._due(name, now, anew=anew))
+
+    def put(self, account: str, provider: str, offers: tuple[Offer, ...] | None, now: float) -> None:
+        """Note what an account said; None where it could not be asked, and then its last list stands."""
+        held = FAILED_SECONDS if offers is None else KEPT_SECONDS
+        if offers is None and (last := self._entries.get(account)) is not None:
+            offers = last.offers
+        self._entries[account] = Entry(provider, offers, now, now + held)
+        self._index()
+
+    def keep(self, accounts: Collection[str]) -> None:
+        """Forget all other accounts."""
+        gone = self._entries.keys() - set(accounts)
+        if gone:
+            for name in gone:
+                del self._entries[name]
+            self._index()
+
+    def providers(self, model: str) -> tuple[str, ...]:
+        """Return who has a model by their accounts' lists, vendors before keys of one's own."""
+        return tuple(sorted(self._having.get(model, ()), key=lambda name: (name in OWN, name)))
+
+    def lacking(self, model: str, providers: Iterable[str]) -> frozenset[str]:
+        """Return the keys of one's own whose lists lack a model that is in the list of another key of that provider."""
+        having = self._having.get(model)
+        if having is None:
+            return frozenset()
+        return frozenset(
+            name
+            for name, entry in self._entries.items()
+            if entry.provider in OWN
+            and entry.provider in providers
+            and entry.offers is not None
+            and entry.provider in having
+            and name not in having[entry.provider]
+        )
+
+    def offers(self) -> Mapping[str, tuple[Offer, ...]]:
+        """Return the lists by account."""
+        return {name: entry.offers for name, entry in self._entries.items() if entry.offers is not None}
+
+    def _due(self, account: str, now: float, *, anew: bool) -> bool:
+        entry = self._entries.get(account)
+        if entry is None or now >= entry.until:
+            return True
+        return anew and now - entry.since >= FRESH_SECONDS
+
+    def _index(self) -> None:
+        having: dict[str, dict[str, set[str]]] = {}
+        for name, entry in self._entries.items():
+            for offer in entry.offers or ():
+                having.setdefault(offer.model.id, {}).setdefault(entry.provider, set()).add(name)
+        self._having = {
+            model: {provider: frozenset(names) for provider, names in by.items()} for model, by in having.items()
+        }
