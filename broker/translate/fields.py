@@ -50,6 +50,14 @@ def read(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, path: str 
         bad_field(path or "body", "nested too deeply")
 
 
+def attempt(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw) -> T | None:
+    """Decode what is only looked at on its way; None where it cannot be read, which whoever it is meant for will judge."""
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 def read_arguments(text: str, path: str) -> dict[str, object]:
     """Decode a call's arguments, which lie at `path` as JSON text; clients write those of a call without any as "".
 

@@ -1,11 +1,11 @@
 """A client's body on its way to an upstream of the same dialect.
 
-Owns: reading the two fields a proxy must know of any JSON request, and changing the model's name, or other members, in place. Every other byte stays as it is:
-order, spaces, notation of numbers, fields of next year. It must never know a dialect.
+Owns: reading the two fields a proxy must know of any JSON request, and changing the model's name, other members, or elements of a list, in place. Every other
+byte stays as it is: order, spaces, notation of numbers, fields of next year. It must never know a dialect.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -22,7 +22,10 @@ class Peeked(msgspec.Struct, frozen=True):
 
 _PEEK: Final = msgspec.json.Decoder(Peeked)
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_WHITE: Final = b" \t\r\n"
 _SPACE: Final = re.compile(rb"[ \t\r\n]*")
+_OPENED: Final = re.compile(rb"[ \t\r\n]*[{\[]")
 _KEY: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
 _NEXT: Final = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
 
@@ -65,34 +68,103 @@ def with_members(body: bytes, wanted: Mapping[str, bytes | None]) -> bytes:
     """
     read(_MEMBERS, body)
     members = _members(body)
-    first = members[0].start if members else body.index(b"{") + 1
-    last = members[-1].end if members else first
-    pieces: list[bytes] = []
-    before = first
-    for member in members:
-        told = wanted.get(member.name, body[member.value : member.end])
-        if told is not None:
-            gap = body[before : member.start] if pieces else b""
-            pieces.append(gap + body[member.start : member.value] + told)
-        before = member.end
     named = {member.name for member in members}
-    added = (
-        msgspec.json.encode(name) + b":" + told
-        for name, told in wanted.items()
-        if told is not None and name not in named
-    )
-    for member_text in added:
-        pieces.append((b"," if pieces else b"") + member_text)
-    return b"".join((body[:first], *pieces, body[last:]))
+    added = [(name, told) for name, told in wanted.items() if told is not None and name not in named]
+    return _rewritten(body, members, lambda each: wanted.get(each.name, body[each.value : each.end]), added)
+
+
+def with_member(body: bytes, name: str, change: Callable[[bytes | None], bytes | None]) -> bytes:
+    """Return an object with one member changed, or the others of a list with one element changed, whose name is its index; all else byte for byte.
+
+    `change` is told the JSON that is there, and returns what shall be, None for nothing; where the member is not there, it is asked with None for one to put at
+    the end. A list is never made longer. Raises:
+        BrokerError: `bad_request` where it is neither.
+    """
+    members = _checked(body)
+    there = any(member.name == name for member in members)
+    new = None if there or is_list(body) else change(None)
+    if not there and new is None:
+        return body
+
+    def told(member: _Member) -> bytes | None:
+        text = body[member.value : member.end]
+        return change(text) if member.name == name else text
+
+    return _rewritten(body, members, told, [] if new is None else [(name, new)])
+
+
+def value_of(body: bytes, name: str) -> bytes | None:
+    """Return the JSON of a member, the last of its name, or of an element by its index; None where there is none.
+
+    Raises:
+        BrokerError: `bad_request` where it is neither object nor list.
+    """
+    found = [body[member.value : member.end] for member in _checked(body) if member.name == name]
+    return found[-1] if found else None
+
+
+def inserted(body: bytes, place: int, told: bytes) -> bytes:
+    """Return a list with one element more, before the one at `place`, or at the end where there is none; all else byte for byte.
+
+    Raises:
+        BrokerError: `bad_request` where it is no list.
+    """
+    read(_LIST, body)
+    elements = _elements(body)
+    if place < len(elements):
+        at = elements[place].start
+        return b"".join((body[:at], told, b",", body[at:]))
+    at = elements[-1].end if elements else body.index(b"[") + 1
+    return b"".join((body[:at], b"," if elements else b"", told, body[at:]))
+
+
+def is_object(text: bytes) -> bool:
+    """Tell whether a JSON text holds an object, by its first byte."""
+    return text.lstrip(_WHITE)[:1] == b"{"
+
+
+def is_list(text: bytes) -> bool:
+    """Tell whether a JSON text holds a list, by its first byte."""
+    return text.lstrip(_WHITE)[:1] == b"["
 
 
 class _Member(msgspec.Struct, frozen=True):
-    """A member of an object: where its key and its value begin, and where the value ends."""
+    """A member of an object: where its key and its value begin, and where the value ends. Of a list an element, whose name is its index."""
 
     name: str
     start: int
     value: int
     end: int
+
+
+def _rewritten(
+    body: bytes,
+    members: list[_Member],
+    told: Callable[[_Member], bytes | None],
+    added: list[tuple[str, bytes]],
+) -> bytes:
+    """Return a body whose members say what they are told to, or are left out, and some more at its end."""
+    first = members[0].start if members else _after(_OPENED, body, 0)
+    last = members[-1].end if members else first
+    pieces: list[bytes] = []
+    before = first
+    for member in members:
+        text = told(member)
+        if text is not None:
+            gap = body[before : member.start] if pieces else b""
+            pieces.append(gap + body[member.start : member.value] + text)
+        before = member.end
+    for name, text in added:
+        pieces.append((b"," if pieces else b"") + msgspec.json.encode(name) + b":" + text)
+    return b"".join((body[:first], *pieces, body[last:]))
+
+
+def _checked(body: bytes) -> list[_Member]:
+    if is_list(body):
+        read(_LIST, body)
+        return _elements(body)
+    read(_MEMBERS, body)
+    return _members(body)
 
 
 def _members(body: bytes) -> list[_Member]:
@@ -102,9 +174,21 @@ def _members(body: bytes) -> list[_Member]:
     while body[at : at + 1] != b"}":
         key = _KEY.match(body, at)
         assert key is not None  # the body has been read as JSON
-        name: str = msgspec.json.decode(key[0].rstrip(b" \t\r\n")[:-1])
+        name: str = msgspec.json.decode(key[0].rstrip(_WHITE)[:-1])
         end = _end_of_value(body, key.end())
         found.append(_Member(name, at, key.end(), end))
+        comma = _NEXT.match(body, end)
+        at = comma.end() if comma else _after(_SPACE, body, end)
+    return found
+
+
+def _elements(body: bytes) -> list[_Member]:
+    """Return the elements of a list that is known to be valid."""
+    found: list[_Member] = []
+    at = _after(_SPACE, body, body.index(b"[") + 1)
+    while body[at : at + 1] != b"]":
+        end = _end_of_value(body, at)
+        found.append(_Member(str(len(found)), at, at, end))
         comma = _NEXT.match(body, end)
         at = comma.end() if comma else _after(_SPACE, body, end)
     return found

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.translate.fields import bad_field, field_of, join, read, read_arguments, shaped
+from broker.translate.fields import attempt, bad_field, field_of, join, read, read_arguments, shaped
 
 
 class Inner(msgspec.Struct):
@@ -84,3 +84,11 @@ def test_the_named_field_is_found_again():
     assert field_of(caught.value.detail) == "messages[2].content[0].image_url.url"
     assert field_of("body: not valid JSON") is None
     assert field_of("the disk is full: no space") is None
+
+
+def test_what_is_only_looked_at_may_be_unreadable():
+    numbers = msgspec.json.Decoder(list[int])
+    assert attempt(numbers, b"[1]") == [1]
+    for data in (b"", b'["x"]', b"\xff", b'"\xff"'):
+        assert attempt(numbers, data) is None
+    assert attempt(msgspec.json.Decoder(object), b"[" * 100_000) is None

@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.model.errors import BrokerError
-from broker.translate.passage import Peeked, peek, with_members, with_model
+from broker.translate.passage import (
+    Peeked,
+    inserted,
+    is_list,
+    is_object,
+    peek,
+    value_of,
+    with_member,
+    with_members,
+    with_model,
+)
 from tests.contract.codec_contract import GARBAGE
 
 VALUES = st.recursive(
@@ -95,3 +105,59 @@ def test_over_random_bodies(before, after, seed):
     except UnicodeDecodeError:
         return
     assert with_model(body, "n-1") == body.replace(b'"OLD-MODEL"', b'"n-1"')
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "made"),
+    [
+        (b' { "a" : 1e0 }', "a", b' { "a" : <1e0> }'),
+        (b' { "b" : 1e0 }', "a", b' { "b" : 1e0,"a":<> }'),
+        (b" { }", "a", b' {"a":<> }'),
+        (b'[ [1] , {"a":[]}]', "1", b'[ [1] , <{"a":[]}>]'),
+        (b"[1, 2]", "2", b"[1, 2]"),
+        (b"[ ]", "0", b"[ ]"),
+    ],
+)
+def test_one_member_or_element_is_changed(body, name, made):
+    assert with_member(body, name, lambda there: b"<" + (there or b"") + b">") == made
+
+
+def test_one_member_or_element_is_left_out():
+    assert with_member(b'{"a":1, "b" : 2}', "a", lambda _: None) == b'{"b" : 2}'
+    assert with_member(b"[1 , 2 , 3]", "0", lambda _: None) == b"[2 , 3]"
+    assert with_member(b'{"b" : 2}', "a", lambda _: None) == b'{"b" : 2}'
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "made"),
+    [
+        (b"[ ]", 0, b"[7 ]"),
+        (b"[ 1 ,2 ]", 0, b"[ 7,1 ,2 ]"),
+        (b"[ 1 ,2 ]", 1, b"[ 1 ,7,2 ]"),
+        (b"[ 1 ,2 ]", 2, b"[ 1 ,2,7 ]"),
+        (b"\n[{}]", 9, b"\n[{},7]"),
+    ],
+)
+def test_an_element_is_put_into_a_list(body, place, made):
+    assert inserted(body, place, b"7") == made
+
+
+def test_values_and_what_they_are():
+    assert value_of(b'{"a": 1,"\\u0061": [2 ] }', "a") == b"[2 ]"
+    assert value_of(b"[ 1, {} ]", "1") == b"{}"
+    assert value_of(b"{}", "a") is None
+    assert is_object(b" \n{")
+    assert not is_object(b"[")
+    assert is_list(b"\t[")
+    with pytest.raises(BrokerError):
+        inserted(b"{}", 0, b"1")
+    for body in GARBAGE[:8]:
+        with pytest.raises(BrokerError):
+            value_of(body + b"]", "0")
+
+
+@given(st.lists(VALUES, max_size=5), st.integers(0, 5), st.booleans())
+def test_elements_over_random_lists(values, place, wide):
+    text = json.dumps(values, indent=2 if wide else None).encode()
+    assert json.loads(inserted(text, place, b"7")) == [*values[:place], 7, *values[place:]]
+    assert json.loads(with_member(text, str(place), lambda _: None)) == [*values[:place], *values[place + 1 :]]
