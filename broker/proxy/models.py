@@ -15,7 +15,7 @@ from broker.proxy.upstreams.base import Kind
 
 
 class Model(msgspec.Struct, frozen=True):
-    """One model: what it is called, and the kinds of upstream that serve it, the preferred one first."""
+    """One model: what it is called, and the kinds of upstream that serve it, the preferred one first. Of tokens 0 means that it is not known."""
 
     id: str
     title: str
@@ -26,6 +26,7 @@ class Model(msgspec.Struct, frozen=True):
 
 
 _CLAUDE: Final = (Kind.ANTHROPIC,)
+_KIRO: Final = (Kind.KIRO,)
 _ANTIGRAVITY: Final = (Kind.ANTIGRAVITY,)
 _FLASH: Final = (Kind.CODE_ASSIST, Kind.ANTIGRAVITY, Kind.GEMINI, Kind.VERTEX)
 _GPT: Final = (Kind.OPENAI, Kind.COPILOT)
@@ -33,15 +34,18 @@ _GPT_5: Final = (Kind.CODEX, *_GPT)
 _GROK: Final = (Kind.XAI,)
 
 TABLE: Final = (
-    Model("claude-haiku-4-5", "Claude Haiku 4.5", _CLAUDE, 200_000, 64_000, "anthropic"),
-    Model("claude-haiku-4.5", "Claude Haiku 4.5 (Copilot)", (Kind.COPILOT,), 128_000, 16_000, "anthropic"),
+    Model("claude-haiku-4-5", "Claude Haiku 4.5", (*_CLAUDE, *_KIRO), 200_000, 64_000, "anthropic"),
+    Model("claude-haiku-4.5", "Claude Haiku 4.5 (Copilot, Kiro)", (Kind.COPILOT, *_KIRO), 128_000, 16_000, "anthropic"),
     Model("claude-opus-4-1", "Claude Opus 4.1", _CLAUDE, 200_000, 32_000, "anthropic"),
-    Model("claude-opus-4-5", "Claude Opus 4.5", _CLAUDE, 200_000, 64_000, "anthropic"),
+    Model("claude-opus-4-5", "Claude Opus 4.5", (*_CLAUDE, *_KIRO), 200_000, 64_000, "anthropic"),
     Model("claude-opus-4-5-thinking", "Claude Opus 4.5, thinking", _ANTIGRAVITY, 200_000, 64_000, "anthropic"),
     Model("claude-opus-4-6-thinking", "Claude Opus 4.6, thinking", _ANTIGRAVITY, 200_000, 64_000, "anthropic"),
-    Model("claude-sonnet-4-5", "Claude Sonnet 4.5", (*_CLAUDE, *_ANTIGRAVITY), 200_000, 64_000, "anthropic"),
+    Model("claude-sonnet-4", "Claude Sonnet 4 (Kiro)", _KIRO, 200_000, 64_000, "anthropic"),
+    Model("claude-sonnet-4-5", "Claude Sonnet 4.5", (*_CLAUDE, *_ANTIGRAVITY, *_KIRO), 200_000, 64_000, "anthropic"),
     Model("claude-sonnet-4-5-thinking", "Claude Sonnet 4.5, thinking", _ANTIGRAVITY, 200_000, 64_000, "anthropic"),
-    Model("claude-sonnet-4.5", "Claude Sonnet 4.5 (Copilot)", (Kind.COPILOT,), 128_000, 16_000, "anthropic"),
+    Model(
+        "claude-sonnet-4.5", "Claude Sonnet 4.5 (Copilot, Kiro)", (Kind.COPILOT, *_KIRO), 128_000, 16_000, "anthropic"
+    ),
     Model("gemini-2.5-flash", "Gemini 2.5 Flash", _FLASH),
     Model("gemini-2.5-flash-image", "Gemini 2.5 Flash Image", input_tokens=32_768, output_tokens=32_768),
     Model("gemini-2.5-flash-lite", "Gemini 2.5 Flash-Lite", _FLASH),
@@ -75,7 +79,9 @@ _FAMILIES: Final[tuple[tuple[str, tuple[Kind, ...]], ...]] = (
     ("codex-", _GPT_5),
     ("kimi-", (Kind.KIMI,)),
     ("qwen", (Kind.QWEN,)),
-    *((prefix, _GPT) for prefix in ("gpt-", "chatgpt-", "o1", "o3", "o4")),
+    *((prefix, _GPT) for prefix in ("gpt-", "chatgpt-", "o1", "o3", "o4", "dall-e-", "text-embedding-3-", "text-embedding-ada-")),
+    ("text-embedding-", (Kind.VERTEX,)),
+    ("text-multilingual-embedding-", (Kind.VERTEX,)),
 )
 
 
@@ -135,8 +141,8 @@ class _GeminiModel(msgspec.Struct, frozen=True, rename="camel"):
     name: str
     base_model_id: str
     display_name: str
-    input_token_limit: int
-    output_token_limit: int
+    input_token_limit: int | msgspec.UnsetType
+    output_token_limit: int | msgspec.UnsetType
     version: str = "001"
     supported_generation_methods: tuple[str, ...] = ("generateContent", "countTokens")
 
@@ -173,7 +179,8 @@ def _shape(model: Model, voice: Voice) -> _Shape:
             return _OpenAIModel(model.id, owned_by=model.owner)
         case Voice.GEMINI:
             name = f"models/{model.id}"
-            return _GeminiModel(name, model.id, model.title, model.input_tokens, model.output_tokens)
+            limits = (model.input_tokens or msgspec.UNSET, model.output_tokens or msgspec.UNSET)
+            return _GeminiModel(name, model.id, model.title, *limits)
         case Voice.ANTHROPIC:
             return _AnthropicModel(model.id, model.title)
         case _:

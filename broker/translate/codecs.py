@@ -27,6 +27,7 @@ from broker.translate.codeassist import CodeAssist
 from broker.translate.exchange import Encoded, Reading, Reply, Route, Target
 from broker.translate.gemini import Gemini
 from broker.translate.ir import Answer, Event, Failure, Request
+from broker.translate.kiro import Kiro
 from broker.translate.openai_chat import OpenAIChat
 from broker.translate.responses import Responses
 
@@ -40,6 +41,7 @@ class Dialect(StrEnum):
     GEMINI = "gemini"
     CODE_ASSIST = "code-assist"
     ANTIGRAVITY = "antigravity"
+    KIRO = "kiro"
 
 
 class StreamDecoder(Protocol):
@@ -144,6 +146,7 @@ UPSTREAMS: Mapping[Dialect, UpstreamCodec] = MappingProxyType(
         Dialect.CLAUDE: Claude(),
         Dialect.OPENAI_CHAT: OpenAIChat(),
         Dialect.RESPONSES: Responses(),
+        Dialect.KIRO: Kiro(),
     }
 )
 """Dialects that can be translated to."""

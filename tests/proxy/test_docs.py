@@ -72,4 +72,4 @@ def test_where_a_file_may_point() -> None:
     assert {name: set(each.domains) for name, each in TOLD.items() if not each.anywhere} == {
         name: places for name, places in told.items() if places
     }
-    assert {name for name, places in told.items() if not places} == {"vertex", "kimi"}
+    assert {name for name, places in told.items() if not places} == {"vertex", "kimi", "kiro"}

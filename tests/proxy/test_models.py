@@ -14,9 +14,9 @@ from broker.proxy.upstreams.table import PROVIDERS
     [
         ("gemini-2.5-pro", ("gemini", "gemini-api", "vertex")),
         ("gemini-99-ultra", ("gemini", "antigravity", "gemini-api", "vertex")),
-        ("claude-sonnet-4-5", ("claude", "anthropic-api", "antigravity")),
+        ("claude-sonnet-4-5", ("claude", "anthropic-api", "antigravity", "kiro")),
         ("claude-sonnet-4-5-thinking", ("antigravity",)),
-        ("claude-sonnet-4.5", ("github-copilot",)),
+        ("claude-sonnet-4.5", ("github-copilot", "kiro")),
         ("kimi-k9", ("kimi",)),
         ("qwen9-max", ("qwen",)),
         ("gpt-5.9-codex", ("codex", "openai-api", "github-copilot")),

@@ -9,6 +9,7 @@ from broker.translate.exchange import Ids, Reading, Reply, Route, Target
 from broker.translate.fold import fold
 from broker.translate.ir import Failure, FailureKind
 from broker.translate.signatures import SignatureMemory
+from tests.fakes import kiro
 
 GEMINI = b'{"candidates":[{"content":{"parts":[{"text":"pong"}]},"finishReason":"STOP"}]}'
 GEMINI_STREAM = b"data: " + GEMINI + b"\n\n"
@@ -16,6 +17,7 @@ CLAUDE = b'{"type":"message","content":[{"type":"text","text":"pong"}],"stop_rea
 CLAUDE_STREAM = b'data: {"type":"message_start","message":' + CLAUDE + b'}\n\ndata: {"type":"message_stop"}\n\n'
 CHAT = b'{"choices":[{"index":0,"message":{"content":"pong"},"finish_reason":"stop"}]}'
 RESPONSE = b'{"status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"pong"}]}]}'
+KIRO = kiro.event("assistantResponseEvent", content="pong")
 RESPONSE_STREAM = b'data: {"type":"response.completed","response":' + RESPONSE + b"}\n\n"
 ANSWERS = {
     Dialect.RESPONSES: (RESPONSE, RESPONSE_STREAM),
@@ -24,6 +26,7 @@ ANSWERS = {
     Dialect.CODE_ASSIST: (GEMINI, GEMINI_STREAM),
     Dialect.ANTIGRAVITY: (GEMINI, GEMINI_STREAM),
     Dialect.CLAUDE: (CLAUDE, CLAUDE_STREAM),
+    Dialect.KIRO: (KIRO, KIRO),
 }
 
 
@@ -49,7 +52,7 @@ def test_every_client_meets_every_upstream(client, upstream):
 
 
 @pytest.mark.parametrize(
-    "upstream", [each for each in UPSTREAMS if each not in (Dialect.OPENAI_CHAT, Dialect.RESPONSES)]
+    "upstream", [each for each in UPSTREAMS if each not in (Dialect.OPENAI_CHAT, Dialect.RESPONSES, Dialect.KIRO)]
 )
 def test_upstreams_count_what_they_would_be_asked(upstream):
     codec = UPSTREAMS[upstream]

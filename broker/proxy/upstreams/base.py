@@ -31,10 +31,20 @@ class Kind(StrEnum):
     KIMI = "kimi"
     QWEN = "qwen"
     COPILOT = "github-copilot"
+    KIRO = "kiro"
+
+
+class Offer(StrEnum):
+    """What an API can be asked for; all can be asked to talk. The values are the last parts of OpenAI's paths."""
+
+    TALK = "chat/completions"
+    EMBEDDINGS = "embeddings"
+    IMAGES = "images/generations"
+    IMAGE_EDITS = "images/edits"
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """What is wanted of an upstream: an answer or a count of tokens, from which model, whole or as a stream.
+    """What is wanted of an upstream: an answer or a count of tokens, from which model, whole or as a stream; or what else it offers.
 
     `version` and `query` are what a client of the upstream's own dialect wrote in its URL, its key left out; None where it speaks another.
     `request_id` is ours.
@@ -46,6 +56,7 @@ class Ask(msgspec.Struct, frozen=True):
     version: str = "v1beta"
     query: str | None = None
     request_id: str = ""
+    offer: Offer = Offer.TALK
 
     def target(self, path: str) -> bytes:
         """Return the target of a request at `path`, with the client's own query."""
@@ -74,6 +85,17 @@ class Upstream(Protocol):
             BrokerError: `misconfigured` or `bad_request`, where the lease lacks a fact the API needs.
         """
         ...
+
+
+@runtime_checkable
+class Offering(Protocol):
+    """An upstream that can be asked for more than talk.
+
+    Where it speaks chat completions, it takes requests of `offers` as OpenAI's clients write them. Where it speaks Gemini's dialect, images come of a
+    conversation, and embeddings have a codec of its own.
+    """
+
+    offers: frozenset[Offer]
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ from broker.proxy.upstreams.codex import Codex
 from broker.proxy.upstreams.copilot import Copilot
 from broker.proxy.upstreams.gemini import GeminiApi
 from broker.proxy.upstreams.kimi import Kimi, KimiMessages
+from broker.proxy.upstreams.kiro import Kiro
 from broker.proxy.upstreams.openai import OpenAI, OpenAICompatible, OpenAIResponses
 from broker.proxy.upstreams.qwen import Qwen
 from broker.proxy.upstreams.vertex import Vertex
@@ -33,6 +34,7 @@ UPSTREAMS: Final[dict[Kind, Upstream]] = {
     Kind.KIMI: Kimi(),
     Kind.QWEN: Qwen(),
     Kind.COPILOT: Copilot(),
+    Kind.KIRO: Kiro(),
 }
 
 ALSO: Final[dict[tuple[Kind, Dialect], Upstream]] = {
@@ -57,6 +59,7 @@ PROVIDERS: Final[dict[str, Kind]] = {
     "github-copilot": Kind.COPILOT,
     "codex": Kind.CODEX,
     "xai": Kind.XAI,
+    "kiro": Kind.KIRO,
 }
 """A provider's name to the kind of its API. Those that end in `-api` or `-compatible` are keys, `vertex` is a service account's, the others are logins."""
 
