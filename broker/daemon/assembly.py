@@ -44,6 +44,7 @@ from broker.login.sessions import Keep, Kept, Logins
 from broker.model.account import AccountId, Record
 from broker.model.clock import Chance, Clock
 from broker.model.errors import BrokerError
+from broker.network.settings import network_of
 from broker.observe.audit import Audit, Event
 from broker.observe.logs import log_id
 from broker.observe.metrics import Metrics
@@ -167,7 +168,7 @@ def build(
     store = LinkedStore(files, FORMATS, read_login, clock, chance)
     links = LinkWatch(store, clock)
     files.on_rescan = links.rescan
-    outbound = Outbound(timeout=config.refresh.request_timeout_seconds)
+    outbound = Outbound(timeout=config.refresh.request_timeout_seconds, network=network_of(config, env))
     clients = Clients(
         config.providers, directories, outbound, clock, env,
         Credentials(file_of(config, env), providers.names, config.providers),

@@ -152,7 +152,8 @@ class Changes:
             request = provider.revoke(entry.record, await self._registration(provider, entry)) if able else None
             if request is None:
                 return f"{provider.title} has no way to revoke it; end it in your account there"
-            answer = await self.transport.send(request)
+            transport = self.transport.on_behalf(entry.account.provider, entry.record.routing.proxy_url)
+            answer = await transport.send(request)
         except (BrokerError, FlowFailedError, TransportError) as error:
             return str(error)
         return None if revoked(answer) else f"the provider answered {answer.status}"

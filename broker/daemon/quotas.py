@@ -127,8 +127,9 @@ class Quotas:
             detail = f"{provider.title} has no way to ask for plan and limits"
             raise BrokerError(ErrorCode.UNSUPPORTED, detail, account=str(account))
         grant = await accounts.engine.lease(account, min_validity=_MIN_VALIDITY_SECONDS, max_wait=self.max_wait)
+        transport = self.transport.on_behalf(account.provider, grant.entry.record.routing.proxy_url)
         flow = provider.quota(replace(grant.entry.record, tokens=grant.tokens), clock.now())
-        told = await run_flow(flow, self.transport, clock) if flow is not None else Quota()
+        told = await run_flow(flow, transport, clock) if flow is not None else Quota()
         return shown(account, told, clock.now().wall)
 
 

@@ -23,6 +23,7 @@ from broker.model.account import (
     state_name,
 )
 from broker.model.errors import TRAITS, ErrorCode
+from broker.model.network import PROXY_HINT
 from broker.model.secret import Secret
 from broker.store.base import Entry
 
@@ -92,6 +93,7 @@ def lease_of(entry: Entry, tokens: Tokens, *, short: bool) -> Lease:
         expires_at=tokens.expires_at,
         short=short,
         facts=dict(entry.record.facts),
+        proxy_url=entry.record.routing.proxy_url,
     )
 
 
@@ -144,4 +146,6 @@ def _of_trouble(provider: str, state: Backoff | Ambiguous | NeedsLogin | Unsaved
 def _of_active(record: Record, account: str) -> Told:
     if record.disabled:
         return Told("disabled in its file", f'Set "disabled" to false in the file of {account}.')
+    if record.routing.proxy_fault:
+        return Told(f"not served: proxy_url in its file {record.routing.proxy_fault}", PROXY_HINT)
     return Told()

@@ -126,7 +126,8 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     `expires_at` is null for tokens that do not expire. `short` is true when the provider issues tokens that live shorter than the
     validity asked for, and this is as good as it gets: the one case in which a lease holds less than was asked (promise P6).
-    `facts` are the non-secret fields the API side needs.
+    `facts` are the non-secret fields the API side needs. `proxy_url` is the account's own outbound proxy, with user name and password where it has them;
+    null where its file names none.
     """
 
     account: str
@@ -137,6 +138,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float | None = None
     short: bool = False
     facts: dict[str, str] = {}
+    proxy_url: Secret | None = None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -155,7 +155,8 @@ class Adopter:
             try:
                 tokens = await self._living(provider, login, client)
                 known = replace(tokens, facts={**tokens.facts, **identity.facts})
-                asked = await run_flow(provider.identify(known, self._clock.now()), self._transport, self._clock)
+                transport = self._transport.on_behalf(provider.name)
+                asked = await run_flow(provider.identify(known, self._clock.now()), transport, self._clock)
                 identity = _joined(identity, asked)
             except (FlowFailedError, BrokerError) as error:
                 notes = (*notes, f"{provider.title} could not be asked whose login this is: {error}")
@@ -180,7 +181,7 @@ class Adopter:
         provider = await self._clients.resolve(provider)
         record = new_record(provider.name, tokens, login.identity, None)
         flow = adapted(provider.refresh(record, client, now), _unspent, lambda answer: answer)
-        renewed = await run_flow(flow, self._transport, self._clock)
+        renewed = await run_flow(flow, self._transport.on_behalf(provider.name), self._clock)
         return replace(renewed, refresh_token=renewed.refresh_token or tokens.refresh_token)
 
 

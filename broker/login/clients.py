@@ -138,7 +138,7 @@ class Clients:
         flow = provider.endpoints_needed()
         assert flow is not None
         try:
-            endpoints = await run_flow(flow, self._transport, self._clock)
+            endpoints = await run_flow(flow, self._transport.on_behalf(provider.name), self._clock)
             found = _Resolved(endpoints, now + _RESOLVED_SECONDS)
         except FlowFailedError:
             if known is None:

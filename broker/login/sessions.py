@@ -208,7 +208,7 @@ class Logins:
 
     async def _device_code(self, provider: Provider, client: Client) -> DeviceCode:
         try:
-            return await device.ask(provider, client, self._transport, self._clock)
+            return await device.ask(provider, client, self._transport.on_behalf(provider.name), self._clock)
         except FlowFailedError as error:
             self._learn(provider, error)
             raise
@@ -298,17 +298,21 @@ class Logins:
             case ByDevice(given) as way:
                 seconds = _seconds(session.start, way)
                 tokens = await device.approved(
-                    session.provider, session.client, given, seconds, self._transport, self._clock
+                    session.provider, session.client, given, seconds, self._network(session), self._clock
                 )
                 session.become(Finishing())
                 return await self._set_up(session, tokens)
             case ByItself():
                 session.become(Finishing())
                 ask = session.provider.grant_to_client(session.client, self._clock.now())
-                tokens, identity = await run_flow(ask, self._transport, self._clock)
+                tokens, identity = await run_flow(ask, self._network(session), self._clock)
                 return await self._put_away(session, tokens, identity)
             case _ as never:
                 assert_never(never)
+
+    def _network(self, session: Session) -> Transport:
+        """By the provider's way: which account it will be is known when it is over."""
+        return self._transport.on_behalf(session.provider.name)
 
     async def _redeemed(self, session: Session, way: ByCode) -> Tokens:
         if not await self._within(asyncio.shield(way.returned), session.start.timeout, "login-deadline"):
@@ -317,13 +321,13 @@ class Logins:
         if isinstance(returned, Denied):
             raise BrokerError(ErrorCode.LOGIN_DENIED, returned.reason)
         exchange = session.provider.exchange(way.authorization, returned.code, session.client, self._clock.now())
-        return await run_flow(exchange, self._transport, self._clock)
+        return await run_flow(exchange, self._network(session), self._clock)
 
     async def _set_up(self, session: Session, tokens: Tokens) -> Done:
         provider = session.provider
         try:
             identify = provider.identify(tokens, self._clock.now(), session.start.project)
-            identity = await run_flow(identify, self._transport, self._clock)
+            identity = await run_flow(identify, self._network(session), self._clock)
         except FlowFailedError as error:
             raise error_of(error.failure, setting_up=True) from None
         return await self._put_away(session, tokens, identity)

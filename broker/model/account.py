@@ -125,13 +125,16 @@ class Routing:
     """What an account's file says of the requests it is meant for.
 
     `prefix` may stand before a model's name to mean accounts that have it. Accounts of the highest `priority` serve first; `weight`, at least 1, is an
-    account's share among its equals. `excluded` are globs of model names it does not serve.
+    account's share among its equals. `excluded` are globs of model names it does not serve. `proxy_url` is by which way it is reached
+    (`broker.model.network.read`), `proxy_fault` why that cannot be.
     """
 
     prefix: str = ""
     priority: int = 0
     weight: int = 1
     excluded: tuple[str, ...] = ()
+    proxy_url: Secret | None = None
+    proxy_fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Owns: the `Transport` protocol and the two ways in which sending can fail. Pure:
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from broker.model.secret import Secret
 from broker.oauth.messages import HttpRequest, HttpResponse
 
 
@@ -35,4 +36,8 @@ class Transport(Protocol):
             NotSentError: nothing was sent.
             AnswerLostError: something was sent and the answer did not arrive whole, in time and within the size limit.
         """
+        ...
+
+    def on_behalf(self, provider: str, own: Secret | None = None) -> "Transport":
+        """Return a transport for a provider's requests, by the way they are to take; `own` is the `proxy_url` of the account they are for."""
         ...

@@ -233,7 +233,7 @@ class Job:
         try:
             sent = self._work.sent(upstream, lease, action.model)
             self._homes = self._shop.homes(upstream, lease, self._homes if action.home else ())
-            origin, path = self._shop.origin(self._home())
+            origin, path = self._shop.origin(self._home(), lease)
             headers = overlaid(sent.headers, self._shop.headers.get(upstream.kind, ()))
             head = request_head(b"POST", path + sent.target, origin.authority, headers, len(sent.body))
         except BrokerError as error:
@@ -328,7 +328,7 @@ class Job:
         self._last_error = upstream, head, body, told
         self._meter(str(head.status))
         self._note(f"the upstream answered {head.status}", told.message)
-        self._step(Answered(head.status, told, self._elsewhere()))
+        self._step(Answered(told.status, told, self._elsewhere()))
 
     def _broke(self, failed: UpstreamError) -> None:
         self._meter(failed.kind.value)
@@ -394,7 +394,8 @@ class Job:
         try:
             connection = await self._shop.pool.connect(self._request[0])
         except UpstreamError as failed:
-            self._shop.unreachable(self._home())
+            if self._request[0].via is None:  # else it may be the way alone, which others do not take
+                self._shop.unreachable(self._home())
             self._broke(failed)
             return
         self._write(connection)

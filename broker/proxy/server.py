@@ -7,14 +7,16 @@ lets go of upstreams and of the daemon.
 import asyncio
 import contextlib
 import logging
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from broker.config import INTERNAL_KEY, Config, ProxyConfig
 from broker.model.clock import Chance, Clock
 from broker.model.naming import Names
 from broker.model.secret import Secret
+from broker.network.settings import network_of
 from broker.observe.tasks import spawn
 from broker.proxy.access import Rules
 from broker.proxy.buckets import Buckets
@@ -32,6 +34,7 @@ from broker.proxy.wire.exchange import Limits
 from broker.proxy.wire.pool import Pool
 from broker.proxy.wire.server import Listener
 from broker.proxy.wire.ticker import Ticker
+from broker.settings.effective import Edition, digest_of
 
 _log = logging.getLogger(__name__)
 
@@ -56,14 +59,16 @@ class Worker:
         limits: Limits | None = None,
         keys: KeyFile | None = None,
         rates: Buckets | None = None,
+        env: Mapping[str, str] = os.environ,
     ) -> None:
         """Make the parts; must be called inside a running loop.
 
         `number` is the worker's place among its siblings, for the numbers of Prometheus; `keys` are the local keys, none without; `rates` are what
-        its siblings share.
+        its siblings share; `env` may name outbound proxies.
         """
         proxy = config.proxy
         self._clock, self._chance, self._own_limits = clock, chance, limits
+        self._env = env
         self._porter = Porter(rules_of(proxy), clock, keys, rates)
         self._ticker = Ticker(tick_seconds(proxy), self._porter.look)
         self._pool = Pool(self._ticker, proxy.connect_timeout)
@@ -83,10 +88,11 @@ class Worker:
         self._listener = Listener(
             self._gateway, limits or limits_of(proxy), self._ticker, Networks(proxy.allow, proxy.deny).admit
         )
+        self._gateway.edition = self._edition(config)
         self._server: asyncio.Server | None = None
         self._following: asyncio.Task[None] | None = None
 
-    def apply(self, config: Config) -> None:
+    def apply(self, config: Config, edition: Edition | None = None) -> None:
         """Serve every request that begins from now on by other settings; those under way end by the ones they began with.
 
         Whatever is made of the config is made anew, here and in `__init__` alike; what the requests share (table, connections, numbers, cursors) goes on.
@@ -101,7 +107,11 @@ class Worker:
         self._ticker.interval = tick_seconds(proxy)
         self._pool.connect_timeout = proxy.connect_timeout
         self._gateway.renew(shop, names, safety_off=proxy.safety_off)
+        self._gateway.edition = edition or self._edition(config)
         self._listener.renew(self._own_limits or limits_of(proxy), admit)
+
+    def _edition(self, config: Config) -> Edition:
+        return Edition(digest_of(config), self._clock.now().wall)
 
     def _shop(self, config: Config) -> Shop:
         return Shop(
@@ -115,6 +125,7 @@ class Worker:
             headers_of(config),
             config.routing,
             self._chance,
+            network_of(config, self._env),
         )
 
     @property

@@ -9,10 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+import msgspec
+
 from broker.ipc.schema import Lease
 from broker.model.clock import Chance, Clock
 from broker.model.naming import Strategy
+from broker.model.network import Network, Target
+from broker.model.secret import Secret
 from broker.proxy.attempts import Patience
+from broker.proxy.catalog import Catalog
 from broker.proxy.choose import Picking
 from broker.proxy.deadlines import Timeouts
 from broker.proxy.headers import Headers
@@ -24,6 +29,7 @@ from broker.proxy.wire.pool import Origin, Pool
 from broker.proxy.wire.ticker import Ticker
 
 _DEAD_SECONDS: Final = 60.0
+_DIRECT: Final = Network()
 _MAX_CURSORS: Final = 4096  # model names come from clients
 
 
@@ -40,12 +46,11 @@ class Choosing(Protocol):
         """Whether a conversation stays with its account."""
         ...
 
+    @property
+    def discover_models(self) -> bool:
+        """Whether accounts are asked which models they have."""
+        ...
 
-@dataclass(slots=True)
-class Counts:
-    """What outlives a change of the settings: requests under way by account, cursors by name, and until when a base URL is taken to be unreachable."""
-
-    busy: Counter[str] = field(default_factory=Counter)
     @property
     def rounds(self) -> int:
         """How often accounts are gone through."""
@@ -56,6 +61,12 @@ class Counts:
         """For how long a limited account is waited for."""
         ...
 
+
+@dataclass(slots=True)
+class Counts:
+    """What outlives a change of the settings: requests under way by account, cursors by name, and until when a base URL is taken to be unreachable."""
+
+    busy: Counter[str] = field(default_factory=Counter)
     turns: dict[str, int] = field(default_factory=dict)
     dead: dict[str, float] = field(default_factory=dict)
 
@@ -75,8 +86,9 @@ class Shop:
         headers: Mapping[str, Headers],
         choosing: Choosing,
         chance: Chance,
+        network: Network = _DIRECT,
     ) -> None:
-        """Hold it. `places` knows where each account's tokens go; `headers` are the config's own by kind of upstream."""
+        """Hold it. `places` knows where each account's tokens go; `headers` are the config's own by kind of upstream; `network` says by which way."""
         self.table = table
         self.pool = pool
         self.ticker = ticker
@@ -86,21 +98,35 @@ class Shop:
         self.places = places
         self.headers = headers
         self._choosing = choosing
+        self.catalog = Catalog()
+        """What the config says of models."""
         self._chance = chance
         self.counts = Counts()
-        self._origins: dict[str, tuple[Origin, bytes]] = {}
+        self._network = network
+        self._origins: dict[str | tuple[str, str, Secret | None], tuple[Origin, bytes]] = {}
 
     def inherit(self, former: "Shop") -> None:
         """Go on with what `former` counted; its jobs go on counting there."""
         self.counts = former.counts
 
-    def origin(self, url: str) -> tuple[Origin, bytes]:
-        """Return the origin and the path before every target of a base URL."""
-        known = self._origins.get(url)
+    def origin(self, url: str, lease: Lease) -> tuple[Origin, bytes]:
+        """Return the origin, with the outbound proxy of an account before it, and the path before every target of a base URL.
+
+        Raises:
+            BrokerError: `misconfigured`: the account is to go by a way that cannot be.
+        """
+        direct = self._network.silent and lease.proxy_url is None
+        key = url if direct else (url, lease.provider, lease.proxy_url)
+        known = self._origins.get(key)
         if known is None:
             path = url.partition("://")[2].partition("/")[2]
-            known = (Origin.of(url), b"/" + path.encode() if path else b"")
-            self._origins[url] = known
+            origin = Origin.of(url)
+            if not direct:
+                target = Target(origin.host, origin.port, origin.scheme == "https")
+                via = self._network.route(lease.provider, lease.proxy_url, target).proxy()
+                origin = msgspec.structs.replace(origin, via=via)
+            known = (origin, b"/" + path.encode() if path else b"")
+            self._origins[key] = known
         return known
 
     def homes(self, upstream: Upstream, lease: Lease, begun: tuple[str, ...]) -> tuple[str, ...]:
@@ -118,6 +144,20 @@ class Shop:
     def unreachable(self, url: str) -> None:
         """Note that no connection could be made to a base URL, so that not every request waits for it anew."""
         self.counts.dead[url] = self.ticker.now + _DEAD_SECONDS
+
+    @property
+    def discovers(self) -> bool:
+        """Whether accounts are asked which models they have."""
+        return self._choosing.discover_models
+
+    @property
+    def patience(self) -> Patience:
+        """How often and how long a request is tried anew."""
+        return Patience(self._choosing.rounds, self._choosing.max_wait_seconds)
+
+    def jittered(self, seconds: float) -> float:
+        """Return a pause, longer by up to a quarter, so that those who failed together do not come back together."""
+        return seconds * (1 + self._chance.unit() / 4)
 
     def turn(self, name: str) -> int:
         """Return the next number of a cursor."""
@@ -138,15 +178,6 @@ class Shop:
             session() if choosing.sticky else None,
             self.counts.busy,
             (self._chance.unit(), self._chance.unit()),
-    @property
-    def patience(self) -> Patience:
-        """How often and how long a request is tried anew."""
-        return Patience(self._choosing.rounds, self._choosing.max_wait_seconds)
-
-    def jittered(self, seconds: float) -> float:
-        """Return a pause, longer by up to a quarter, so that those who failed together do not come back together."""
-        return seconds * (1 + self._chance.unit() / 4)
-
         )
 
     def take(self, account: str) -> None:

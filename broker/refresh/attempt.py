@@ -207,7 +207,7 @@ class Attempt:
         try:
             provider, client = await self._prepare(entry)
             flow = provider.refresh(entry.record, client, then)
-            tokens = await self._converse(flow, recorded.say)
+            tokens = await self._converse(flow, recorded.say, self._transport(entry))
         except (FlowFailedError, NotSentError, AnswerLostError, BrokerError) as error:
             if not recorded.heard:
                 # It could not be judged yet (the network is down at start, say): it must not be lost for that.
@@ -226,7 +226,8 @@ class Attempt:
         rotation = await self.store.begin_rotation(lock, entry, before)
         try:
             flow = provider.refresh(entry.record, client, before)
-            tokens = await self._converse(flow, partial(self._ask, provider.name, rotation))
+            transport = self._transport(entry)
+            tokens = await self._converse(flow, partial(self._ask, transport, provider.name, rotation), transport)
         except StorageError:
             # That the token is about to go out could not be noted for good: it did not go, and the note must not say that it may have.
             await self._clear(lock)
@@ -240,8 +241,14 @@ class Attempt:
         provider = await self.clients.resolve(self.providers.get(entry.account.provider))
         return provider, await self.clients.find(provider, entry.client)
 
+    def _transport(self, entry: Entry) -> Transport:
+        return self.transport.on_behalf(entry.account.provider, entry.record.routing.proxy_url)
+
     async def _converse(
-        self, flow: PacedFlow[Tokens], spend: Callable[[HttpRequest], Awaitable[HttpResponse]]
+        self,
+        flow: PacedFlow[Tokens],
+        spend: Callable[[HttpRequest], Awaitable[HttpResponse]],
+        transport: Transport,
     ) -> Tokens:
         """Run a flow; `spend` answers the requests that carry the refresh token."""
         try:
@@ -253,22 +260,22 @@ class Attempt:
                 elif step.spends:
                     step = flow.send(await spend(step))
                 else:
-                    said = await self._ask_beside(step)
+                    said = await self._ask_beside(transport, step)
                     step = flow.send(said) if isinstance(said, HttpResponse) else flow.throw(said)
         except StopIteration as ended:
             tokens: Tokens = ended.value
             return tokens
 
-    async def _ask_beside(self, request: HttpRequest) -> HttpResponse | FlowFailedError:
+    async def _ask_beside(self, transport: Transport, request: HttpRequest) -> HttpResponse | FlowFailedError:
         """Send what spends nothing. A network that fails is the flow's to judge: it may hold a grant that must not be lost with it."""
         try:
-            return await self.transport.send(request)
+            return await transport.send(request)
         except (NotSentError, AnswerLostError) as error:
             return FlowFailedError(Transient(str(error)))
 
-    async def _ask(self, provider: str, rotation: Rotation, request: HttpRequest) -> HttpResponse:
+    async def _ask(self, transport: Transport, provider: str, rotation: Rotation, request: HttpRequest) -> HttpResponse:
         """Send what spends the refresh token; the answer goes into the journal before anything parses it."""
-        answer = await self.transport.send(request, connected=rotation.present)
+        answer = await transport.send(request, connected=rotation.present)
         try:
             rotation.record_answer(answer)
         except StorageError as error:

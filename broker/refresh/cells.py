@@ -62,8 +62,9 @@ class Cell:
 
     @property
     def servable(self) -> bool:
-        """Whether the user leaves the account in service."""
-        return not (self.entry.paused or self.entry.record.disabled)
+        """Whether the user leaves the account in service, and its file says no way out that cannot be taken."""
+        record = self.entry.record
+        return not (self.entry.paused or record.disabled or record.routing.proxy_fault)
 
 
 class Cells:

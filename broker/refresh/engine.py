@@ -313,6 +313,8 @@ class Engine:
         """Raise where the user took the account out of service."""
         if cell.entry.record.disabled:
             raise outcome.disabled(account)
+        if cell.entry.record.routing.proxy_fault:
+            raise outcome.unreachable(account, cell.entry.record.routing.proxy_fault)
         error = (
             outcome.refusal(account, replace(self._cells.known(cell), state=Paused()), now)
             if cell.entry.paused

@@ -19,6 +19,7 @@ from broker.model.account import (
 )
 from broker.model.clock import Now
 from broker.model.errors import BrokerError, ErrorCode
+from broker.model.network import PROXY_HINT
 from broker.oauth.failures import AnswerLost, Failure, Misconfigured, Permanent, RateLimited, Transient
 from broker.refresh import backoff
 from broker.refresh.life import remaining
@@ -113,6 +114,13 @@ def disabled(account: AccountId) -> BrokerError:
     name = str(account)
     hint = 'Set "disabled": false in its file.'
     return BrokerError(ErrorCode.ACCOUNT_PAUSED, f"{name} is disabled by its file", account=name, hint=hint)
+
+
+def unreachable(account: AccountId, why: str) -> BrokerError:
+    """Say that the account's own file names a way out that cannot be taken."""
+    name = str(account)
+    detail = f"{name} is not served: proxy_url in its file {why}"
+    return BrokerError(ErrorCode.MISCONFIGURED, detail, account=name, hint=PROXY_HINT)
 
 
 def _ambiguous(name: str, known: Known, now: Now) -> BrokerError | None:

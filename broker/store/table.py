@@ -99,6 +99,8 @@ def fingerprint(record: Record, client: Client | None, *, paused: bool, terminal
     parts: list[object] = [secret.digest().text if secret else None for secret in secrets]
     parts += [tokens.token_type, tokens.expires_at, tokens.scopes, record.email, record.subject]
     parts += [sorted(record.facts.items()), record.disabled, paused, client.id if client else None]
+    if record.routing.proxy_url is not None:
+        parts += [record.routing.proxy_url.digest().text]
     parts += [(terminal.reason, terminal.digest.text if terminal.digest else None) if terminal else None]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 

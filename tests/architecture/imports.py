@@ -72,7 +72,9 @@ def reach(start: str) -> dict[str, list[str]]:
 
 # Rooms that are pure as a whole, and pure modules in other rooms.
 PURE = (
+    "broker.settings.changes",
     "broker.settings.checks",
+    "broker.settings.effective",
     "broker.settings.lines",
     "broker.settings.refusal",
     "broker.settings.shape",
@@ -122,6 +124,7 @@ PURE = (
     "broker.proxy.catalog",
     "broker.proxy.learnt",
     "broker.proxy.codex_models",
+    "broker.proxy.shown",
     "broker.proxy.keys",
     "broker.proxy.networks",
     "broker.proxy.routes",

@@ -24,13 +24,14 @@ MAY_IMPORT = {
     "login": {"providers", "oauth", "ipc", "observe"},  # a session's view is a message of the contract
     "refresh": {"store", "login", "providers", "oauth", "observe"},
     "ipc": {"model"},
-    "daemon": {"settings", "refresh", "store", "login", "providers", "oauth", "ipc", "observe", "service"},
+    "daemon": {"network", "settings", "refresh", "store", "login", "providers", "oauth", "ipc", "observe", "service"},
     "translate": {"model"},
-    "proxy": {"settings", "translate", "ipc", "observe", "service"},
+    "network": {"model"},
+    "proxy": {"network", "settings", "translate", "ipc", "observe", "service"},
     "sandbox": {"observe"},
     "service": set(),
     # It looks at everything and is looked at by nobody: a room of its own keeps the store out of the command line's reach.
-    "doctor": {"settings", "store", "login", "providers", "oauth", "ipc", "service"},
+    "doctor": {"network", "settings", "store", "login", "providers", "oauth", "ipc", "service"},
     "cli": {"settings", "daemon", "proxy", "sandbox", "service", "ipc", "login", "providers", "observe", "doctor"},
     "__main__": {"cli", "observe"},
 }

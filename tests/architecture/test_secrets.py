@@ -23,6 +23,8 @@ REVEALERS = {
     "broker.providers.assertion": "the private key to google-auth, which signs a service account's assertion",
     "broker.providers.jwt": "to read the claims of an ID token",
     "broker.login.google": "state and verifier to google-auth-oauthlib, which builds the authorization URL",
+    "broker.model.network": "to take the URL of an outbound proxy apart",
+    "broker.network.tunnel": "user name and password to an outbound proxy, as it asks for them",
     "broker.daemon.outbound": "into the Authorization header of a request to the provider",
     "broker.proxy.headers": "into the Authorization header of a request to the API",
     "broker.cli.image_client": "the proxy's API key into the Authorization header",

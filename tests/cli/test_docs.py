@@ -123,7 +123,7 @@ def test_the_environment_is_documented() -> None:
     sources = " ".join(
         path.read_text() for path in (DOCS.parent / "broker").rglob("*.py") if "sandbox" not in path.parts
     )
-    read = set(re.findall(r'"(CCS_[A-Z_]+|XDG_[A-Z]+_(?:HOME|DIR)|STATE_DIRECTORY|BROWSER)"', sources))
+    read = set(re.findall(r'"(CCS_[A-Z_]+|XDG_[A-Z]+_(?:HOME|DIR)|STATE_DIRECTORY|BROWSER|[A-Z]+_PROXY)"', sources))
     documented = {
         name for row in rows(sections("config.md")["The environment"]) for name in re.findall(r"`([A-Z_]+)`", row[0])
     }

@@ -65,6 +65,9 @@ class Api:
     asked: list[HttpRequest] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def on_behalf(self, provider: str, own: object = None) -> "Api":
+        return self
+
     async def send(self, request: HttpRequest) -> HttpResponse:
         self.asked.append(request)
         await self.open.wait()

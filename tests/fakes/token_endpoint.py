@@ -34,6 +34,9 @@ class TokenEndpoint:
     on_post: Callable[[], None] | None = None
     forgotten: set[str] = field(default_factory=set)
 
+    def on_behalf(self, provider: str, own: object = None) -> "TokenEndpoint":
+        return self
+
     async def send(self, request: HttpRequest, *, connected: Connected = None) -> HttpResponse:
         if connected is not None and self.faults[:1] != ["not-sent"]:
             await connected()

@@ -12,6 +12,9 @@ class ScriptedTransport:
     script: list[HttpResponse | Exception] = field(default_factory=list)
     asked: list[HttpRequest] = field(default_factory=list)
 
+    def on_behalf(self, provider: str, own: object = None) -> "ScriptedTransport":
+        return self
+
     async def send(self, request: HttpRequest) -> HttpResponse:
         self.asked.append(request)
         if not self.script:

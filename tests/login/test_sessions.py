@@ -55,6 +55,9 @@ class Counting:
     outbound: Outbound
     asked: list[HttpRequest] = field(default_factory=list)
 
+    def on_behalf(self, provider: str, own: object = None) -> "Counting":
+        return self
+
     async def send(self, request: HttpRequest) -> HttpResponse:
         self.asked.append(request)
         return await self.outbound.send(request)

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.model.account import Routing
+from broker.model.secret import Secret
 from broker.providers.routing import read
 
 
@@ -55,6 +56,25 @@ def test_globs(value: object, globs: tuple[str, ...] | None) -> None:
     assert found == globs if globs is not None else len(found) == 100
 
 
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_no_proxy_is_none(value: object) -> None:
+    assert read({"proxy_url": value}).proxy_url is None
+
+
+@pytest.mark.parametrize(("value", "fault"), [("direct", ""), ("socks5://me:fake@out.example", "")])
+def test_a_proxy_is_kept_as_it_is_written(value: str, fault: str) -> None:
+    found = read({"proxy-url": f" {value} "})
+    assert (found.proxy_url, found.proxy_fault) == (Secret(value), fault)
+
+
+@pytest.mark.parametrize("value", ["out.example:3128", "socks4://out.example", 5, ["http://x"], "http://\udc80"])
+def test_a_proxy_that_cannot_be_is_told(value: object) -> None:
+    found = read({"proxy_url": value})
+    assert found.proxy_fault
+    assert found.proxy_url is not None
+    found.proxy_url.digest()
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -62,7 +82,11 @@ JSON = st.recursive(
 )
 
 
-@given(st.fixed_dictionaries({}, optional=dict.fromkeys(["prefix", "priority", "weight", "excluded_models"], JSON)))
+@given(
+    st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(["prefix", "priority", "weight", "excluded_models", "proxy_url"], JSON)
+    )
+)
 def test_anything_is_read(document: dict[str, object]) -> None:
     found = read(document)
     assert 1 <= found.weight <= 100

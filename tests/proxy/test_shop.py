@@ -1,8 +1,12 @@
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from broker.config import ProxyConfig, RoutingConfig
+from broker.model.errors import BrokerError
+from broker.model.network import ProxyServer, Scheme
+from broker.model.secret import Secret
 from broker.proxy import shop as shop_module
 from broker.proxy.leases import LeaseTable
 from broker.proxy.meters import Meters
@@ -13,6 +17,8 @@ from broker.proxy.wire.pool import Origin, Pool
 from broker.proxy.wire.ticker import Ticker
 from broker.system import SystemChance, SystemClock
 from tests.fakes.broker_socket import FakeDaemon, lease
+
+LEASE = lease("gemini/a")
 
 
 @pytest.fixture
@@ -33,8 +39,21 @@ async def shop() -> AsyncIterator[Shop]:
     ],
 )
 async def test_origins(shop: Shop, url: str, origin: Origin, path: bytes) -> None:
-    assert shop.origin(url) == (origin, path)
-    assert shop.origin(url) is shop.origin(url)
+    assert shop.origin(url, LEASE) == (origin, path)
+    assert shop.origin(url, LEASE) is shop.origin(url, LEASE)
+
+
+async def test_an_account_of_its_own_way_has_an_origin_of_its_own(shop: Shop) -> None:
+    url = "https://a.example/v1"
+    other = msgspec.structs.replace(LEASE, proxy_url=Secret("socks5h://user:pass@out.example:1081"))
+    origin, path = shop.origin(url, other)
+    assert origin.via == ProxyServer(Scheme.SOCKS5H, "out.example", 1081, Secret("user"), Secret("pass"))
+    assert (origin.host, path) == ("a.example", b"/v1")
+    assert shop.origin(url, other) is shop.origin(url, other)
+    assert shop.origin(url, LEASE)[0] != origin
+    with pytest.raises(BrokerError, match="proxy_url in the account's file is neither") as caught:
+        shop.origin(url, msgspec.structs.replace(LEASE, proxy_url=Secret("ftp://user:pass@out.example")))
+    assert "pass" not in str(caught.value)
 
 
 async def test_turns_are_counted_by_model(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,9 @@ class IFlow:
     def __init__(self) -> None:
         self.renewals = 0
 
+    def on_behalf(self, provider: str, own: object = None) -> "IFlow":
+        return self
+
     async def send(self, request: HttpRequest, **_: object) -> HttpResponse:
         if request.method == "GET":
             return answer(success=True, data={"apiKey": "fake-key"})

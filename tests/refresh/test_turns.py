@@ -31,6 +31,9 @@ class Endpoint:
         self.order: list[str] = []
         self.go = asyncio.Semaphore(0)
 
+    def on_behalf(self, provider: str, own: object = None) -> "Endpoint":
+        return self
+
     async def send(self, request: HttpRequest, *, connected: object = None) -> HttpResponse:
         assert request.form is not None
         token = request.form["refresh_token"]

@@ -15,8 +15,9 @@ from broker.login.clients import Clients
 from broker.login.credentials import FILE_MAX, Credentials, file_of
 from broker.login.private import read_private
 from broker.model.errors import BrokerError
+from broker.model.secret import Secret
 from broker.oauth.messages import HttpRequest, HttpResponse
-from broker.oauth.transport import NotSentError
+from broker.oauth.transport import NotSentError, Transport
 from broker.providers import credentials
 from broker.providers.base import Provider
 from broker.providers.registry import Registry
@@ -29,6 +30,9 @@ _CREDENTIALS = "provider-credentials.json"
 
 class _NoNetwork:
     """A transport that sends nothing."""
+
+    def on_behalf(self, provider: str, own: Secret | None = None) -> Transport:  # noqa: ARG002 - the protocol's signature
+        return self
 
     async def send(self, request: HttpRequest, *, connected: object = None) -> HttpResponse:  # noqa: ARG002 - the protocol's signature
         raise NotSentError("the doctor asks no provider")

@@ -1,4 +1,4 @@
-"""Connections to upstreams, kept for reuse: last in, first out, one stack an origin.
+"""Connections to upstreams, kept for reuse: last in, first out, one stack an origin and the outbound proxy before it.
 
 Owns: making connections (TLS with one shared context, a deadline), keeping idle ones and letting them go. Losing reuse costs four times the
 throughput and breaks nothing, so a test asserts it. It decides nothing about requests.
@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from broker.model.network import ProxyServer
+from broker.network.tunnel import TunnelError, connect, through
 from broker.proxy.wire.client import FailureKind, UpstreamConnection, UpstreamError
 from broker.proxy.wire.ticker import Ticker
 
@@ -20,11 +22,12 @@ _MAX_IDLE: Final = 128
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where to connect (RFC 6454)."""
+    """Where to connect (RFC 6454), and through which outbound proxy: two accounts that go different ways never share a connection."""
 
     scheme: str
     host: str
     port: int
+    via: ProxyServer | None = None
 
     @classmethod
     def of(cls, url: str) -> "Origin":
@@ -69,29 +72,28 @@ class Pool:
         """Open a connection.
 
         Raises:
-            UpstreamError: it could not be opened, or not in time.
+            UpstreamError: it could not be opened, or not in time, the way through the proxy included.
         """
-        loop = asyncio.get_running_loop()
+        way = f" {through(origin.via)}" if origin.via is not None else ""
         home = self._homes.setdefault(origin, _Stack(self, origin))
         context = self._context() if origin.scheme == "https" else None
         try:
             async with asyncio.timeout(self.connect_timeout):
-                _, connection = await loop.create_connection(
-                    lambda: UpstreamConnection(home), origin.host, origin.port, ssl=context
-                )
+                return await connect(lambda: UpstreamConnection(home), origin.via, origin.host, origin.port, context)
         except TimeoutError:
-            text = f"{origin.host} did not accept a connection within {self.connect_timeout:g} s"
+            text = f"{origin.host} did not accept a connection{way} within {self.connect_timeout:g} s"
             raise UpstreamError(FailureKind.CONNECT_TIMEOUT, text) from None
+        except TunnelError as error:
+            raise UpstreamError(FailureKind.CONNECT, error.text) from error
         except ssl.SSLError as error:
-            text = f"no secure connection to {origin.host}: {error.reason or 'TLS failed'}"
+            text = f"no secure connection to {origin.host}{way}: {error.reason or 'TLS failed'}"
             raise UpstreamError(FailureKind.TLS, text) from error
         except OSError as error:
             # asyncio's text for a refusal is "Connect call failed" and the address; the system's own word is plainer.
             refused = isinstance(error, ConnectionError) and error.errno is not None
             reason = os.strerror(error.errno or 0) if refused else error.strerror or "the connection failed"
-            text = f"cannot connect to {origin.host}:{origin.port}: {reason}"
+            text = f"cannot connect to {origin.host}:{origin.port}{way}: {reason}"
             raise UpstreamError(FailureKind.CONNECT, text) from error
-        return connection
 
     def idle(self) -> int:
         """Return how many connections wait for use."""
