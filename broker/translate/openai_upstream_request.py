@@ -2,7 +2,8 @@
 
 Owns: what each neutral field becomes, for any server that speaks this dialect. It must never know a URL, a header or a login.
 
-Left out because the dialect has no such thing: `top_k`, signatures and reasoning of other vendors, a budget of thinking (it becomes the nearest effort).
+Left out because the dialect has no such thing: `top_k`, signatures and reasoning of other vendors, a budget of thinking (it becomes the nearest effort). What a
+model of OpenAI's does not take is left out for it, since it would refuse the whole request.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Final, assert_never
 import msgspec
 
 from broker.translate.data_url import join_data_url
-from broker.translate.effort import level_of
+from broker.translate.effort import ThinkingLimits, fit, level_of
 from broker.translate.exchange import Target
 from broker.translate.fields import bad_field
 from broker.translate.ir import (
@@ -37,14 +38,18 @@ from broker.translate.ir import (
     ToolMode,
     ToolResult,
 )
-from broker.translate.limits import capped, fitted
+from broker.translate.limits import capped
 from broker.translate.names import ToolNames
+from broker.translate.openai_models import OpenAIModel, openai_model
 from broker.translate.turns import Answered, Turn, laid_out
 
 _Object = dict[str, object]
 
 _SOUNDS: Final = {"audio/mpeg": "mp3", "audio/mp4": "m4a", "audio/pcm": "pcm16"}
-_EFFORTS: Final = {Effort.XHIGH: "xhigh", Effort.MAX: "xhigh"}
+_OFF: Final[_Object] = {"reasoning_effort": Effort.NONE.value}
+_REFUSED_BY_THINKERS: Final = (
+    "temperature", "top_p", "stop", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs",
+)  # fmt: skip
 
 
 def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
@@ -56,9 +61,11 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     names = ToolNames.of(request)
     body: _Object = {"model": target.model, "messages": _messages(request, names)}
     body |= _tools(request, names)
-    body |= _sampling(capped(request.sampling, target.limits))
+    model = openai_model(target.model, target.limits)
+    reasoning = _reasoning(request.reasoning, model.thinking)
+    body |= _sampling(capped(request.sampling, target.limits), model, thinks=reasoning != _OFF)
     body |= _output(request.output)
-    body |= _reasoning(fitted(request.reasoning, target.limits))
+    body |= reasoning
     if request.stream:
         # Usage is asked for always: the client is told what it asked to be told, our counters count.
         body |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -206,11 +213,12 @@ def _choice(choice: ToolChoice | None, names: ToolNames) -> object:
 # --------------------------------------------------------------------------------------------------------- settings
 
 
-def _sampling(sampling: Sampling) -> _Object:
+def _sampling(sampling: Sampling, model: OpenAIModel, *, thinks: bool) -> _Object:
     values: _Object = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
-        "max_tokens": sampling.max_tokens,
+        # The newer name is refused by many servers that speak this dialect, the older one by the models of OpenAI's own that think.
+        "max_completion_tokens" if model.bare else "max_tokens": sampling.max_tokens,
         "stop": list(sampling.stop) or None,
         "seed": sampling.seed,
         "presence_penalty": sampling.presence_penalty,
@@ -219,7 +227,8 @@ def _sampling(sampling: Sampling) -> _Object:
         "top_logprobs": sampling.top_logprobs,
         "n": sampling.n if sampling.n > 1 else None,
     }
-    return {key: value for key, value in values.items() if value is not None}
+    refused = _REFUSED_BY_THINKERS if model.bare and thinks else ()
+    return {key: value for key, value in values.items() if value is not None and key not in refused}
 
 
 def _output(output: JsonOutput | None) -> _Object:
@@ -232,8 +241,10 @@ def _output(output: JsonOutput | None) -> _Object:
     return {"response_format": {"type": "json_schema", "json_schema": shape}}
 
 
-def _reasoning(wish: Reasoning | None) -> _Object:
+def _reasoning(wish: Reasoning | None, limits: ThinkingLimits) -> _Object:
     if wish is None or wish.effort is Effort.AUTO:
         return {}
-    level = wish.effort if wish.effort is not None else level_of(wish.budget or 0)
-    return {"reasoning_effort": _EFFORTS.get(level, level.value)}
+    if wish.effort is Effort.NONE and limits.off:
+        return _OFF
+    fits = fit(wish, limits)
+    return {} if fits is None else {"reasoning_effort": (fits.level or level_of(fits.budget or 0)).value}

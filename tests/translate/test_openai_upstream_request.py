@@ -1,6 +1,7 @@
 import pytest
 
 from broker.model.errors import BrokerError, ErrorCode
+from broker.translate.effort import ThinkingClass, ThinkingLimits
 from broker.translate.exchange import Target
 from broker.translate.ir import (
     Audio,
@@ -24,6 +25,7 @@ from broker.translate.ir import (
     ToolMode,
     ToolResult,
 )
+from broker.translate.limits import UNTOLD, Limits
 from broker.translate.openai_upstream_request import build
 from broker.translate.signatures import SignatureMemory
 
@@ -175,6 +177,42 @@ def test_settings():
 )
 def test_how_hard_to_think(wish, told):
     assert body(reasoning=wish).get("reasoning_effort") == told
+
+
+def to(name, limits=UNTOLD, **fields):
+    request = Request("m", (HELLO,), "m", **fields)
+    made, _ = build(request, Target(name, SignatureMemory(), limits=limits))
+    return {key: value for key, value in made.items() if key not in ("model", "messages")}
+
+
+@pytest.mark.parametrize("name", ["gpt-5.1", "o3", "gpt-5-codex"])
+def test_a_model_of_openai_s_that_thinks_is_not_sent_what_it_refuses(name):
+    sampling = Sampling(0.5, 0.9, 5, 100, ("a",), 7, 0.1, 0.2, True, 3, 2)
+    assert to(name, sampling=sampling) == {"max_completion_tokens": 100, "seed": 7, "n": 2}
+
+
+def test_one_that_is_told_not_to_think_takes_temperatures_again():
+    made = to("gpt-5.1", sampling=Sampling(temperature=0.5, max_tokens=9), reasoning=Reasoning(Effort.NONE))
+    assert made == {"temperature": 0.5, "max_completion_tokens": 9, "reasoning_effort": "none"}
+
+
+@pytest.mark.parametrize(
+    ("name", "wish", "told"),
+    [
+        ("gpt-4.1", Reasoning(Effort.HIGH), {}),
+        ("gpt-4.1", Reasoning(Effort.NONE), {}),
+        ("gpt-5.1", Reasoning(Effort.MAX), {"reasoning_effort": "high"}),
+        ("gpt-5", Reasoning(Effort.NONE), {"reasoning_effort": "minimal"}),
+        ("o3", Reasoning(budget=100), {"reasoning_effort": "low"}),
+    ],
+)
+def test_how_hard_a_model_of_openai_s_is_asked_to_think(name, wish, told):
+    assert to(name, reasoning=wish) == told
+
+
+def test_a_model_whose_thinking_the_config_tells_in_tokens_is_asked_in_words():
+    limits = Limits(ThinkingLimits(ThinkingClass.BUDGET, low=0, high=8000, off=True))
+    assert to("m-1", limits, reasoning=Reasoning(Effort.HIGH)) == {"reasoning_effort": "medium"}
 
 
 @pytest.mark.parametrize(
