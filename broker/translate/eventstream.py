@@ -38,7 +38,9 @@ _WORDS: Final = struct.Struct(">III")
 
 
 class FrameError(Exception):
-    """The bytes are no event stream; the text says why."""
+    """The bytes are no event stream; the text says why. `before` are the frames that the same bytes completed before the fault."""
+
+    before: "tuple[Frame, ...]" = ()
 
 
 class Frame(Value, frozen=True):
@@ -81,16 +83,18 @@ class FrameParser:
             return []
         data = b"".join(self._pieces)
         frames: list[Frame] = []
-        at = 0
-        while len(data) - at >= _PRELUDE:
-            whole, headers = _lengths(data, at)
-            if len(data) - at < whole:
-                self._needed = whole
-                break
-            frames.append(_frame(data[at : at + whole], headers))
-            at += whole
-        else:
-            self._needed = _PRELUDE
+        at, self._needed = 0, _PRELUDE
+        try:
+            while len(data) - at >= _PRELUDE:
+                whole, headers = _lengths(data, at)
+                if len(data) - at < whole:
+                    self._needed = whole
+                    break
+                frames.append(_frame(data[at : at + whole], headers))
+                at += whole
+        except FrameError as error:
+            error.before = tuple(frames)
+            raise
         self._pieces = [data[at:]]
         self._held = len(data) - at
         return frames

@@ -98,7 +98,9 @@ class KiroReading:
         try:
             return self._read(self._parser.feed(data))
         except FrameError as error:
-            return self._fail(broken_answer(f"the upstream's answer is no event stream: {error}"))
+            out = self._read(error.before)
+            fault = broken_answer(f"the upstream's answer is no event stream: {error}")
+            return out if out and isinstance(out[-1], Failed) else [*out, *self._fail(fault)]
 
     def close(self) -> list[Event]:
         """The upstream ended: `Failed` where that cannot be the end of an answer."""

@@ -9,7 +9,7 @@ import pytest
 from broker.config import UpstreamConfig
 from tests.fakes import kiro
 from tests.fakes.broker_socket import FakeDaemon, account, lease
-from tests.fakes.upstream import RawUpstream, answer, chunked
+from tests.fakes.upstream import Peer, RawUpstream, Taken, answer, chunked
 from tests.proxy.conftest import Answer, MakeProxy, Proxy, events
 
 ARN = "arn:aws:codewhisperer:us-east-1:123456789012:profile/ABC"
@@ -158,7 +158,7 @@ async def test_a_streamed_question(proxy: MakeProxy, client: str) -> None:
 async def test_a_stream_comes_as_it_is_said(proxy: MakeProxy) -> None:
     begun, rest = b"".join(kiro.talk("now")[:2]), b"".join(kiro.ended())
 
-    async def slowly(peer: Any, _taken: Any) -> None:
+    async def slowly(peer: Peer, _taken: Taken) -> None:
         head = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{kiro.STREAM}\r\n\r\n".encode()
         await peer.send(head + b"%x\r\n%b\r\n" % (len(begun), begun))
         await waiting.wait()
@@ -288,6 +288,19 @@ async def test_a_stream_that_is_cut_ends_with_an_error(proxy: MakeProxy, cut: in
             assert "cut short" in last
 
 
+async def test_a_connection_that_breaks_between_two_frames_is_no_end(proxy: MakeProxy) -> None:
+    begun = b"".join(kiro.talk("one")[:2])
+
+    async def breaking(peer: Peer, _taken: Taken) -> None:
+        await peer.send(kiro.streamed(begun).removesuffix(b"0\r\n\r\n"))
+        peer.writer.close()
+
+    async with RawUpstream([breaking]) as up, proxy(daemon(), upstreams=at(up.url)) as p:
+        found = await ask(p, "messages", stream=True)
+        assert streamed("messages", found.body) == "one"
+        assert '"type":"error"' in events(found.body)[-1]
+
+
 @EACH
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_exception_before_the_first_word_moves_on(proxy: MakeProxy, client: str, stream: bool) -> None:
@@ -367,7 +380,7 @@ async def test_a_fault_of_the_request_comes_back(proxy: MakeProxy) -> None:
 
 
 async def test_what_is_no_event_stream_is_no_answer(proxy: MakeProxy) -> None:
-    page = answer(b"<html>please log in</html>", "200 OK", "Content-Type: text/html")
+    page = answer(b'{"message":"not today"}', "200 OK", "Content-Type: application/json")
     async with RawUpstream([page]) as up, proxy(daemon(), upstreams=at(up.url)) as p:
         found = await ask(p, "chat", stream=True)
         assert found.status == 502

@@ -90,6 +90,16 @@ def test_the_example_of_the_documentation():
     assert read(frame([])) == [Frame({}, b"")]
 
 
+def test_what_came_before_a_fault_is_not_lost():
+    good = frame(TEXT, b"abc")
+    with pytest.raises(FrameError) as caught:
+        FrameParser().feed(good + good + good[:-1] + b"\x00")
+    assert [each.payload for each in caught.value.before] == [b"abc", b"abc"]
+    with pytest.raises(FrameError) as caught:
+        FrameParser().feed(b"x" * 12)
+    assert caught.value.before == ()
+
+
 def test_text_of_a_header():
     (found,) = read(frame([("a", "string", "x"), ("b", "integer", 3)]))
     assert (found.text("a"), found.text("b"), found.text("c")) == ("x", "", "")

@@ -21,7 +21,7 @@ from broker.translate.ir import (
     Usage,
 )
 from broker.translate.kiro import Kiro
-from tests.contract.codec_contract import IDS, PIECES, UpstreamCodecContract, inherited, read_stream, reading
+from tests.contract.codec_contract import CUTS, IDS, PIECES, UpstreamCodecContract, cut, inherited, read_stream, reading
 from tests.fakes.eventstream import texts
 from tests.fakes.kiro import called, ended, event, exception, said, talk, thought
 
@@ -224,6 +224,20 @@ def test_exceptions_and_errors():
     told = failed(event("invalidStateEvent", reason="INVALID_TASK_ASSIST_PLAN", message="no such state"))
     assert (told.status, told.message, told.reason) == (502, "no such state", "INVALID_TASK_ASSIST_PLAN")
     assert failed(texts({":message-type": "exception", ":exception-type": "XException"}, b"<html>")).status == 502
+
+
+@given(cuts=CUTS, at=st.integers(0, 5))
+def test_what_was_said_before_a_fault_does_not_depend_on_the_cuts(cuts, at):
+    parts = talk("one ", "two")
+    parts[at] = parts[at][:-1] + bytes([parts[at][-1] ^ 1])
+    streamed = read_stream(CODEC.stream_decoder(reading()), cut(b"".join(parts), cuts))
+    assert streamed == events(*parts)
+    assert isinstance(streamed[-1], Failed)
+    assert [each.text for each in streamed if isinstance(each, TextDelta)] == ["one ", "two"][: max(0, at - 1)]
+
+
+def test_an_exception_before_a_fault_is_what_is_told():
+    assert failed(said("a"), exception("ThrottlingException", "slow down"), b"x" * 12).status == 429
 
 
 def test_nothing_follows_a_failure():
