@@ -260,9 +260,10 @@ def _words(request: GenerateRequest, prompt: str) -> str:
         schema = config.response_schema or config.response_json_schema or config.response_json_schema_
         value = sample(schema, prompt) if isinstance(schema, dict) else {"echo": prompt, "words": len(prompt.split())}
         return msgspec.json.encode(value).decode()
-    if results := _results(request):
-        return " ".join(f"Result of {r.name}: {msgspec.json.encode(r.response).decode()}" for r in results)
     seen = [f"[{b.mime_type} {len(b.data)} bytes]" for p in request.contents[-1].parts if (b := p.inline_data)]
+    if results := _results(request):
+        told = [f"Result of {r.name}: {msgspec.json.encode(r.response).decode()}" for r in results]
+        return " ".join([*told, *seen])
     return " ".join([f"Echo: {prompt}", *seen, f"({len(prompt.split())} words)"])
 
 

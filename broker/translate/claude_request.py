@@ -49,6 +49,8 @@ from broker.translate.ir import (
 _REQUEST: Final = msgspec.json.Decoder(WireRequest)
 _CONTENT: Final = msgspec.json.Decoder(str | list[WireBlock] | None)
 _BLOCKS: Final = "text, image, document, search_result, tool_use, tool_result, thinking or redacted_thinking"
+# Claude Code's note to Anthropic who pays, as the first block: no instruction, and unlike from conversation to conversation, which other vendors' caches stumble over.
+_BILLING: Final = "x-anthropic-billing-header:"
 _MODES: Final = {"auto": ToolMode.AUTO, "none": ToolMode.NONE, "any": ToolMode.REQUIRED}
 # Anthropic's own tools are named by type and date; those with a counterpart elsewhere, by how the type begins.
 _NATIVE: Final = (
@@ -104,7 +106,8 @@ def decode(body: bytes, *, counting: bool = False) -> Request:
 def _system(wire: str | list[WireBlock] | None) -> tuple[Text, ...]:
     if isinstance(wire, str):
         return (Text(wire),) if wire else ()
-    return tuple(_text(block, f"system[{i}]") for i, block in enumerate(wire or ()))
+    texts = [_text(block, f"system[{i}]") for i, block in enumerate(wire or ())]
+    return tuple(text for text in texts if not text.text.startswith(_BILLING))
 
 
 def _text(block: WireBlock, path: str) -> Text:

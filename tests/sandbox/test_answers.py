@@ -211,6 +211,17 @@ def test_results_are_quoted():
     assert said(answer) == 'Result of clock: {"t":1} Result of clock: {"t":2}'
 
 
+def test_images_beside_results_are_seen():
+    picture = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
+    contents = [
+        {"role": "user", "parts": [{"text": "call clock"}]},
+        {"role": "model", "parts": [{"functionCall": {"name": "clock", "args": {}}}]},
+        {"role": "user", "parts": [{"functionResponse": {"name": "clock", "response": {}}}, picture]},
+    ]
+    answer = plan(read_generate({"contents": contents, "tools": TOOLS}, FLASH), FLASH)
+    assert said(answer) == "Result of clock: {} [image/png 3 bytes]"
+
+
 def test_images():
     config = {"responseModalities": ["TEXT", "IMAGE"], "imageConfig": {"aspectRatio": "16:9", "imageSize": "1K"}}
     text, image = parts_of(whole(made("a cat", IMAGE, **config), "r"))

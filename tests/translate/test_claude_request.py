@@ -95,6 +95,12 @@ def test_instructions_are_text_or_blocks(system, told):
     assert ask(system=system).system == told
 
 
+def test_the_note_to_anthropic_who_pays_is_no_instruction():
+    note = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1; cc_entrypoint=cli;"}
+    assert ask(system=[note, {"type": "text", "text": "s"}]).system == (Text("s"),)
+    assert ask(system=[note]).system == ()
+
+
 def test_a_system_message_among_the_others_stays_where_it_stands():
     messages = [
         {"role": "user", "content": "a"},
