@@ -49,7 +49,7 @@ from broker.translate.ir import (
 _REQUEST: Final = msgspec.json.Decoder(WireRequest)
 _CONTENT: Final = msgspec.json.Decoder(str | list[WireBlock] | None)
 _BLOCKS: Final = "text, image, document, search_result, tool_use, tool_result, thinking or redacted_thinking"
-# Claude Code's note to Anthropic who pays, as the first block: no instruction, and unlike from conversation to conversation, which other vendors' caches stumble over.
+# Claude Code's note to Anthropic who pays stands first. It is no instruction, and differs between conversations, so that others' caches would miss.
 _BILLING: Final = "x-anthropic-billing-header:"
 _MODES: Final = {"auto": ToolMode.AUTO, "none": ToolMode.NONE, "any": ToolMode.REQUIRED}
 # Anthropic's own tools are named by type and date; those with a counterpart elsewhere, by how the type begins.
