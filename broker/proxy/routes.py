@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from broker.proxy.upstreams.table import PROVIDERS
+
 
 class Voice(StrEnum):
     """Whose shape an answer of ours takes."""
@@ -36,6 +38,16 @@ class CountMessages(msgspec.Struct, frozen=True):
     """POST /v1/messages/count_tokens."""
 
 
+class Embeddings(msgspec.Struct, frozen=True):
+    """POST /v1/embeddings."""
+
+
+class Images(msgspec.Struct, frozen=True):
+    """POST /v1/images/generations, or /v1/images/edits."""
+
+    edits: bool = False
+
+
 class Generate(msgspec.Struct, frozen=True):
     """POST /{version}/models/{model}:generateContent or :streamGenerateContent. `sse` is `alt=sse`."""
 
@@ -53,9 +65,14 @@ class CountTokens(msgspec.Struct, frozen=True):
 
 
 class Models(msgspec.Struct, frozen=True):
-    """GET /v1/models, /v1beta/models, or one of them by name."""
+    """GET /v1/models, /v1beta/models, or one of them by name.
+
+    `codex` says that Codex asks, which has a shape of its own; `refresh` that accounts shall be asked anew what they have.
+    """
 
     name: str | None = None
+    codex: bool = False
+    refresh: bool = False
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -86,6 +103,8 @@ Target = (
     | Responses
     | Messages
     | CountMessages
+    | Embeddings
+    | Images
     | Generate
     | CountTokens
     | Models
@@ -98,10 +117,11 @@ Target = (
 
 
 class Route(msgspec.Struct, frozen=True):
-    """What is asked for, and in which shape to answer."""
+    """What is asked for, in which shape to answer, and the provider whose accounts alone shall serve it, if the path names one."""
 
     target: Target
     voice: Voice
+    provider: str | None = None
 
     @property
     def public(self) -> bool:
@@ -110,6 +130,8 @@ class Route(msgspec.Struct, frozen=True):
             case Health() | Docs() | Root():
                 return True
             case ChatCompletions() | Responses() | Messages() | CountMessages() | Generate() | CountTokens():
+                return False
+            case Embeddings() | Images():
                 return False
             case Models() | Metrics() | Unknown():
                 return False
@@ -125,7 +147,12 @@ _POSTED: Final = {
     "/v1/responses": Route(Responses(), Voice.OPENAI),
     "/v1/messages": Route(Messages(), Voice.ANTHROPIC),
     "/v1/messages/count_tokens": Route(CountMessages(), Voice.ANTHROPIC),
+    "/v1/embeddings": Route(Embeddings(), Voice.OPENAI),
+    "/v1/images/generations": Route(Images(), Voice.OPENAI),
+    "/v1/images/edits": Route(Images(edits=True), Voice.OPENAI),
 }
+_OF_PROVIDER: Final = "/v1/providers/"
+_SHOWN: Final = 60
 _FIXED: Final[dict[str, Target]] = {"/health": Health(), "/docs": Docs(), "/metrics": Metrics(), "/": Root()}
 _VERSIONS: Final = ("v1", "v1beta")
 
@@ -135,6 +162,8 @@ def route(method: str, path: str, query: str, header: Header) -> Route:
     posted = _POSTED.get(path)
     if posted is not None:
         return posted if method == "POST" else _wrong_method("POST", path, posted.voice)
+    if path.startswith(_OF_PROVIDER):
+        return _of_provider(method, path, query, header)
     voice = _voice(path, query, header)
     fixed = _FIXED.get(path)
     if fixed is not None:
@@ -154,12 +183,30 @@ def without_key(query: str) -> str:
     return "&".join(part for part in query.split("&") if not part.startswith("key="))
 
 
+def _of_provider(method: str, path: str, query: str, header: Header) -> Route:
+    """Find what is asked of one provider's accounts: what lies at the same path below /v1."""
+    name, slash, rest = path[len(_OF_PROVIDER) :].partition("/")
+    inner = f"/v1/{rest}"
+    posted, provider = _POSTED.get(inner), unquote(name)
+    voice = posted.voice if posted is not None else _voice(inner, query, header)
+    if provider not in PROVIDERS:
+        there = ", ".join(sorted(PROVIDERS))
+        return Route(Unknown(f"no such provider: {provider[:_SHOWN]!r}; there are: {there}"), voice)
+    if posted is None or not slash:
+        return Route(Unknown(f"no such path of a provider: {path[:200]}; GET /docs lists what is served here"), voice)
+    if method != "POST":
+        return _wrong_method("POST", path, voice)
+    return Route(posted.target, voice, provider)
+
+
 def _models(method: str, version: str, rest: str, query: str, voice: Voice) -> Route:
     name = unquote(rest)
     model, colon, action = name.rpartition(":")
     if not colon:
         if method in ("GET", "HEAD"):
-            return Route(Models(name or None), voice)
+            asked = dict(parse_qsl(query))
+            codex = not name and version == "v1" and "client_version" in asked
+            return Route(Models(name or None, codex, asked.get("refresh") == "true"), voice)
         return _wrong_method("GET", f"/{version}/models", voice)
     if action not in ("generateContent", "streamGenerateContent", "countTokens") or not model:
         return Route(Unknown(f"no such method of a model: {action[:100]}"), Voice.GEMINI)

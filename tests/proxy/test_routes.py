@@ -5,8 +5,10 @@ from broker.proxy.routes import (
     CountMessages,
     CountTokens,
     Docs,
+    Embeddings,
     Generate,
     Health,
+    Images,
     Messages,
     Metrics,
     Models,
@@ -45,6 +47,9 @@ def find(line: str, **headers: str) -> Route:
         ("POST /v1/models/gemini/m%3Acustom:generateContent", Generate("gemini/m:custom", False, "v1"), Voice.GEMINI),
         ("POST /v1/models/m%3AgenerateContent", Generate("m", False, "v1"), Voice.GEMINI),
         ("POST /v1beta/models/m:countTokens", CountTokens("m", "v1beta"), Voice.GEMINI),
+        ("POST /v1/embeddings", Embeddings(), Voice.OPENAI),
+        ("POST /v1/images/generations", Images(), Voice.OPENAI),
+        ("POST /v1/images/edits?a=b", Images(edits=True), Voice.OPENAI),
         ("GET /v1/models", Models(), Voice.OPENAI),
         ("GET /v1/models/", Models(), Voice.OPENAI),
         ("HEAD /v1/models/gpt", Models("gpt"), Voice.OPENAI),
@@ -79,6 +84,15 @@ def test_the_list_of_models_speaks_as_the_client_does() -> None:
         ("POST /v1/nothing", Voice.OPENAI, None),
         ("GET /v1", Voice.OPENAI, None),
         ("GET /v1beta/nothing", Voice.GEMINI, None),
+        ("GET /v1/embeddings", Voice.OPENAI, "POST"),
+        ("POST /v1/images/variations", Voice.OPENAI, None),
+        ("POST /v1/providers/nobody/chat/completions", Voice.OPENAI, None),
+        ("POST /v1/providers/nobody/messages", Voice.ANTHROPIC, None),
+        ("POST /v1/providers/claude", Voice.OPENAI, None),
+        ("POST /v1/providers/claude/nothing", Voice.OPENAI, None),
+        ("POST /v1/providers/claude/messages/batches", Voice.ANTHROPIC, None),
+        ("POST /v1/providers//messages", Voice.ANTHROPIC, None),
+        ("GET /v1/providers/claude/messages", Voice.ANTHROPIC, "POST"),
         ("GET /v2/models", Voice.OPENAI, None),
         ("GET /v1/modelsx", Voice.OPENAI, None),
         ("OPTIONS *", Voice.OPENAI, None),
@@ -92,10 +106,37 @@ def test_what_is_not(line: str, voice: Voice, allowed: str | None) -> None:
     assert found.target.text
 
 
+@pytest.mark.parametrize(
+    ("line", "target", "voice"),
+    [
+        ("chat/completions", ChatCompletions(), Voice.OPENAI), ("responses", Responses(), Voice.OPENAI), ("embeddings", Embeddings(), Voice.OPENAI),
+        ("messages?beta=true", Messages(), Voice.ANTHROPIC), ("messages/count_tokens", CountMessages(), Voice.ANTHROPIC),
+        ("images/generations", Images(), Voice.OPENAI), ("images/edits", Images(edits=True), Voice.OPENAI),
+    ],
+)  # fmt: skip
+def test_what_is_served_of_one_provider(line: str, target: Target, voice: Voice) -> None:
+    assert find(f"POST /v1/providers/gemini%2Dapi/{line}") == Route(target, voice, "gemini-api")
+
+
+def test_an_unknown_provider_is_told_which_there_are() -> None:
+    found = find("POST /v1/providers/x%3Cb%3E/embeddings").target
+    assert isinstance(found, Unknown)
+    assert "'x<b>'" in found.text
+    assert "gemini-api, github-copilot" in found.text
+
+
 def test_what_needs_no_key() -> None:
     public = {
         line
-        for line in ("GET /health", "GET /docs", "HEAD /", "GET /metrics", "GET /v1/models", "GET /x")
+        for line in (
+            "GET /health",
+            "GET /docs",
+            "HEAD /",
+            "GET /metrics",
+            "GET /v1/models",
+            "GET /x",
+            "POST /v1/embeddings",
+        )
         if find(line).public
     }
     assert public == {"GET /health", "GET /docs", "HEAD /"}

@@ -10,7 +10,7 @@ from typing import Final
 
 from broker.ipc.schema import Lease
 from broker.proxy.headers import Headers, bearer
-from broker.proxy.upstreams.base import Ask, Kind, Sent
+from broker.proxy.upstreams.base import Ask, Kind, Offer, Sent
 from broker.translate.codecs import Dialect
 
 _HEADERS: Final[Headers] = [
@@ -25,6 +25,7 @@ class Antigravity:
 
     kind = Kind.ANTIGRAVITY
     dialect = Dialect.ANTIGRAVITY
+    offers = frozenset({Offer.TALK, Offer.IMAGES, Offer.IMAGE_EDITS})
     default_url = "https://daily-cloudcode-pa.googleapis.com"
 
     def homes(self, lease: Lease) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from broker import __version__
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
 from broker.proxy.headers import Headers, bearer, filled
-from broker.proxy.upstreams.base import Ask, Kind, Sent
+from broker.proxy.upstreams.base import Ask, Kind, Offer, Sent
 from broker.translate.codecs import Dialect
 
 _AGENT: Final = f"ccs-broker/{__version__}".encode()
@@ -23,6 +23,7 @@ class CodeAssist:
 
     kind = Kind.CODE_ASSIST
     dialect = Dialect.CODE_ASSIST
+    offers = frozenset({Offer.TALK, Offer.IMAGES, Offer.IMAGE_EDITS})
     default_url = "https://cloudcode-pa.googleapis.com"
 
     def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:

@@ -1,4 +1,4 @@
-"""GitHub Copilot's API, by its chat completions.
+"""GitHub Copilot's API, by its chat completions and its embeddings.
 
 Owns: its URLs and headers, and what two of them say about a request: whether a person or a program's turn asks, and whether there are images. Pure; payloads
 are `translate`'s. The API's own address comes with each token (`api_url`).
@@ -14,7 +14,8 @@ from broker import __version__
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
 from broker.proxy.headers import Headers, bearer, filled
-from broker.proxy.upstreams.base import Ask, Kind, Sent
+from broker.proxy.upstreams.base import Ask, Kind, Offer, Sent
+from broker.proxy.upstreams.openai import path_of
 from broker.translate.codecs import Dialect
 from broker.translate.digests import uuid_of
 
@@ -52,6 +53,7 @@ class Copilot:
 
     kind = Kind.COPILOT
     dialect = Dialect.OPENAI_CHAT
+    offers = frozenset({Offer.TALK, Offer.EMBEDDINGS})
     default_url = "https://api.githubcopilot.com"
 
     def homes(self, lease: Lease) -> tuple[str, ...]:
@@ -64,7 +66,7 @@ class Copilot:
     def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:
         """Write a request; an editor's own headers stay as they are."""
         ours = [*_DEFAULTS, *_said(body), (b"x-request-id", uuid_of(ask.request_id).encode())]
-        return Sent(ask.target("/chat/completions"), [*filled(headers, ours), bearer(lease)], body)
+        return Sent(ask.target(path_of(ask)), [*filled(headers, ours), bearer(lease)], body)
 
 
 def _said(body: bytes) -> Headers:

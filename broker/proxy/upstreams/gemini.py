@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from broker.ipc.schema import Lease
 from broker.proxy.headers import Headers, api_key
-from broker.proxy.upstreams.base import Ask, Kind, Sent
+from broker.proxy.upstreams.base import Ask, Kind, Offer, Sent
 from broker.translate.codecs import Dialect
 
 _JSON: Final = (b"content-type", b"application/json")
@@ -19,13 +19,21 @@ class GeminiApi:
 
     kind = Kind.GEMINI
     dialect = Dialect.GEMINI
+    offers = frozenset(Offer)
     default_url = "https://generativelanguage.googleapis.com"
 
     def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:
         """Write a request; a Gemini client's own version and query stay as they are."""
-        action = "countTokens" if ask.count else "streamGenerateContent" if ask.stream else "generateContent"
+        action = action_of(ask, "batchEmbedContents")
         query = ("alt=sse" if ask.stream else "") if ask.query is None else ask.query
         path = f"/{ask.version}/models/{quote(ask.model, safe='/')}:{action}"
         target = f"{path}?{query}" if query else path
         named = headers if any(name == b"content-type" for name, _ in headers) else [*headers, _JSON]
         return Sent(target.encode("ascii"), [*named, api_key(lease, b"x-goog-api-key")], body)
+
+
+def action_of(ask: Ask, embedding: str) -> str:
+    """Return Google's word for what is asked of a model; `embedding` is the one for embeddings, which differs."""
+    if ask.offer is Offer.EMBEDDINGS:
+        return embedding
+    return "countTokens" if ask.count else "streamGenerateContent" if ask.stream else "generateContent"

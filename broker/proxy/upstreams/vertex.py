@@ -1,4 +1,4 @@
-"""Vertex AI's Gemini models (cloud.google.com/vertex-ai, "generateContent").
+"""Vertex AI's Gemini models (cloud.google.com/vertex-ai, "generateContent") and its models of text embeddings ("Text embeddings API").
 
 Owns: its URLs, which hold an account's project and location, its headers, and its own form of a request to count tokens. Pure; payloads are `translate`'s.
 """
@@ -12,7 +12,8 @@ import msgspec
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
 from broker.proxy.headers import Headers, bearer
-from broker.proxy.upstreams.base import Ask, Kind, Sent
+from broker.proxy.upstreams.base import Ask, Kind, Offer, Sent
+from broker.proxy.upstreams.gemini import action_of
 from broker.translate.codecs import Dialect
 
 LOCATION: Final = "us-central1"
@@ -33,6 +34,7 @@ class Vertex:
 
     kind = Kind.VERTEX
     dialect = Dialect.GEMINI
+    offers = frozenset(Offer)
     default_url = "https://aiplatform.googleapis.com"
 
     def homes(self, lease: Lease) -> tuple[str, ...]:
@@ -46,7 +48,7 @@ class Vertex:
         if not project:
             text = "has no project_id: the key's file names none"
             raise BrokerError(ErrorCode.MISCONFIGURED, text, hint="", account=lease.account)
-        action = "countTokens" if ask.count else "streamGenerateContent" if ask.stream else "generateContent"
+        action = action_of(ask, "predict")
         query = ("alt=sse" if ask.stream else "") if ask.query is None else ask.query
         where = f"/v1/projects/{quote(project, safe='')}/locations/{_location(lease)}/publishers/google/models"
         path = f"{where}/{quote(ask.model.removeprefix('models/'), safe='')}:{action}"

@@ -5,7 +5,7 @@ import pytest
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
-from broker.proxy.upstreams.base import Ask
+from broker.proxy.upstreams.base import Ask, Offer
 from broker.proxy.upstreams.copilot import Copilot
 
 USER = {"role": "user", "content": "hi"}
@@ -30,7 +30,12 @@ def said(*messages: object) -> dict[bytes, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("ask", "target"), [(Ask("m"), b"/chat/completions"), (Ask("m", query="a=b"), b"/chat/completions?a=b")]
+    ("ask", "target"),
+    [
+        (Ask("m"), b"/chat/completions"),
+        (Ask("m", query="a=b"), b"/chat/completions?a=b"),
+        (Ask("m", offer=Offer.EMBEDDINGS), b"/embeddings"),
+    ],
 )
 def test_targets(ask: Ask, target: bytes) -> None:
     assert Copilot().request(lease(), ask, [], b"{}").target == target

@@ -2,7 +2,7 @@ import pytest
 
 from broker.ipc.schema import Lease
 from broker.model.secret import Secret
-from broker.proxy.upstreams.base import Ask
+from broker.proxy.upstreams.base import Ask, Offer
 from broker.proxy.upstreams.gemini import GeminiApi
 
 LEASE = Lease(account="gemini-api/a", provider="gemini-api", generation=1, access_token=Secret("fake-key-1"))
@@ -19,6 +19,7 @@ LEASE = Lease(account="gemini-api/a", provider="gemini-api", generation=1, acces
             b"/v1/models/m:streamGenerateContent?alt=sse&x=%20",
         ),
         (Ask("m", count=True, query=""), b"/v1beta/models/m:countTokens"),
+        (Ask("m", offer=Offer.EMBEDDINGS), b"/v1beta/models/m:batchEmbedContents"),
         (Ask("tuned/m x?"), b"/v1beta/models/tuned/m%20x%3F:generateContent"),
     ],
 )

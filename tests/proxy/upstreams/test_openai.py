@@ -3,7 +3,7 @@ import pytest
 from broker.ipc.schema import Lease
 from broker.model.secret import Secret
 from broker.proxy.headers import Headers
-from broker.proxy.upstreams.base import Ask
+from broker.proxy.upstreams.base import Ask, Offer
 from broker.proxy.upstreams.openai import OpenAI, OpenAICompatible, OpenAIResponses
 
 
@@ -21,6 +21,13 @@ def test_targets(ask: Ask, query: bytes) -> None:
     assert OpenAI().request(lease(), ask, [], b"{}").target == b"/chat/completions" + query
     assert OpenAICompatible().request(lease(), ask, [], b"{}").target == b"/chat/completions" + query
     assert OpenAIResponses().request(lease(), ask, [], b"{}").target == b"/responses" + query
+
+
+@pytest.mark.parametrize("offer", list(Offer))
+def test_every_offer_has_openai_s_path(offer: Offer) -> None:
+    sent = OpenAI().request(lease(), Ask("m", query="a=b", offer=offer), [], b"{}")
+    assert sent.target == f"/{offer.value}?a=b".encode()
+    assert offer in OpenAICompatible().offers
 
 
 def test_headers() -> None:

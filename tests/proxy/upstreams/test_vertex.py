@@ -5,7 +5,7 @@ import pytest
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
-from broker.proxy.upstreams.base import Ask
+from broker.proxy.upstreams.base import Ask, Offer
 from broker.proxy.upstreams.vertex import Vertex
 
 WHERE = b"/v1/projects/p-1/locations/us-central1/publishers/google/models/"
@@ -26,6 +26,7 @@ def lease(**facts: str) -> Lease:
         (Ask("m", stream=True, query=""), b"m:streamGenerateContent"),
         (Ask("m", stream=True, query="alt=sse&x=1"), b"m:streamGenerateContent?alt=sse&x=1"),
         (Ask("m", count=True), b"m:countTokens"),
+        (Ask("m", offer=Offer.EMBEDDINGS), b"m:predict"),
     ],
 )
 def test_targets(ask: Ask, target: bytes) -> None:

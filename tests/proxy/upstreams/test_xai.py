@@ -1,10 +1,12 @@
 import json
+from contextlib import nullcontext
 
 import pytest
 
 from broker.ipc.schema import Lease
+from broker.model.errors import BrokerError
 from broker.model.secret import Secret
-from broker.proxy.upstreams.base import Ask
+from broker.proxy.upstreams.base import Ask, Offer
 from broker.proxy.upstreams.xai import XAI, XAIResponses
 
 LEASE = Lease(account="xai/a", provider="xai", generation=1, access_token=Secret("fake-1"), facts={})
@@ -25,3 +27,15 @@ def test_an_effort_is_told_to_models_that_take_one(model: str, kept: bool) -> No
     sent = XAI().request(LEASE, Ask(model), [], BODY)
     assert ("reasoning_effort" in json.loads(sent.body)) is kept
     assert dict(sent.headers)[b"user-agent"].startswith(b"ccs-broker/")
+
+
+@pytest.mark.parametrize("offer", [Offer.IMAGES, Offer.IMAGE_EDITS])
+def test_images_are_asked_for_in_json(offer: Offer) -> None:
+    assert Offer.EMBEDDINGS not in XAI.offers
+    json_only = nullcontext(), pytest.raises(BrokerError, match=r"^content-type: ")
+    for kind, expected in zip((b"application/json", b"multipart/form-data; boundary=x"), json_only, strict=True):
+        with expected:
+            sent = XAI().request(
+                LEASE, Ask("grok-imagine-image", query="", offer=offer), [(b"content-type", kind)], BODY
+            )
+            assert (sent.target, sent.body) == (f"/{offer.value}".encode(), BODY)
