@@ -24,7 +24,7 @@ OWN: Final = frozenset({"anthropic-compatible", "openai-compatible"})
 """Keys of APIs of one's own: their models are listed as `provider/model`, and a key that lacks a model which another has is passed over."""
 
 
-class Offer(msgspec.Struct, frozen=True):
+class Found(msgspec.Struct, frozen=True):
     """One model of a list. `codex` is the JSON object that Codex reads, where the upstream speaks to Codex."""
 
     model: Model
@@ -32,10 +32,10 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What an account said: its offers, None where it could not be asked; from when, and until when that holds."""
+    """What an account said: its models, None where it could not be asked; from when, and until when that holds."""
 
     provider: str
-    offers: tuple[Offer, ...] | None
+    models: tuple[Found, ...] | None
     since: float
     until: float
 
@@ -52,12 +52,12 @@ class Learnt:
         """Return those of the accounts that are to be asked; with `anew` also those whose lists still hold."""
         return tuple(name for name in accounts if self._due(name, now, anew=anew))
 
-    def put(self, account: str, provider: str, offers: tuple[Offer, ...] | None, now: float) -> None:
+    def put(self, account: str, provider: str, models: tuple[Found, ...] | None, now: float) -> None:
         """Note what an account said; None where it could not be asked, and then its last list stands."""
-        held = FAILED_SECONDS if offers is None else KEPT_SECONDS
-        if offers is None and (last := self._entries.get(account)) is not None:
-            offers = last.offers
-        self._entries[account] = Entry(provider, offers, now, now + held)
+        held = FAILED_SECONDS if models is None else KEPT_SECONDS
+        if models is None and (last := self._entries.get(account)) is not None:
+            models = last.models
+        self._entries[account] = Entry(provider, models, now, now + held)
         self._index()
 
     def keep(self, accounts: Collection[str]) -> None:
@@ -82,14 +82,14 @@ class Learnt:
             for name, entry in self._entries.items()
             if entry.provider in OWN
             and entry.provider in providers
-            and entry.offers is not None
+            and entry.models is not None
             and entry.provider in having
             and name not in having[entry.provider]
         )
 
-    def offers(self) -> Mapping[str, tuple[Offer, ...]]:
+    def models(self) -> Mapping[str, tuple[Found, ...]]:
         """Return the lists by account."""
-        return {name: entry.offers for name, entry in self._entries.items() if entry.offers is not None}
+        return {name: entry.models for name, entry in self._entries.items() if entry.models is not None}
 
     def _due(self, account: str, now: float, *, anew: bool) -> bool:
         entry = self._entries.get(account)
@@ -100,8 +100,8 @@ class Learnt:
     def _index(self) -> None:
         having: dict[str, dict[str, set[str]]] = {}
         for name, entry in self._entries.items():
-            for offer in entry.offers or ():
-                having.setdefault(offer.model.id, {}).setdefault(entry.provider, set()).add(name)
+            for found in entry.models or ():
+                having.setdefault(found.model.id, {}).setdefault(entry.provider, set()).add(name)
         self._having = {
             model: {provider: frozenset(names) for provider, names in by.items()} for model, by in having.items()
         }

@@ -69,6 +69,7 @@ class LeaseTable:
         self._strikes: dict[tuple[str, str], int] = {}
         self._ordered: tuple[WatchAccount, ...] | None = ()
         self._prefixes: frozenset[str] | None = frozenset()
+        self._providers: frozenset[str] | None = frozenset()
         self.connected = False
         self.settled = asyncio.Event()
         """Set once it is known whether the daemon is there."""
@@ -94,6 +95,12 @@ class LeaseTable:
         if self._prefixes is None:
             self._prefixes = frozenset(each.view.prefix for each in self._accounts.values() if each.view.prefix)
         return self._prefixes
+
+    def providers(self) -> frozenset[str]:
+        """Return the providers there are accounts of."""
+        if self._providers is None:
+            self._providers = frozenset(each.view.provider for each in self._accounts.values())
+        return self._providers
 
     async def follow(self) -> None:
         """Keep the table up to date until cancelled."""
@@ -201,7 +208,7 @@ class LeaseTable:
                 self._change(event.account)
             case Removed():
                 self._accounts.pop(event.account, None)
-        self._ordered = self._prefixes = None
+        self._ordered = self._prefixes = self._providers = None
         self._last_event = event_id or self._last_event
         self.connected = True
         self._lost_told = False

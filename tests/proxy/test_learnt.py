@@ -1,18 +1,18 @@
-from broker.proxy.learnt import FAILED_SECONDS, FRESH_SECONDS, KEPT_SECONDS, Learnt, Offer
+from broker.proxy.learnt import FAILED_SECONDS, FRESH_SECONDS, KEPT_SECONDS, Found, Learnt
 from broker.proxy.models import Model
 
 ONE, TWO, KEY = "openai-compatible/one", "openai-compatible/two", "openai-api/key"
 
 
-def offers(*names: str) -> tuple[Offer, ...]:
-    return tuple(Offer(Model(name, name)) for name in names)
+def models(*names: str) -> tuple[Found, ...]:
+    return tuple(Found(Model(name, name)) for name in names)
 
 
 def book() -> Learnt:
     learnt = Learnt()
-    learnt.put(ONE, "openai-compatible", offers("a", "both"), 0.0)
-    learnt.put(TWO, "openai-compatible", offers("b", "both"), 0.0)
-    learnt.put(KEY, "openai-api", offers("both"), 0.0)
+    learnt.put(ONE, "openai-compatible", models("a", "both"), 0.0)
+    learnt.put(TWO, "openai-compatible", models("b", "both"), 0.0)
+    learnt.put(KEY, "openai-api", models("both"), 0.0)
     return learnt
 
 
@@ -25,7 +25,7 @@ def test_who_has_a_model_and_who_lacks_it() -> None:
     assert learnt.lacking("both", ["openai-compatible", "openai-api"]) == frozenset()
     assert learnt.lacking("a", ["openai-api"]) == frozenset()
     assert learnt.lacking("c", ["openai-compatible"]) == frozenset()
-    assert set(learnt.offers()) == {ONE, TWO, KEY}
+    assert set(learnt.models()) == {ONE, TWO, KEY}
 
 
 def test_a_list_holds_for_a_while_and_a_failure_for_a_shorter_one() -> None:
@@ -38,7 +38,7 @@ def test_a_list_holds_for_a_while_and_a_failure_for_a_shorter_one() -> None:
     assert learnt.due([ONE], 10.0 + FAILED_SECONDS) == (ONE,)
     assert learnt.providers("a") == ("openai-compatible",), "the last list stands"
     learnt.put("xai/x", "xai", None, 10.0)
-    assert "xai/x" not in learnt.offers()
+    assert "xai/x" not in learnt.models()
     learnt.put("openai-compatible/c", "openai-compatible", None, 10.0)
     assert learnt.lacking("a", ["openai-compatible"]) == {TWO}, "of one that said nothing nothing is known"
 

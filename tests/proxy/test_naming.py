@@ -4,7 +4,7 @@ from broker.model.errors import BrokerError, ErrorCode
 from broker.model.naming import Combo, Names
 from broker.model.told import ToldModel
 from broker.proxy.catalog import Catalog
-from broker.proxy.learnt import Learnt, Offer
+from broker.proxy.learnt import Found, Learnt
 from broker.proxy.models import Model
 from broker.proxy.naming import Goal, Served, Wanted, meaning
 from broker.proxy.upstreams.base import Kind
@@ -72,8 +72,8 @@ def test_a_chain_of_which_nothing_is_served_says_why_for_the_first() -> None:
 
 LEARNT = Learnt()
 for _name, _models in {"one": ("llama", "meta/llama"), "two": ("other",)}.items():
-    LEARNT.put(f"openai-compatible/{_name}", "openai-compatible", tuple(Offer(Model(m, m)) for m in _models), 0.0)
-LEARNT.put("claude-like/x", "anthropic-compatible", (Offer(Model("claude-opus-4-5", "Opus")),), 0.0)
+    LEARNT.put(f"openai-compatible/{_name}", "openai-compatible", tuple(Found(Model(m, m)) for m in _models), 0.0)
+LEARNT.put("claude-like/x", "anthropic-compatible", (Found(Model("claude-opus-4-5", "Opus")),), 0.0)
 CATALOG = Catalog({"mine": ToldModel(providers=("kimi",))})
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from broker.ipc.schema import Lease
 from broker.proxy.headers import Headers
-from broker.proxy.learnt import Offer
+from broker.proxy.learnt import Found
 from broker.proxy.models import Model
 from broker.proxy.upstreams.base import Ask, Kind, Sent, Upstream
 
@@ -31,7 +31,7 @@ class Lister(msgspec.Struct, frozen=True):
     """Where to ask below a base URL, and how to read the answer; reading raises `msgspec.MsgspecError` or ValueError for what is no list."""
 
     target: bytes
-    read: Callable[[bytes], tuple[Offer, ...]]
+    read: Callable[[bytes], tuple[Found, ...]]
 
 
 def listing(upstream: Upstream, lease: Lease) -> Sent | None:
@@ -89,17 +89,17 @@ class _CodexList(msgspec.Struct):
     models: list[msgspec.Raw]
 
 
-def _openai(body: bytes) -> tuple[Offer, ...]:
+def _openai(body: bytes) -> tuple[Found, ...]:
     each = msgspec.json.decode(body, type=_OpenAIList).data
     return _bounded(_model(one.id, one.name, 0, 0, one.owned_by) for one in each)
 
 
-def _anthropic(body: bytes) -> tuple[Offer, ...]:
+def _anthropic(body: bytes) -> tuple[Found, ...]:
     each = msgspec.json.decode(body, type=_AnthropicList).data
     return _bounded(_model(one.id, one.display_name, 0, 0, "anthropic") for one in each)
 
 
-def _gemini(body: bytes) -> tuple[Offer, ...]:
+def _gemini(body: bytes) -> tuple[Found, ...]:
     each = msgspec.json.decode(body, type=_GeminiList).models
     return _bounded(
         _model(
@@ -110,7 +110,7 @@ def _gemini(body: bytes) -> tuple[Offer, ...]:
     )
 
 
-def _codex(body: bytes) -> tuple[Offer, ...]:
+def _codex(body: bytes) -> tuple[Found, ...]:
     each = msgspec.json.decode(body, type=_CodexList).models
     read = ((msgspec.json.decode(raw, type=_CodexModel), bytes(raw)) for raw in each)
     return _bounded(_model(one.slug, one.display_name, one.context_window or 0, 0, "openai", raw) for one, raw in read)
@@ -118,17 +118,17 @@ def _codex(body: bytes) -> tuple[Offer, ...]:
 
 def _model(
     name: str, title: str | None, input_tokens: int, output_tokens: int, owner: str | None, codex: bytes = b""
-) -> Offer:
-    return Offer(Model(name, title or name, (), input_tokens, output_tokens, owner or "unknown"), codex)
+) -> Found:
+    return Found(Model(name, title or name, (), input_tokens, output_tokens, owner or "unknown"), codex)
 
 
-def _bounded(offers: Iterator[Offer]) -> tuple[Offer, ...]:
+def _bounded(each: Iterator[Found]) -> tuple[Found, ...]:
     """Return what can be listed, once each: names that a client could send."""
-    found: dict[str, Offer] = {}
-    for offer in offers:
-        name = offer.model.id
+    found: dict[str, Found] = {}
+    for one in each:
+        name = one.model.id
         if 0 < len(name) <= _MAX_NAME and name.isprintable():
-            found.setdefault(name, offer)
+            found.setdefault(name, one)
         if len(found) >= MAX_MODELS:
             break
     return tuple(found.values())

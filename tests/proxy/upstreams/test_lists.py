@@ -48,8 +48,8 @@ def test_lists_as_the_vendors_write_them() -> None:
     assert read(Kind.GEMINI, gemini) == [("gemini-x", "X", 5, "google")]
     codex = {"models": [{"slug": "gpt-x", "display_name": "GPT", "context_window": 7, "base_instructions": "be"}]}
     assert read(Kind.CODEX, codex) == [("gpt-x", "GPT", 7, "openai")]
-    (offer,) = LISTERS[Kind.CODEX].read(json.dumps(codex).encode())
-    assert json.loads(offer.codex)["base_instructions"] == "be"
+    (found,) = LISTERS[Kind.CODEX].read(json.dumps(codex).encode())
+    assert json.loads(found.codex)["base_instructions"] == "be"
 
 
 def test_what_could_not_be_asked_for_is_left_out_and_the_rest_bounded() -> None:
