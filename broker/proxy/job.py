@@ -54,7 +54,7 @@ from broker.proxy.wire.pool import Origin
 from broker.proxy.witness import Attempt, Nobody, Witness
 from broker.proxy.works import Work
 from broker.translate.codecs import UPSTREAMS as CODECS
-from broker.translate.failures import failure_of
+from broker.translate.failures import failure_of, tells_error
 from broker.translate.ir import Failure
 
 _log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class Job:
         self._head = head
         self._deadlines.head()
         self._witness.answered(head)
-        if 200 <= head.status < 300 and self._upstream is not None:
+        if 200 <= head.status < 300 and self._upstream is not None and not _is_page(head):
             self._relay = self._work.relay(self._upstream, head)
 
     def on_data(self, data: bytes) -> None:
@@ -319,8 +319,9 @@ class Job:
         body, self._error = bytes(self._error), bytearray()
         if head.status < 400:
             # Following a redirect would carry the credential elsewhere.
-            told = failure(502, f"the upstream answered {head.status}, which is no answer to a request like this")
-            self._meter("redirect")
+            what = "a web page" if _is_page(head) else str(head.status)
+            told = failure(502, f"the upstream answered {what}, which is no answer to a request like this")
+            self._meter("page" if _is_page(head) else "redirect")
             self._step(Answered(502, told, self._elsewhere()))
             return
         told = CODECS[upstream.dialect].decode_error(head.status, body)
@@ -365,7 +366,7 @@ class Job:
         if self._last_error is None or self._last_error[3] is not told:
             return None
         upstream, head, body, _ = self._last_error
-        own = self._work.own_error(upstream, body)
+        own = self._work.own_error(upstream, body) if tells_error(body) else None
         return None if own is None else (to_client(head.headers, self._id.encode()), own)
 
     def _cut(self, told: Failure) -> None:
@@ -415,7 +416,7 @@ class Job:
             self._shop.take(lease.account)
         self._lease = lease
 
-    def _finish(self, status: int) -> None:
+    def _finish(self, status: int, *, cut: bool = False) -> None:
         self._use(None)
         self._witness.ended(status)
         self._done(status)
@@ -439,3 +440,8 @@ class Job:
             model = self._model or self._work.wanted.name
             fields = {"request_id": self._id, "account": account, "model": model, "detail": text[:300]}
             _log.info(event, extra=fields)
+
+
+def _is_page(head: ResponseHead) -> bool:
+    """Tell whether something on the way answered people instead of programs: no API says anything in HTML."""
+    return (head.get(b"content-type") or b"").lower().startswith(b"text/html")

@@ -16,7 +16,7 @@ from broker.proxy.wire.heads import ResponseHead
 from broker.translate.codeassist import UnwrapStream, unwrap_answer
 from broker.translate.codecs import ERRORS, Dialect, StreamDecoder, StreamEncoder
 from broker.translate.failures import failure_of
-from broker.translate.ir import Event, Failed, Failure
+from broker.translate.ir import Event, Failed, Failure, Started, Usage
 from broker.translate.renaming import Renaming, Rewriting
 from broker.translate.responses_opening import Opening, opening
 from broker.translate.sse import SseParser, encode_event
@@ -243,15 +243,17 @@ class Listed:
 
 
 class Translated:
-    """A stream in another dialect."""
+    """A stream in another dialect. What says only that an answer was begun is held, so that a refusal after it can still go to another account."""
 
-    __slots__ = ("_decoder", "_encoder", "_request_id", "between", "failure")
+    __slots__ = ("_begun", "_decoder", "_encoder", "_held", "_request_id", "between", "failure")
 
     def __init__(self, decoder: StreamDecoder, encoder: StreamEncoder, request_id: bytes) -> None:
         """Read with one codec, write with another."""
         self._decoder = decoder
         self._encoder = encoder
         self._request_id = request_id
+        self._held = b""
+        self._begun = False
         self.failure: Failure | None = None
         self.between = True
 
@@ -261,7 +263,9 @@ class Translated:
 
     def close(self) -> bytes:
         """Return the closing events."""
-        return self._written(self._decoder.close()) + self._encoder.close()
+        out = self._written(self._decoder.close())
+        held, self._held = self._held, b""
+        return held + out + self._encoder.close()
 
     def opening(self) -> Start:
         """Return the head of a stream of events."""
@@ -272,9 +276,17 @@ class Translated:
         return told
 
     def _written(self, events: list[Event]) -> bytes:
-        if events and isinstance(last := events[-1], Failed):
+        if not events:
+            return b""
+        if isinstance(last := events[-1], Failed):
             self.failure = last.failure
-        return self._encoder.encode(events) if events else b""
+        out = self._encoder.encode(events)
+        if not self._begun and all(isinstance(event, Started | Usage) for event in events):
+            self._held += out
+            return b""
+        self._begun = True
+        held, self._held = self._held, b""
+        return held + out
 
 
 class TranslatedList(Translated):

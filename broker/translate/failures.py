@@ -47,6 +47,11 @@ def error_body(body: bytes) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 
+def tells_error(body: bytes) -> bool:
+    """Tell whether a body is an error in an API's own words, not a page of whatever stands before it."""
+    return isinstance(error_body(body).get("error"), Mapping)
+
+
 def error_inside(body: bytes) -> Mapping[str, object]:
     """Return the inside of an error answer's `error`; one that is plain text is its `message`."""
     error = error_body(body).get("error")

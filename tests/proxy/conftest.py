@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from broker.config import Config, ProxyConfig, UpstreamConfig
+from broker.config import Config, ProxyConfig, RoutingConfig, UpstreamConfig
 from broker.model.secret import Secret
+from broker.model.told import ToldModel
 from broker.proxy.keyfile import KeyFile
 from broker.proxy.listen import bind
 from broker.proxy.server import Worker
@@ -89,15 +90,17 @@ def parse(raw: bytes) -> Answer:
 def dechunk(data: bytes) -> bytes:
     """Join complete chunks; an answer without its last chunk raises."""
     out = []
+    at = 0
     while True:
-        size, _, data = data.partition(b"\r\n")
-        number = int(size, 16)
+        line = data.index(b"\r\n", at)
+        number = int(data[at:line], 16)
+        at = line + 2
         if number == 0:
-            assert data == b"\r\n"
+            assert data[at:] == b"\r\n"
             return b"".join(out)
-        out.append(data[:number])
-        assert data[number : number + 2] == b"\r\n"
-        data = data[number + 2 :]
+        out.append(data[at : at + number])
+        at += number + 2
+        assert data[at - 2 : at] == b"\r\n"
 
 
 def events(body: bytes) -> list[str]:
@@ -130,12 +133,19 @@ def proxy() -> MakeProxy:
         limits: Limits | None = None,
         upstreams: dict[str, UpstreamConfig] | None = None,
         keys: KeyFile | None = None,
+        routing: RoutingConfig | None = None,
+        models: dict[str, ToldModel] | None = None,
         **settings: Any,
     ) -> AsyncIterator[Proxy]:
         given = ProxyConfig(**{"port": 0, "api_keys": (Secret(KEY),), **settings})
         there = {name: UpstreamConfig(base_url=upstream) for name in ("gemini", "codeassist")} if upstream else {}
         worker = Worker(
-            Config(proxy=given, upstreams=there | (upstreams or {})),
+            Config(
+                proxy=given,
+                upstreams=there | (upstreams or {}),
+                routing=routing or RoutingConfig(),
+                models=models or {},
+            ),
             daemon,
             Brisk(),
             SystemChance(),

@@ -187,6 +187,27 @@ def test_a_translated_stream_that_is_no_answer() -> None:
     assert cut.failure is not None
 
 
+def from_claude() -> Translated:
+    ids = Ids("r-1", 1)
+    decoder = UPSTREAMS[Dialect.CLAUDE].stream_decoder(Reading(ids, ToolNames(), SignatureMemory()))
+    return Translated(decoder, CLIENTS[Dialect.RESPONSES].stream_encoder(Reply(ids, "m")), b"r-1")
+
+
+def test_a_bare_beginning_is_held_until_more_is_said() -> None:
+    start, rest = CLAUDE.split(b"\n\n", 1)
+    relay = from_claude()
+    assert relay.feed(start + b"\n\n") == b""
+    out = relay.feed(rest)
+    assert out.index(b"response.created") < out.index(b"output_text.delta")
+    assert b"response.created" not in relay.feed(b'data: {"type":"message_stop"}\n\n') + relay.close()
+
+
+def test_a_beginning_that_nothing_follows_is_told_at_the_end() -> None:
+    relay = from_claude()
+    assert relay.feed(CLAUDE.split(b"\n\n", 1)[0] + b"\n\n") == b""
+    assert b"response.created" in relay.close()
+
+
 CLAUDE = b"""data: {"type":"message_start","message":{"type":"message"}}
 
 data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"one"}}

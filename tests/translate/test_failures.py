@@ -3,7 +3,15 @@
 import pytest
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.translate.failures import broken_answer, error_body, error_inside, failure_of, kind_of, message_of
+from broker.translate.failures import (
+    broken_answer,
+    error_body,
+    error_inside,
+    failure_of,
+    kind_of,
+    message_of,
+    tells_error,
+)
 from broker.translate.ir import Failed, Failure, FailureKind
 
 
@@ -71,3 +79,18 @@ def test_a_message_is_never_empty_and_never_a_page():
     assert message_of("m", 500) == "m"
     assert message_of("", 500) == message_of(None, 500) == "the upstream answered 500 without saying why"
     assert len(message_of("x" * 5000, 500)) == 2000
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"error":{"message":"x"}}', True),
+        (b'[{"error":{"code":400}}]', True),
+        (b'{"error":"x"}', False),
+        (b"<html>error</html>", False),
+        (b"[]", False),
+        (b"\xff", False),
+    ],
+)
+def test_what_is_an_error_in_an_api_s_own_words(body: bytes, told: bool) -> None:
+    assert tells_error(body) is told
