@@ -29,7 +29,6 @@ class OutboundProxy:
     silent: bool = False
     connections: int = 0
     targets: list[tuple[str, int]] = field(default_factory=list)
-    open: int = 0
 
     def url(self, scheme: str, login: str = "") -> str:
         return f"{scheme}://{login + '@' if login else ''}127.0.0.1:{self.port}"
@@ -57,23 +56,9 @@ class OutboundProxy:
     async def _carry(self, target: tuple[str, int], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host = target[0] if _is_address(target[0]) else "127.0.0.1"
         try:
-            up, down = await asyncio.open_connection(host, target[1])
-        except OSError:
+            await carry((host, target[1]), reader, writer, lambda: self.answer(writer, True))
+        except ConnectionRefusedError:
             await self.answer(writer, False)
-            return
-        self.open += 1
-        try:
-            await self.answer(writer, True)
-            ways = [asyncio.ensure_future(_pump(reader, down)), asyncio.ensure_future(_pump(up, writer))]
-            try:
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for way in ways:
-                    way.cancel()
-                await asyncio.gather(*ways, return_exceptions=True)
-        finally:
-            self.open -= 1
-            down.transport.abort()
 
 
 class ConnectProxy(OutboundProxy):
@@ -171,6 +156,29 @@ async def listening(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIte
             writer.transport.abort()
         for _ in range(5):  # closing takes some rounds of the loop, more with TLS
             await asyncio.sleep(0)
+
+
+async def carry(
+    target: tuple[str, int],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    made: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Carry bytes both ways until one side ends; `made` is run once the target is connected."""
+    up, down = await asyncio.open_connection(*target)
+    try:
+        if made is not None:
+            await made()
+        ways = [asyncio.ensure_future(_pump(reader, down)), asyncio.ensure_future(_pump(up, writer))]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+    finally:
+        down.transport.abort()
+        await asyncio.sleep(0)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
