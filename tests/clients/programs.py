@@ -29,6 +29,7 @@ class Driver:
     program: Program
     act: Act
     reads: Callable[[str], str]
+    shows: Callable[[str], str] = lambda _path: "look"
 
 
 async def claude_code(scratch: Scratch, url: str, wish: Wish) -> Ran:
@@ -109,7 +110,7 @@ def _call(name: str, field: str) -> Callable[[str], str]:
 
 
 DRIVERS = {
-    "claude-code": Driver(CLAUDE_CODE, claude_code, _call("Read", "file_path")),
+    "claude-code": Driver(CLAUDE_CODE, claude_code, _call("Read", "file_path"), _call("Read", "file_path")),
     "gemini-cli": Driver(GEMINI_CLI, gemini_cli, _call("read_file", "file_path")),
     "codex": Driver(CODEX, codex, lambda path: _call("exec_command", "cmd")(f"cat {path}")),
     "opencode": Driver(OPENCODE, opencode, _call("read", "filePath")),

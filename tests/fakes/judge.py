@@ -23,7 +23,7 @@ _MAGIC = {
     "image/webp": b"RIFF",
 }
 _TYPES = {"object", "array", "string", "number", "integer", "boolean", "null"}
-_ECHOED = 600
+_ECHOED = 20_000
 
 
 class RefusedError(Exception):
