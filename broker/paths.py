@@ -45,6 +45,16 @@ def state_dir(env: Env = os.environ) -> Path:
     return _xdg(env, "XDG_STATE_HOME", ".local/state") / APP
 
 
+def proxy_state_dir(env: Env = os.environ) -> Path:
+    """Return the proxy's own state directory: `STATE_DIRECTORY` first, else `$XDG_STATE_HOME/ccs-broker-proxy`.
+
+    It stands beside the daemon's, not in it, as the proxy may be kept from that (docs/services.md).
+    """
+    if given := env.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    return _xdg(env, "XDG_STATE_HOME", ".local/state") / f"{APP}-proxy"
+
+
 def runtime_dir(env: Env = os.environ) -> Path:
     """Return the folder of the sockets.
 

@@ -51,6 +51,11 @@ class Buckets:
         finally:
             fcntl.lockf(self._shared, fcntl.LOCK_UN, _RECORD.size, place)
 
+    def until(self, key: LocalKey) -> float:
+        """Return when a key's bucket is full, in seconds on the clock of `take`; 0 for one that was never used."""
+        whose, until = _RECORD.unpack_from(self._memory, key.slot * _RECORD.size)
+        return float(until) if whose == bytes.fromhex(key.sha256[:16]) else 0.0
+
     def close(self) -> None:
         """Let go of the memory."""
         self._memory.close()

@@ -1,12 +1,15 @@
 """Numbers for Prometheus, of one worker.
 
-Owns: every metric of the proxy, in a registry of our own. Labels come from closed sets (routes, statuses, kinds of upstream, outcomes): no account, model
-or key, as labels are public to whoever reads dashboards, and unbounded. With several workers each scrape meets one of them; `worker` tells which.
+Owns: every metric of the proxy but those of usage (`usage_metrics`), in a registry of our own. Labels come from closed sets (routes, statuses, kinds of
+upstream, outcomes): no account, model or key, as labels are public to whoever reads dashboards, and unbounded. With several workers each scrape meets one of
+them; `worker` tells which.
 """
 
 from collections.abc import Callable
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from broker.proxy.usage_metrics import UsageMetrics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -18,6 +21,7 @@ class Meters:
     def __init__(self, worker: int, gauges: dict[str, Callable[[], float]]) -> None:
         """Register everything."""
         self._registry = CollectorRegistry()
+        self.usage: UsageMetrics | None = None
         labels = {"worker": str(worker)}
         self._requests = Counter(
             "ccs_proxy_requests_total", "Requests answered", ["worker", "route", "status"], registry=self._registry
@@ -56,6 +60,6 @@ class Meters:
             known = self._attempted[kind, outcome] = self._upstream.labels(self._worker, kind, outcome)
         known.inc()
 
-    def text(self) -> bytes:
-        """Write all in Prometheus' text format."""
-        return generate_latest(self._registry)
+    def text(self, *, rows: bool = True) -> bytes:
+        """Write all in Prometheus' text format; without `rows` nothing that names a key or an account (see `usage_metrics`)."""
+        return generate_latest(self._registry) + (self.usage.text(rows=rows) if self.usage is not None else b"")

@@ -8,7 +8,7 @@ from broker.proxy.access import NO_LOCAL_KEYS, Door, Peer, Rules, check_key, che
 from broker.proxy.buckets import Buckets
 from broker.proxy.failures import failure
 from broker.proxy.keyfile import KeyFile
-from broker.proxy.keys import Holder
+from broker.proxy.keys import Holder, LocalKey
 from broker.proxy.wire.heads import RequestHead
 from broker.translate.ir import Failure
 
@@ -37,6 +37,10 @@ class Porter:
             return refused
         found = check_key(head, peer, self.rules, self._door)
         return found if not isinstance(found, Holder) else self._counted(found)
+
+    def used_until(self, key: LocalKey) -> float:
+        """Return when a key's bucket is full, in seconds on the clock that counts suspended time."""
+        return self._rates.until(key)
 
     def close(self) -> None:
         """Let go of the rates."""

@@ -49,8 +49,8 @@ class Witness(Protocol):
         """A part of the client's body, as it goes."""
         ...
 
-    def ended(self, status: int) -> None:
-        """It is over: the status the client got, 499 where it left."""
+    def ended(self, status: int, *, cut: bool = False) -> None:
+        """It is over: the status the client got, 499 where it left. `cut` says that its answer, begun well, did not come to its end."""
         ...
 
 
@@ -72,5 +72,46 @@ class Nobody:
     def given(self, data: bytes) -> None:
         """Ignore it."""
 
-    def ended(self, status: int) -> None:
+    def ended(self, status: int, *, cut: bool = False) -> None:
         """Ignore it."""
+
+
+class Both:
+    """Two witnesses of one request, told in this order."""
+
+    __slots__ = ("_one", "_other")
+
+    def __init__(self, one: Witness, other: Witness) -> None:
+        """Tell both."""
+        self._one = one
+        self._other = other
+
+    def sent(self, attempt: Attempt) -> None:
+        """Tell both."""
+        self._one.sent(attempt)
+        self._other.sent(attempt)
+
+    def answered(self, head: ResponseHead) -> None:
+        """Tell both."""
+        self._one.answered(head)
+        self._other.answered(head)
+
+    def received(self, data: bytes) -> None:
+        """Tell both."""
+        self._one.received(data)
+        self._other.received(data)
+
+    def started(self, status: int, headers: Headers) -> None:
+        """Tell both."""
+        self._one.started(status, headers)
+        self._other.started(status, headers)
+
+    def given(self, data: bytes) -> None:
+        """Tell both."""
+        self._one.given(data)
+        self._other.given(data)
+
+    def ended(self, status: int, *, cut: bool = False) -> None:
+        """Tell both."""
+        self._one.ended(status, cut=cut)
+        self._other.ended(status, cut=cut)
