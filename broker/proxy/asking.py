@@ -22,6 +22,7 @@ _WORDS: Final = {
     Offer.EMBEDDINGS: "make embeddings",
     Offer.IMAGES: "make images",
     Offer.IMAGE_EDITS: "change images",
+    Offer.COMPACT: "compact a conversation",
 }
 _NO_NAMES: Final = Names()
 
@@ -86,9 +87,10 @@ def _within(provider: str, name: str, names: Names, served: Served, turn: Callab
 def _of_provider(name: str, provider: str, served: Served) -> Goal:
     """Read a client's own name: as the provider's, whatever it is called there, behind its name or an account's prefix or none."""
     before, slash, rest = name.partition("/")
-    if slash and rest and before in served.prefixes and before != provider:
-        return Goal(rest.removeprefix(f"{provider}/"), (provider,), before)
-    return Goal(rest if slash and rest and before == provider else name, (provider,))
+    prefix = before if slash and rest and before in served.prefixes and before != provider else None
+    told = rest if prefix is not None else name
+    model = told.removeprefix(f"{provider}/") or told
+    return Goal(model, (provider,), prefix, served.learnt.lacking(model, (provider,)))
 
 
 def _inside(member: str, provider: str, name: str, served: Served) -> Goal:

@@ -38,6 +38,10 @@ class CountMessages(msgspec.Struct, frozen=True):
     """POST /v1/messages/count_tokens."""
 
 
+class Compact(msgspec.Struct, frozen=True):
+    """POST /v1/responses/compact."""
+
+
 class Embeddings(msgspec.Struct, frozen=True):
     """POST /v1/embeddings."""
 
@@ -103,6 +107,7 @@ Target = (
     | Responses
     | Messages
     | CountMessages
+    | Compact
     | Embeddings
     | Images
     | Generate
@@ -131,7 +136,7 @@ class Route(msgspec.Struct, frozen=True):
                 return True
             case ChatCompletions() | Responses() | Messages() | CountMessages() | Generate() | CountTokens():
                 return False
-            case Embeddings() | Images():
+            case Embeddings() | Images() | Compact():
                 return False
             case Models() | Metrics() | Unknown():
                 return False
@@ -145,6 +150,7 @@ Header = Callable[[bytes], bytes | None]
 _POSTED: Final = {
     "/v1/chat/completions": Route(ChatCompletions(), Voice.OPENAI),
     "/v1/responses": Route(Responses(), Voice.OPENAI),
+    "/v1/responses/compact": Route(Compact(), Voice.OPENAI),
     "/v1/messages": Route(Messages(), Voice.ANTHROPIC),
     "/v1/messages/count_tokens": Route(CountMessages(), Voice.ANTHROPIC),
     "/v1/embeddings": Route(Embeddings(), Voice.OPENAI),

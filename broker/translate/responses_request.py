@@ -46,6 +46,12 @@ _ECHO: Final = msgspec.json.Decoder(WireEcho)
 _CONVERSATION: Final = msgspec.json.Decoder()
 _OUTPUT: Final = msgspec.json.Decoder(str | list[WirePart])
 
+COMPACT_YOURSELF: Final = (
+    "only OpenAI can compact a conversation so; let the client do it: Codex does where its provider has another name than OpenAI"
+    " (`name` in [model_providers.X])"
+)
+"""What to do about a request for compaction that went to another vendor. Source: openai/codex, `supports_remote_compaction`."""
+
 EXTRAS: Final = "openai-responses"
 """The name under which `Request.extras` holds what only an answer in this dialect needs: `echo`, `custom`, `spaces` and `encrypted`."""
 
@@ -170,6 +176,8 @@ def _item(  # noqa: RET503 - one case a type; bad_field does not return
             return Message(Role.USER, (_result(item, path),))
         case "image_generation_call":
             return Message(Role.ASSISTANT, (Image("image/png", item.result),)) if item.result else None
+        case "compaction_trigger" | "context_compaction":
+            bad_field(join(path, "type"), COMPACT_YOURSELF)
         case "web_search_call" | "code_interpreter_call" | "compaction" | "item_reference":
             bad_field(join(path, "type"), f"{item.type} means something to the provider that made it only")
         case _:

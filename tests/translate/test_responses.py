@@ -121,3 +121,10 @@ async def serving(aiohttp_server, handler):
 
 def sdk(server):
     return openai.AsyncOpenAI(api_key="fake", base_url=str(server.make_url("/")), max_retries=0)
+
+
+@pytest.mark.parametrize("kind", ["compaction_trigger", "context_compaction"])
+def test_a_request_for_compaction_says_what_to_do(kind: str) -> None:
+    body = json.dumps({"model": "m", "input": [{"role": "user", "content": "hi"}, {"type": kind}]}).encode()
+    with pytest.raises(BrokerError, match=r"input\[1\]\.type: only OpenAI can compact"):
+        Responses().decode_request(body)

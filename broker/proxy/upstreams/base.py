@@ -41,6 +41,7 @@ class Offer(StrEnum):
     EMBEDDINGS = "embeddings"
     IMAGES = "images/generations"
     IMAGE_EDITS = "images/edits"
+    COMPACT = "responses/compact"
 
 
 class Ask(msgspec.Struct, frozen=True):

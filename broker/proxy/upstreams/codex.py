@@ -12,7 +12,7 @@ import msgspec
 from broker import __version__
 from broker.ipc.schema import Lease
 from broker.proxy.headers import Headers, bearer, filled
-from broker.proxy.upstreams.base import Ask, Kind, Sent
+from broker.proxy.upstreams.base import Ask, Kind, Offer, Sent
 from broker.translate import responses_whole
 from broker.translate.codecs import Dialect
 from broker.translate.fields import bad_field, read
@@ -54,15 +54,20 @@ class Codex:
 
     kind = Kind.CODEX
     dialect = Dialect.RESPONSES
+    offers = frozenset({Offer.TALK, Offer.COMPACT})
     default_url = "https://chatgpt.com/backend-api/codex"
 
     def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:
         """Write a request; what Codex itself says stays as it is, byte for byte, its credential apart."""
         kept = [header for header in headers if header[0] not in _OURS]
-        sent = [*filled(kept, _DEFAULTS), (b"accept", b"text/event-stream")]
+        compact = ask.offer is Offer.COMPACT
+        accepted = b"application/json" if compact else b"text/event-stream"
+        sent = [*filled(kept, _DEFAULTS), (b"accept", accepted)]
         account = lease.facts.get("account_id", "")
         if account:
             sent.append((b"chatgpt-account-id", account.encode("utf-8", "replace")))
+        if compact:
+            return Sent(ask.target(f"/{Offer.COMPACT}"), [*sent, bearer(lease)], body)
         return Sent(ask.target("/responses"), [*sent, bearer(lease)], _insisted(body))
 
     def whole(self, body: bytes) -> bytes | Failure:

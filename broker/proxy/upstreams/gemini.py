@@ -19,7 +19,7 @@ class GeminiApi:
 
     kind = Kind.GEMINI
     dialect = Dialect.GEMINI
-    offers = frozenset(Offer)
+    offers = frozenset(Offer) - {Offer.COMPACT}
     default_url = "https://generativelanguage.googleapis.com"
 
     def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:

@@ -39,13 +39,15 @@ class OpenAIResponses(OpenAI):
 
     def request(self, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:
         """Write a request; what the client says stays as it is, its credential apart."""
-        return written(RESPONSES, ask, headers, key_header(lease, "authorization"), body)
+        path = path_of(ask) if ask.offer is Offer.COMPACT else RESPONSES
+        return written(path, ask, headers, key_header(lease, "authorization"), body)
 
 
 class OpenAICompatible(OpenAI):
     """An account's own `base_url`. Most servers that speak like OpenAI know chat completions only, so Responses are translated for them."""
 
     kind = Kind.OPENAI_COMPATIBLE
+    offers = frozenset(Offer) - {Offer.COMPACT}
 
 
 def path_of(ask: Ask) -> str:

@@ -34,7 +34,7 @@ class Vertex:
 
     kind = Kind.VERTEX
     dialect = Dialect.GEMINI
-    offers = frozenset(Offer)
+    offers = frozenset(Offer) - {Offer.COMPACT}
     default_url = "https://aiplatform.googleapis.com"
 
     def homes(self, lease: Lease) -> tuple[str, ...]:
