@@ -157,12 +157,17 @@ def fittest(name: str, patterns: Iterable[str], called: str) -> str | None:
         BrokerError: `bad_request` where several have as many; the detail names them.
     """
     found = [pattern for pattern in patterns if matched(pattern, name) is not None]
-    most = max(map(_literal, found), default=0)
-    best = [pattern for pattern in found if _literal(pattern) == most]
+    most = max(map(literal, found), default=0)
+    best = [pattern for pattern in found if literal(pattern) == most]
     if len(best) > 1:
         both = " and ".join(sorted(best))
         raise ambiguous(f"{name[:_SHOWN]!r} fits the {called} {both} equally well; make one of them more specific")
     return best[0] if best else None
+
+
+def literal(pattern: str) -> int:
+    """Return how many letters a pattern has."""
+    return len(pattern) - pattern.count("*")
 
 
 def ambiguous(text: str) -> BrokerError:
@@ -175,7 +180,3 @@ def _filled(target: str, stars: Sequence[str]) -> str:
     # Of more stars than are asked for the last count: what stands before is mostly a provider, as in `*/gemini-*`.
     kept = stars[len(stars) - len(rest) :]
     return first + "".join(star + literal for star, literal in zip(kept, rest, strict=True))
-
-
-def _literal(pattern: str) -> int:
-    return len(pattern) - pattern.count("*")

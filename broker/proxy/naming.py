@@ -16,6 +16,8 @@ from broker.proxy import models
 from broker.proxy.catalog import Catalog
 from broker.proxy.learnt import Learnt
 from broker.proxy.upstreams.base import Kind
+from broker.translate.effort import split_suffix
+from broker.translate.ir import Reasoning
 
 _SHOWN: Final = 60
 
@@ -23,13 +25,14 @@ _SHOWN: Final = 60
 class Goal(msgspec.Struct, frozen=True):
     """One model to try: what its upstream calls it, the providers to look for accounts of, in order, and the prefix these must have, if any.
 
-    `without` are accounts of theirs that are known to lack it.
+    `without` are accounts of theirs that are known to lack it, `wish` is how hard it shall think by a suffix of the user's own name.
     """
 
     model: str
     providers: tuple[str, ...]
     prefix: str | None = None
     without: frozenset[str] = frozenset()
+    wish: Reasoning | None = None
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -70,7 +73,8 @@ def meaning(name: str, names: Names, served: Served, turn: Callable[[str], int])
     members = tuple(names.expanded(plain, turn))
     for member in members:
         try:
-            goals[_goal(member, served)] = None
+            model, wish = split_suffix(member)
+            goals[msgspec.structs.replace(_goal(model, served), wish=wish)] = None
         except BrokerError as error:
             trouble = trouble or error
     if not goals:

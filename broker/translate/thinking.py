@@ -11,7 +11,8 @@ import msgspec
 
 from broker.translate import claude_thinking
 from broker.translate.codecs import Dialect
-from broker.translate.effort import ThinkingClass, ThinkingLimits, fit
+from broker.translate.effort import ThinkingClass, ThinkingLimits, fit, split_suffix
+from broker.translate.fields import attempt
 from broker.translate.gemini_models import gemini_model
 from broker.translate.ir import Effort, Reasoning
 from broker.translate.limits import UNTOLD, Limits, fitted
@@ -26,6 +27,7 @@ _BUDGET: Final = ("thinkingBudget", "thinking_budget")
 _LEVEL: Final = ("thinkingLevel", "thinking_level")
 
 _REASONING: Final = ("reasoning", "effort")
+_TEXT: Final = msgspec.json.Decoder(str)
 _SAMPLED: Final = ("temperature", "top_p")
 _LOGPROBS: Final = ("logprobs", "top_logprobs")
 
@@ -47,6 +49,16 @@ def with_thinking(
             return _openai(body, wish, model, told, _REASONING)
         case _:
             return _gemini(body, wish, gemini_model(model, told).thinking, count=count)
+
+
+def unsuffixed(body: bytes, model: str) -> bytes:
+    """Return a Gemini body that names this model where it names one with a suffix, itself or in what is to be counted; raises as `with_thinking`."""
+    for path in (("model",), (*spelled(body, (), _COUNTED), "model")):
+        there = attempt(_TEXT, found(body, path) or b"")
+        if there is not None and split_suffix(there)[1] is not None:
+            told = f"models/{model}" if there.startswith("models/") else model
+            body = put(body, path, msgspec.json.encode(told))
+    return body
 
 
 def spelled(body: bytes, above: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from broker.proxy.models import Model
 from broker.proxy.naming import Goal, Served, Wanted, meaning
 from broker.proxy.upstreams.base import Kind
 from broker.proxy.upstreams.table import PROVIDERS
+from broker.translate.ir import Effort, Reasoning
 
 KINDS = {"gemini": Kind.CODE_ASSIST, "gemini-api": Kind.GEMINI, "claude": Kind.ANTHROPIC}
 SERVED = Served(KINDS, {"work", "claude"})
@@ -103,3 +104,11 @@ def test_a_name_that_fits_two_tables_names_them() -> None:
     served = Served(PROVIDERS, catalog=Catalog({"a-*": ToldModel(), "*-b": ToldModel()}))
     with pytest.raises(BrokerError, match=r"\*-b and a-\* equally well"):
         meaning("a-b", Names(), served, lambda _: 0)
+
+
+def test_the_users_own_name_may_say_how_hard_to_think() -> None:
+    names = Names({"hard": "gemini/gemini-2.5-pro(high)", "easy-*": "gemini-*(none)"})
+    goal = read("hard", names).goals[0]
+    assert (goal.model, goal.providers, goal.wish) == ("gemini-2.5-pro", ("gemini",), Reasoning(effort=Effort.HIGH))
+    goal = read("easy-2.5-pro", names).goals[0]
+    assert (goal.model, goal.wish) == ("gemini-2.5-pro", Reasoning(effort=Effort.NONE))

@@ -9,7 +9,7 @@ from broker.translate.codecs import Dialect
 from broker.translate.effort import ThinkingClass, ThinkingLimits, parse_effort
 from broker.translate.ir import Effort, Reasoning
 from broker.translate.limits import Limits
-from broker.translate.thinking import with_thinking
+from broker.translate.thinking import unsuffixed, with_thinking
 
 CHAT, RESPONSES, GEMINI, CLAUDE = Dialect.OPENAI_CHAT, Dialect.RESPONSES, Dialect.GEMINI, Dialect.CLAUDE
 
@@ -167,3 +167,11 @@ def test_it_is_said_once_and_nothing_else_is_changed(
     once = edited(dialect, body, wish, model)
     assert edited(dialect, once, wish, model) == once
     assert once.startswith(body[:-1])
+
+
+def test_a_body_of_gemini_names_its_model_without_a_suffix() -> None:
+    whole = b'{"generateContentRequest":{"model" : "models/gemini-2.5-pro(high)" }}'
+    assert unsuffixed(whole, "g") == b'{"generateContentRequest":{"model" : "models/g" }}'
+    assert unsuffixed(b'{"model":"gemini-2.5-pro(8192)"}', "g") == b'{"model":"g"}'
+    for plain in (b'{"model":"models/gemini-2.5-pro"}', b'{"model":7}', b'{"model":"gemma(odd)"}', b"{}"):
+        assert unsuffixed(plain, "g") == plain
