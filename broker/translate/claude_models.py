@@ -1,11 +1,12 @@
 """What Anthropic's models can be asked for.
 
-Owns: how each is told to think, and how much it may say, by the name. A name that is not known is taken for a new one.
+Owns: how each is told to think, how much it may say and which settings of chance it takes, by the name. A name that is not known is taken for a new one.
 
-Source: docs.anthropic.com, "Models overview", "Extended thinking", "Adaptive thinking", "Effort".
+Source: docs.anthropic.com, "Models overview", "Extended thinking", "Adaptive thinking", "Effort", "Migration guide".
 """
 
 import re
+from enum import StrEnum
 from typing import Final
 
 from broker.translate.effort import ThinkingClass, ThinkingLimits
@@ -24,11 +25,20 @@ _FAMILY_FIRST: Final = re.compile(r"claude-(?:opus|sonnet|haiku)-(\d+)(?:-(\d{1,
 _VERSION_FIRST: Final = re.compile(r"claude-(\d+)(?:-(\d{1,2}))?-(?:opus|sonnet|haiku|instant)")
 
 
+class Chance(StrEnum):
+    """Which of temperature, `top_p` and `top_k` a model takes: all, all but `top_p` beside a temperature, none."""
+
+    ALL = "all"
+    EITHER = "either"
+    NONE = "none"
+
+
 class ClaudeModel(Value, frozen=True):
     """One model. `max_output` is tokens, None where it is not known to be less than `DEFAULT_MAX_TOKENS`."""
 
     thinking: ThinkingLimits
     max_output: int | None = None
+    chance: Chance = Chance.ALL
 
 
 def claude_model(name: str, told: Limits = UNTOLD) -> ClaudeModel:
@@ -36,7 +46,7 @@ def claude_model(name: str, told: Limits = UNTOLD) -> ClaudeModel:
     known = _known(name)
     if told is UNTOLD:
         return known
-    return ClaudeModel(told.thinking or known.thinking, told.max_output or known.max_output)
+    return ClaudeModel(told.thinking or known.thinking, told.max_output or known.max_output, known.chance)
 
 
 def _known(name: str) -> ClaudeModel:
@@ -47,9 +57,12 @@ def _known(name: str) -> ClaudeModel:
             return ClaudeModel(_NONE, 8192 if version == (3, 5) else 4096)
         return ClaudeModel(_BUDGET)
     new = _FAMILY_FIRST.search(name)
-    if new and _version(new) < (4, 6):
-        return ClaudeModel(_BUDGET)
-    return ClaudeModel(_ADAPTIVE)
+    if new is None:
+        # What only speaks Anthropic's dialect is not Anthropic's, and takes what the dialect has.
+        return ClaudeModel(_ADAPTIVE, chance=Chance.NONE if name.startswith("claude-") else Chance.ALL)
+    version = _version(new)
+    chance = Chance.ALL if version < (4, 1) else Chance.EITHER if version < (4, 7) else Chance.NONE
+    return ClaudeModel(_BUDGET if version < (4, 6) else _ADAPTIVE, chance=chance)
 
 
 def _version(found: re.Match[str]) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from broker.translate.claude_models import DEFAULT_MAX_TOKENS, ClaudeModel, claude_model
+from broker.translate.claude_models import DEFAULT_MAX_TOKENS, Chance, ClaudeModel, claude_model
 from broker.translate.claude_schema import output_schema
 from broker.translate.effort import ThinkingClass, fit
 from broker.translate.exchange import Target
@@ -82,7 +82,7 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     system = [{"type": "text", "text": part.text} for part in request.system if part.text]
     if system and request.messages:
         body["system"] = system
-    body |= _sampling(request.sampling, thinks=thinks)
+    body |= _sampling(request.sampling, Chance.NONE if thinks else model.chance)
     body |= _tools(request, names)
     body |= _output(request, thinking)
     if request.stream:
@@ -275,14 +275,13 @@ def _most(sampling: Sampling, model: ClaudeModel) -> int:
     return max(1, asked if model.max_output is None else min(asked, model.max_output))
 
 
-def _sampling(sampling: Sampling, *, thinks: bool) -> _Object:
-    values: _Object = {
-        # Anthropic's scale ends at 1; and while thinking it takes no temperature and no top_k.
-        "temperature": None if thinks or sampling.temperature is None else min(sampling.temperature, 1.0),
-        "top_p": sampling.top_p if not thinks else None,
-        "top_k": sampling.top_k if not thinks else None,
-        "stop_sequences": [text for text in sampling.stop if text.strip()] or None,
-    }
+def _sampling(sampling: Sampling, chance: Chance) -> _Object:
+    values: _Object = {"stop_sequences": [text for text in sampling.stop if text.strip()] or None}
+    if chance is not Chance.NONE:
+        warmth = sampling.temperature
+        values["temperature"] = None if warmth is None else min(warmth, 1.0)  # Anthropic's scale ends there
+        values["top_k"] = sampling.top_k
+        values["top_p"] = sampling.top_p if warmth is None or chance is Chance.ALL else None
     return {key: value for key, value in values.items() if value is not None}
 
 

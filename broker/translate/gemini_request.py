@@ -70,7 +70,7 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     Raises:
         BrokerError: `bad_request` for an image by URL, or where nothing is left that a user said.
     """
-    names = ToolNames.of(request)
+    names = ToolNames.of(request, dotted=True)
     model = gemini_model(target.model, target.limits)
     contents = _Contents(names, target.signatures).of(request)
     body: _Object = {"contents": contents}

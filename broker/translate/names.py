@@ -11,40 +11,42 @@ from typing import Final, Self
 from broker.translate.ir import FunctionTool, Request, ToolCall
 
 MAX_LENGTH: Final = 64
-"""Google's limit for a function name (Gemini API reference, FunctionDeclaration.name)."""
+"""Google's and OpenAI's limit for a function name (Gemini API reference, FunctionDeclaration.name; OpenAI API reference, tools); Anthropic's is longer."""
 
-_FORBIDDEN = re.compile(r"[^A-Za-z0-9_.:-]")
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9_-]")
+_FORBIDDEN_BY_GOOGLE = re.compile(r"[^A-Za-z0-9_.:-]")
 
 
 class ToolNames:
     """One exchange's names. Give all known names at once: what stands first keeps its plain form in a collision."""
 
-    __slots__ = ("_back", "_out")
+    __slots__ = ("_back", "_forbidden", "_out")
 
-    def __init__(self, names: Iterable[str] = ()) -> None:
-        """Know these names; already acceptable ones are never renamed by a collision with a mended one."""
+    def __init__(self, names: Iterable[str] = (), *, dotted: bool = False) -> None:
+        """Know these names; already acceptable ones are never renamed by a collision with a mended one. `dotted`: dots and colons are taken, as Google does."""
+        self._forbidden = _FORBIDDEN_BY_GOOGLE if dotted else _FORBIDDEN
         self._out: dict[str, str] = {}
         self._back: dict[str, str] = {}
         known = list(dict.fromkeys(names))
         for name in known:
-            if _mended(name) == name:
+            if self._mended(name) == name:
                 self._add(name, name)
         for name in known:
             self.outward(name)
 
     @classmethod
-    def of(cls, request: Request) -> Self:
+    def of(cls, request: Request, *, dotted: bool = False) -> Self:
         """Know the names a request offers or has called; those it offers stand first."""
         offered = [tool.name for tool in request.tools if isinstance(tool, FunctionTool)]
         called = [part.name for message in request.messages for part in message.parts if isinstance(part, ToolCall)]
-        return cls([*offered, *called])
+        return cls([*offered, *called], dotted=dotted)
 
     def outward(self, name: str) -> str:
         """Return what the upstream shall call this tool; the same every time."""
         known = self._out.get(name)
         if known is not None:
             return known
-        base = _mended(name)
+        base = self._mended(name)
         mended, number = base, 2
         while mended in self._back:
             tail = f"_{number}"
@@ -60,9 +62,8 @@ class ToolNames:
         self._out[name] = mended
         self._back[mended] = name
 
-
-def _mended(name: str) -> str:
-    mended = _FORBIDDEN.sub("_", name)
-    if not mended or not (mended[0].isalpha() or mended[0] == "_"):
-        mended = "_" + mended
-    return mended[:MAX_LENGTH]
+    def _mended(self, name: str) -> str:
+        mended = self._forbidden.sub("_", name)
+        if not mended or not (mended[0].isalpha() or mended[0] == "_"):
+            mended = "_" + mended
+        return mended[:MAX_LENGTH]

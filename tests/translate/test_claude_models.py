@@ -1,7 +1,8 @@
 import pytest
 
-from broker.translate.claude_models import claude_model
+from broker.translate.claude_models import Chance, claude_model
 from broker.translate.effort import ThinkingClass
+from broker.translate.limits import Limits
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,22 @@ from broker.translate.effort import ThinkingClass
 def test_models_are_told_apart_by_their_names(name, kind, most):
     model = claude_model(name)
     assert (model.thinking.kind, model.max_output) == (kind, most)
+
+
+@pytest.mark.parametrize(
+    ("name", "chance"),
+    [
+        ("claude-3-7-sonnet-latest", Chance.ALL),
+        ("claude-opus-4-20250514", Chance.ALL),
+        ("claude-opus-4-1-20250805", Chance.EITHER),
+        ("claude-haiku-4-5", Chance.EITHER),
+        ("claude-opus-4-6", Chance.EITHER),
+        ("claude-opus-4-7", Chance.NONE),
+        ("claude-opus-5", Chance.NONE),
+        ("claude-something-new", Chance.NONE),
+        ("another-vendors-model", Chance.ALL),
+    ],
+)
+def test_which_settings_of_chance_a_model_takes(name, chance):
+    assert claude_model(name).chance is chance
+    assert claude_model(name, Limits(max_output=9)).chance is chance

@@ -183,13 +183,18 @@ def test_a_choice_of_several_leaves_out_the_others():
 
 def test_how_tokens_are_drawn():
     sampling = Sampling(1.5, 0.9, 5, 100, ("a", " "), seed=1)
-    made = body(sampling=sampling)
+    made = body(sampling=sampling, model="claude-opus-4-0")
     assert {key: made[key] for key in ("temperature", "top_p", "top_k", "max_tokens", "stop_sequences")} == {
         "temperature": 1.0, "top_p": 0.9, "top_k": 5, "max_tokens": 100, "stop_sequences": ["a"],
     }  # fmt: skip
     assert body(model="claude-3-haiku-20240307")["max_tokens"] == 4096
     thinks = body(sampling=Sampling(0.5, 0.9, 5), reasoning=Reasoning(budget=2000))
     assert not {"temperature", "top_p", "top_k"} & set(thinks)
+    # Newer models take a temperature or a top_p, the newest neither.
+    both = body(sampling=sampling)
+    assert (both["temperature"], both["top_k"], "top_p" in both) == (1.0, 5, False)
+    assert body(sampling=Sampling(top_p=0.9))["top_p"] == 0.9
+    assert not {"temperature", "top_p", "top_k"} & set(body(sampling=sampling, model="claude-opus-4-7"))
     assert "one answer" in refused(sampling=Sampling(n=2))
 
 

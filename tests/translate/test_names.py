@@ -14,10 +14,11 @@ from broker.translate.names import MAX_LENGTH, ToolNames
     ("name", "sent"),
     [
         ("plain_name", "plain_name"),
-        ("a.b:c-d", "a.b:c-d"),
+        ("a.b:c-d", "a_b_c-d"),
         ("mcp/server tool", "mcp_server_tool"),
         ("1st", "_1st"),
-        (".dot", "_.dot"),
+        (".dot", "_dot"),
+        ("-dash", "_-dash"),
         ("", "_"),
         ("é", "_"),
         ("x" * 70, "x" * 64),
@@ -25,6 +26,13 @@ from broker.translate.names import MAX_LENGTH, ToolNames
 )
 def test_mending(name, sent):
     names = ToolNames([name])
+    assert names.outward(name) == sent
+    assert names.inward(sent) == name
+
+
+@pytest.mark.parametrize(("name", "sent"), [("a.b:c-d", "a.b:c-d"), (".dot", "_.dot"), ("a/b", "a_b")])
+def test_google_takes_dots_and_colons(name, sent):
+    names = ToolNames([name], dotted=True)
     assert names.outward(name) == sent
     assert names.inward(sent) == name
 
@@ -54,10 +62,14 @@ def test_names_of_a_request_are_what_it_offers_and_then_what_was_called():
 
 @given(st.lists(st.text(max_size=90), max_size=12))
 def test_every_set_of_names_survives_the_way_out_and_back(given_names):
-    names = ToolNames(given_names)
+    _survives(given_names, ToolNames(given_names), r"[A-Za-z_][A-Za-z0-9_-]*")
+    _survives(given_names, ToolNames(given_names, dotted=True), r"[A-Za-z_][A-Za-z0-9_.:-]*")
+
+
+def _survives(given_names, names, allowed):
     sent = {name: names.outward(name) for name in given_names}
     assert len(set(sent.values())) == len(sent)
     for name, out in sent.items():
-        assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.:-]*", out)
+        assert re.fullmatch(allowed, out)
         assert len(out) <= MAX_LENGTH
         assert names.inward(out) == name
