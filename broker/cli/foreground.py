@@ -5,6 +5,7 @@ vanish. The work is `broker.daemon.assembly`, `broker.proxy.assembly` and `broke
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -12,13 +13,17 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from broker.cli import output
+from broker.cli import hangup, output
 from broker.cli.exits import Exit
 from broker.cli.wording import url
-from broker.config import Config
+from broker.config import Config, Loaded
 from broker.model.errors import BrokerError, ErrorCode
 from broker.observe import logs
+from broker.observe.tasks import spawn
 from broker.service.notify import Notifier
+from broker.settings.changes import Program
+from broker.settings.running import Running
+from broker.system import SystemClock
 
 if TYPE_CHECKING:
     from broker.sandbox.serve import ServeOptions
@@ -31,25 +36,33 @@ Work = Callable[[asyncio.Event, Tell], Awaitable[None]]
 _CLOSING_SECONDS = 10.0
 
 
-def daemon(config: Config, until_eof: int | None) -> int:
+def daemon(loaded: Loaded, until_eof: int | None) -> int:
     """Run the daemon; return the exit code."""
     from broker.daemon.assembly import run_daemon
 
+    config = loaded.config
+    running = Running(loaded, Program.DAEMON, _again, SystemClock())
     return _run(
-        config,
-        lambda stop, tell: run_daemon(config, stop=stop, ready=lambda: tell("lending tokens on the Unix sockets")),
+        running,
+        lambda stop, tell: run_daemon(
+            config, stop=stop, ready=lambda: tell("lending tokens on the Unix sockets"), running=running
+        ),
         stop_seconds=config.refresh.stop_timeout_seconds + _CLOSING_SECONDS,
         until_eof=until_eof,
     )
 
 
-def proxy(config: Config, until_eof: int | None) -> int:
+def proxy(loaded: Loaded, until_eof: int | None) -> int:
     """Run the proxy; return the exit code."""
     from broker.proxy.assembly import run_proxy
 
+    config = loaded.config
+    running = Running(loaded, Program.PROXY, _again, SystemClock())
     return _run(
-        config,
-        lambda stop, tell: run_proxy(config, stop=stop, ready=lambda host, port: tell(f"serving {url(host, port)}")),
+        running,
+        lambda stop, tell: run_proxy(
+            config, stop=stop, ready=lambda host, port: tell(f"serving {url(host, port)}"), running=running
+        ),
         stop_seconds=_CLOSING_SECONDS,
         until_eof=until_eof,
     )
@@ -70,16 +83,27 @@ def sandbox(options: "ServeOptions") -> int:
     return int(Exit.OK)
 
 
-def _run(config: Config, work: Work, *, stop_seconds: float, until_eof: int | None) -> int:
+def _again() -> Loaded:
+    from broker.cli.options import read_config
+
+    return read_config()
+
+
+def _run(running: Running, work: Work, *, stop_seconds: float, until_eof: int | None) -> int:
     # Before any thread: the umask belongs to the whole process.
     os.umask(0o077)
-    logs.configure(config.logging.level, config.logging.format)
+    _log_as(running.config)
+    running.on_change(lambda config: lambda: _log_as(config))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_stopped(work, stop_seconds, until_eof))
+        runner.run(_until_stopped(running, work, stop_seconds, until_eof))
     return int(Exit.OK)
 
 
-async def _until_stopped(work: Work, stop_seconds: float, until_eof: int | None) -> None:
+def _log_as(config: Config) -> None:
+    logs.configure(config.logging.level, config.logging.format)
+
+
+async def _until_stopped(running: Running, work: Work, stop_seconds: float, until_eof: int | None) -> None:
     notifier = Notifier.from_environ()
     stop = asyncio.Event()
     main = asyncio.current_task()
@@ -95,18 +119,36 @@ async def _until_stopped(work: Work, stop_seconds: float, until_eof: int | None)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
+    served = Notifier(None)  # nobody is told of reloads before clients are served: the end of one says READY
+
+    def tell(status: str) -> None:
+        nonlocal served
+        notifier.ready(status)
+        served = notifier
+
+    loop.add_signal_handler(signal.SIGHUP, hangup.handler(lambda: _reload(running, served), end))
+    following = spawn(running.follow(), name="settings-follow")
     if until_eof is not None:
         loop.add_reader(until_eof, _parent_gone, loop, until_eof, end)
     try:
-        await work(stop, notifier.ready)
+        await work(stop, tell)
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
         if until_eof is not None:
             loop.remove_reader(until_eof)
+
+
+def _reload(running: Running, notifier: Notifier) -> None:
+    notifier.reloading()
+    with contextlib.suppress(BrokerError):  # told in the log; the settings that run stay
+        running.reload()
+    notifier.ready("settings reloaded" if running.problem is None else f"settings not reloaded: {running.problem}")
 
 
 def _parent_gone(loop: asyncio.AbstractEventLoop, pipe: int, end: Callable[[], None]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-    from broker.config import Config
+    from broker.config import Config, Loaded
     from broker.ipc.schema import AccountView
 
 T = TypeVar("T")
@@ -148,10 +148,15 @@ def load_config() -> "Config":
     Raises:
         BrokerError: `bad_request`, naming the file and the fault.
     """
-    from broker.config import load
+    return read_config().config
+
+
+def read_config() -> "Loaded":
+    """Read the same, and where each setting stands; raises as `load_config` does."""
+    from broker.config import read
 
     chosen = os.environ.get("CCS_BROKER_CONFIG")
-    return load(Path(chosen) if chosen else None)
+    return read(Path(chosen) if chosen else None)
 
 
 def control_socket() -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from broker.cli.options import load_config
+from broker.cli.options import load_config, read_config
 
 _UNTIL_EOF = click.option(
     "--until-eof", type=click.IntRange(min=3), default=None, hidden=True, metavar="FD",
@@ -22,7 +22,7 @@ def serve(until_eof: int | None) -> int:
     """Run the daemon: it owns the logins, renews them, and lends tokens on the Unix sockets."""
     from broker.cli import foreground
 
-    return foreground.daemon(load_config(), until_eof)
+    return foreground.daemon(read_config(), until_eof)
 
 
 @click.command(short_help="Run the proxy in the foreground.")
@@ -31,7 +31,7 @@ def proxy(until_eof: int | None) -> int:
     """Run the proxy: clients talk to it over HTTP, and it borrows tokens from the daemon."""
     from broker.cli import foreground
 
-    return foreground.proxy(load_config(), until_eof)
+    return foreground.proxy(read_config(), until_eof)
 
 
 @click.command()

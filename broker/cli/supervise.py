@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker.cli import children, output
+from broker.cli import children, hangup, output
 from broker.cli.exits import Exit
 from broker.config import Config
 from broker.observe.tasks import spawn
@@ -49,6 +49,15 @@ async def _up(config: Config) -> int:
         loop.add_signal_handler(number, stop.set)
     stopping = spawn(stop.wait(), name="up: wait for a signal")
     running: list[_Child] = []
+
+    def reload() -> None:
+        for child in running:
+            # Not before it has a handler: the signal would end it.
+            if child.ready.done() and not child.ended.done():
+                with contextlib.suppress(ProcessLookupError):
+                    child.process.send_signal(signal.SIGHUP)
+
+    loop.add_signal_handler(signal.SIGHUP, hangup.handler(reload, stop.set))
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ccs-broker-up-")))
         pipe = stack.enter_context(children.lifeline())

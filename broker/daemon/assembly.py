@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from broker import __version__, paths
-from broker.config import Config
+from broker.config import Config, Loaded
 from broker.daemon.accounts import Accounts
 from broker.daemon.changes import Changes
+from broker.daemon.configs import Configs
 from broker.daemon.cooldowns import Cooldowns
 from broker.daemon.copies import Copies
 from broker.daemon.dispatch import Dispatch
@@ -27,10 +28,12 @@ from broker.daemon.incidents import Incidents
 from broker.daemon.kept_cooldowns import KeptCooldowns
 from broker.daemon.keys import Keys
 from broker.daemon.leases import Leases
+from broker.daemon.network import Ways
 from broker.daemon.notices import Notices
 from broker.daemon.outbound import Outbound
 from broker.daemon.publisher import Publisher
 from broker.daemon.quotas import Quotas
+from broker.daemon.reloading import Reloading
 from broker.daemon.reports import Reports
 from broker.daemon.server import Server
 from broker.daemon.stream import chunk
@@ -52,6 +55,8 @@ from broker.providers import registry
 from broker.providers.base import Client
 from broker.providers.native.table import FORMATS
 from broker.refresh.engine import Engine
+from broker.settings.changes import Program
+from broker.settings.running import Running
 from broker.store.base import Store
 from broker.store.emergency import EmergencyCopies
 from broker.store.files import Disk
@@ -109,6 +114,7 @@ class Daemon:
     server: Server
     work: Work
     audit: Audit
+    reloading: Reloading
 
     async def start(self) -> None:
         """Read the auth directories, bring interrupted renewals to their end, begin to look ahead. Raises BrokerError."""
@@ -147,6 +153,7 @@ def build(
     env: Mapping[str, str] = os.environ,
     socket_paths: Callable[[], tuple[Path, ...]] = tuple,
     keepalive_seconds: float = 15.0,
+    running: Running | None = None,
 ) -> Daemon:
     """Put a daemon together on the running event loop; nothing is touched but `state_dir`, which is made.
 
@@ -184,7 +191,8 @@ def build(
     copies = Copies(lambda: discover("all", None, env), store, providers, clock)
     accounts = Accounts(store, engine, providers, cooldowns, clock, warnings=copies.warnings)
     imports = Imports(accounts, store, Adopter(providers, clients, outbound, clock), audit, work, env)
-    incidents = Incidents(accounts, Notices(config.notify, env), disk, state_dir)
+    notices = Notices(config.notify, env)
+    incidents = Incidents(accounts, notices, disk, state_dir)
     metrics = Metrics(accounts.states)
     quotas = Quotas(accounts, clients, outbound, config.socket.max_wait_seconds)
     hub = Hub(chance.token(9), __version__, chunk)
@@ -197,10 +205,13 @@ def build(
 
     publisher = Publisher(accounts, hub, metrics, audit, gone)
     store.on_problem = publisher.touch
+    reports = Reports(accounts, publisher, metrics, audit, config.socket.max_wait_seconds)
+    loaded = Loaded(config, paths.config_file(env), exists=False)
+    running = running or Running(loaded, Program.DAEMON, lambda: loaded, clock)
     dispatch = Dispatch(
         accounts=accounts,
         leases=leases,
-        reports=Reports(accounts, publisher, metrics, audit, config.socket.max_wait_seconds),
+        reports=reports,
         changes=Changes(accounts, publisher, outbound, clients, audit, work),
         quotas=quotas,
         imports=imports,
@@ -210,13 +221,18 @@ def build(
             accounts, clock.now().boot, config.store.mode, tuple(str(each) for each in directories), socket_paths
         ),
         hub=hub,
+        ways=Ways(accounts, outbound),
         metrics=metrics,
-        max_wait=config.socket.max_wait_seconds,
+        configs=Configs(running, env),
     )
     server = Server(dispatch, metrics, config.socket, keepalive_seconds=keepalive_seconds)
+    reloading = Reloading(
+        providers, outbound, clients, engine, notices, leases, quotas, reports, server, env,
+    )  # fmt: skip
+    running.on_change(reloading.prepare)
     return Daemon(
         config, store, links, copies, groups, engine, outbound, logins, publisher, incidents,
-        KeptCooldowns(cooldowns, disk, state_dir, clock), dispatch, server, work, audit,
+        KeptCooldowns(cooldowns, disk, state_dir, clock), dispatch, server, work, audit, reloading,
     )  # fmt: skip
 
 
@@ -262,9 +278,14 @@ def open_sockets(folder: Path, env: Mapping[str, str], pid: int) -> Sockets:
 
 
 async def run_daemon(
-    config: Config, *, stop: asyncio.Event, ready: Callable[[], None], env: Mapping[str, str] = os.environ
+    config: Config,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    env: Mapping[str, str] = os.environ,
+    running: Running | None = None,
 ) -> None:
-    """Run until `stop` is set; call `ready` once, when clients are served.
+    """Run until `stop` is set; call `ready` once, when clients are served. `running` tells of changed settings.
 
     Raises:
         BrokerError: it cannot start; the detail says why.
@@ -273,7 +294,7 @@ async def run_daemon(
     for name in _LISTEN_VARIABLES:
         os.environ.pop(name, None)
     try:
-        daemon = build(config, state_dir=paths.state_dir(env), env=env, socket_paths=sockets.paths)
+        daemon = build(config, state_dir=paths.state_dir(env), env=env, socket_paths=sockets.paths, running=running)
         try:
             await daemon.start()
             daemon.server.start(sockets.token, sockets.control)

@@ -12,13 +12,16 @@ import msgspec
 from broker import __version__
 from broker.daemon.accounts import Accounts
 from broker.daemon.changes import Changes
+from broker.daemon.configs import Configs
 from broker.daemon.health import HealthCheck
 from broker.daemon.hub import Hub
 from broker.daemon.imports import Imports
 from broker.daemon.keys import Keys
 from broker.daemon.leases import Leases
+from broker.daemon.network import Ways
 from broker.daemon.quotas import Quotas
 from broker.daemon.reports import Reports
+from broker.ipc.network_schema import NetworkTest
 from broker.ipc.openapi import document
 from broker.ipc.operations import Call, Name
 from broker.ipc.schema import ImportRequest, KeyAdd, LoginCallback, LoginStart, Relabel, Report, decode, encode
@@ -58,7 +61,8 @@ class Dispatch:
     health: HealthCheck
     hub: Hub
     metrics: Metrics
-    max_wait: float
+    ways: Ways
+    configs: Configs
     _handlers: dict[Name, Handler] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,6 +90,10 @@ class Dispatch:
                 Name.LOGIN_CALLBACK: self._login_callback,
                 Name.LOGIN_CANCEL: self._login_cancel,
                 Name.IMPORT: self._import,
+                Name.CONFIG: self._config,
+                Name.RELOAD: self._reload,
+                Name.NETWORK: self._network,
+                Name.NETWORK_TEST: self._network_test,
                 Name.METRICS: self._metrics,
                 Name.OPENAPI: self._openapi,
             }
@@ -128,7 +136,7 @@ class Dispatch:
         return b""  # HEAD; the stream itself is the server's
 
     async def _refresh(self, call: Call, _body: bytes) -> bytes:
-        wait = min(call.query["max_wait"], self.max_wait)
+        wait = min(call.query["max_wait"], self.leases.max_wait)
         return encode(await self.changes.refresh(self._named(call), wait))
 
     async def _pause(self, call: Call, _body: bytes) -> bytes:
@@ -159,7 +167,7 @@ class Dispatch:
         return encode(await self.logins.start(decode(body, LoginStart)))
 
     async def _login(self, call: Call, _body: bytes) -> bytes:
-        return encode(await self.logins.follow(call.path["id"], min(call.query["wait"], self.max_wait)))
+        return encode(await self.logins.follow(call.path["id"], min(call.query["wait"], self.leases.max_wait)))
 
     async def _login_callback(self, call: Call, body: bytes) -> bytes:
         return encode(await self.logins.finish(call.path["id"], decode(body, LoginCallback).text))
@@ -169,6 +177,18 @@ class Dispatch:
 
     async def _import(self, _call: Call, body: bytes) -> bytes:
         return encode(await self.imports.run(decode(body, ImportRequest)))
+
+    async def _config(self, _call: Call, _body: bytes) -> bytes:
+        return encode(self.configs.view())
+
+    async def _reload(self, _call: Call, _body: bytes) -> bytes:
+        return encode(self.configs.reload())
+
+    async def _network(self, _call: Call, _body: bytes) -> bytes:
+        return encode(self.ways.view())
+
+    async def _network_test(self, _call: Call, body: bytes) -> bytes:
+        return encode(await self.ways.test(decode(body, NetworkTest)))
 
     async def _metrics(self, _call: Call, _body: bytes) -> bytes:
         return self.metrics.render()

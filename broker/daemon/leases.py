@@ -23,9 +23,9 @@ class _Built:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Leases:
-    """Lends. `max_wait` seconds bound every wait a client asks for."""
+    """Lends. `max_wait` seconds bound every wait a client asks for; may be replaced at any time."""
 
     accounts: Accounts
     metrics: Metrics

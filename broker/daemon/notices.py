@@ -51,17 +51,18 @@ class Notices:
 
     def __init__(self, config: NotifyConfig, env: Mapping[str, str], *, limit_seconds: float = LIMIT_SECONDS) -> None:
         """Run nothing yet."""
-        self._config = config
+        self.config = config
+        """May be replaced at any time."""
         self._env = {name: value for name, value in env.items() if name in _PASSED}
         self._limit = limit_seconds
 
     async def tell(self, incident: Incident) -> None:
         """Tell of one incident, and return when that is done or was given up. Never raises."""
-        if self._config.command:
-            failure = await self._run(self._config.command, document(incident))
+        if self.config.command:
+            failure = await self._run(self.config.command, document(incident))
             if failure is not None:
                 _log.warning("notify.command failed", extra={"reason": failure})
-        argv = self._desktop(incident) if self._config.desktop else None
+        argv = self._desktop(incident) if self.config.desktop else None
         if argv is not None and (failure := await self._run(argv, b"")) is not None:
             # No desktop may be running: nothing is wrong with that.
             _log.debug("no desktop notice", extra={"reason": failure})

@@ -60,7 +60,7 @@ class Outbound:
         """Open nothing yet. `tls` replaces the system's certificates (`SSL_CERT_FILE` applies to those); `network` says by which way."""
         self.network = network
         """May be replaced at any time; requests that begin later go by the new one."""
-        self._timeout = timeout
+        self.timeout = timeout
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
@@ -103,7 +103,7 @@ class Outbound:
         try:
             proxy = route.proxy()
             where = where if proxy is None else f"{where} {through(proxy)}"
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout):
                 await connect(_Silent, proxy, target.host, target.port, self._context() if target.secure else None)
         except BrokerError as error:
             raise NotSentError(error.detail) from None
@@ -140,6 +140,7 @@ class Outbound:
             data=None if body is None else body[0],
             headers=_headers(request, None if body is None else body[1]),
             allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=self.timeout),
         ) as answer:
             received = bytearray()
             async for piece in answer.content.iter_any():
@@ -157,7 +158,6 @@ class Outbound:
             self._session = aiohttp.ClientSession(
                 connector=_Connector(ssl=self._context(), force_close=True, limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=self._timeout),
                 trust_env=False,
                 request_class=_Request,
             )

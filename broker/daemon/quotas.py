@@ -43,9 +43,9 @@ class _Held:
     outcome: AccountQuota | BrokerError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Quotas:
-    """Asks. `max_wait` seconds bound every wait a client asks for."""
+    """Asks. `max_wait` seconds bound every wait a client asks for; may be replaced at any time."""
 
     accounts: Accounts
     clients: ClientFinder

@@ -24,9 +24,9 @@ _OUTCOMES = ("rejected", "limited", "ok")
 _MAX_TEXT = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reports:
-    """Takes reports. `max_wait` seconds bound every wait a report asks for."""
+    """Takes reports. `max_wait` seconds bound every wait a report asks for; may be replaced at any time."""
 
     accounts: Accounts
     publisher: Publisher

@@ -53,7 +53,8 @@ class Server:
         """`keepalive_seconds` between the comments on a silent push stream."""
         self._dispatch = dispatch
         self._metrics = metrics
-        self._config = config
+        self.config = config
+        """May be replaced at any time; connections that are open keep to the limits they began with."""
         self._keepalive = keepalive_seconds
         self._uid = os.geteuid()
         self._doors: list[_Door] = []
@@ -118,10 +119,10 @@ class Server:
             )
             peer.close()
             return True
-        if sum(len(each.open) for each in self._doors) < self._config.max_connections:
+        if sum(len(each.open) for each in self._doors) < self.config.max_connections:
             return False
         self._metrics.refused(door.name, ErrorCode.TOO_MANY.value)
-        full = BrokerError(ErrorCode.TOO_MANY, f"{self._config.max_connections} connections are open", retry_after=1.0)
+        full = BrokerError(ErrorCode.TOO_MANY, f"{self.config.max_connections} connections are open", retry_after=1.0)
         with contextlib.suppress(OSError):
             peer.setblocking(False)
             peer.send(problem(full).encode("close"))
@@ -130,7 +131,7 @@ class Server:
 
     def _connection(self, door: _Door) -> Connection:
         made = Connection(
-            Limits(self._config.request_timeout_seconds, self._config.max_body_bytes),
+            Limits(self.config.request_timeout_seconds, self.config.max_body_bytes),
             _check_caller,
             lambda connection, request: self._handle(door, connection, request),
             closed=lambda connection: self._closed(door, connection),

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import quote
 
+from broker.ipc.network_schema import NetworkTest, NetworkTestAnswer, NetworkView
 from broker.ipc.schema import (
     PROBLEM_JSON,
     AccountList,
@@ -45,6 +46,8 @@ T = TypeVar("T")
 
 # A thousand tasks of one program share these; the daemon's limit is for all programs together, and it closes idle ones after a while.
 _MAX_CONNECTIONS = 32
+# The daemon gives up connecting after `refresh.request_timeout_seconds`, 30 by default.
+_TEST_SECONDS = 60.0
 # The daemon sends a comment every 15 s; three missed ones mean it is gone.
 _WATCH_SILENCE_SECONDS = 45.0
 
@@ -141,6 +144,14 @@ class BrokerClient:
     async def add_key(self, key: KeyAdd) -> AccountView:
         """Put away an API key as an account; one of its name gets the new key."""
         return await self._call(AccountView, "POST", "/v1/keys", encode(key), wait=30.0)
+
+    async def network(self) -> NetworkView:
+        """Show by which way accounts and providers are reached."""
+        return await self._call(NetworkView, "GET", "/v1/network")
+
+    async def test_network(self, test: NetworkTest) -> NetworkTestAnswer:
+        """Connect through the outbound proxy in question."""
+        return await self._call(NetworkTestAnswer, "POST", "/v1/network/test", encode(test), wait=_TEST_SECONDS)
 
     async def start_login(self, start: LoginStart) -> LoginView:
         """Begin a login. Device flows and issuers with discovery call the provider first."""

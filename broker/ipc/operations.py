@@ -12,6 +12,8 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from broker.ipc.config_view import ConfigView, ReloadAnswer
+from broker.ipc.network_schema import NetworkTest, NetworkTestAnswer, NetworkView
 from broker.ipc.schema import (
     AccountList,
     AccountQuota,
@@ -80,6 +82,10 @@ class Name(StrEnum):
     LOGIN_CALLBACK = "finish_login"
     LOGIN_CANCEL = "cancel_login"
     IMPORT = "import_logins"
+    CONFIG = "get_config"
+    RELOAD = "reload_config"
+    NETWORK = "get_network"
+    NETWORK_TEST = "test_network"
     METRICS = "metrics"
     OPENAPI = "openapi"
 
@@ -243,6 +249,16 @@ OPERATIONS: Final = (
     Operation(Name.LOGIN_CANCEL, "DELETE", _LOGIN, "Give a login up", LoginView, control=True, errors=(_E.UNKNOWN_LOGIN,)),
     Operation(
         Name.IMPORT, "POST", "/v1/import", "Take over logins that other programs left on disk", ImportAnswer, control=True, request=ImportRequest,
+    ),
+    Operation(Name.CONFIG, "GET", "/v1/config", "Every setting as it is in force, and where it comes from; secrets hidden", ConfigView, control=True),
+    Operation(
+        Name.RELOAD, "POST", "/v1/config/reload", "Read the config file again and take over what it says; a faulty one changes nothing", ReloadAnswer,
+        control=True,
+    ),
+    Operation(Name.NETWORK, "GET", "/v1/network", "By which way accounts and providers are reached", NetworkView, control=True),
+    Operation(
+        Name.NETWORK_TEST, "POST", "/v1/network/test", "Connect through the outbound proxy in question, and hang up", NetworkTestAnswer,
+        control=True, request=NetworkTest, errors=_UNKNOWN,
     ),
     Operation(
         Name.METRICS, "GET", "/metrics", "Prometheus text", None, control=True, media_type="text/plain; version=0.0.4; charset=utf-8",

@@ -74,6 +74,13 @@ class Clients:
         self._resolved: dict[str, _Resolved] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
+    def renew(self, tables: Mapping[str, Settings], credentials: Credentials) -> None:
+        """Go on by other tables and another file of registrations; what was found by the old ones is looked for again."""
+        self._tables = dict(tables)
+        self._credentials = credentials
+        self._searches.clear()
+        self._resolved.clear()
+
     async def find(self, provider: Provider, carried: Client | None = None) -> Client:
         """Return the registration to use. `carried` is the one in the account's file: its grant belongs to that client id and no other.
 

@@ -1,7 +1,7 @@
 """Being told that files changed.
 
-Owns: the watchdog observer, its threads, and hanging watches up again when a folder is deleted and made anew. `broker.store.follow` decides what a hint
-means. It must never read a file, and never call back on any thread but the event loop's.
+Owns: the watchdog observer, its threads, and hanging watches up again when a folder is deleted and made anew. What a hint means
+is decided by who asked (`broker.store.follow`, `broker.settings.running`). It must never read a file, and never call back on any thread but the event loop's.
 
 A hint may come twice, late or not at all: a slow rescan is the safety net. Where the system refuses to watch (too many inotify
 watches, say), `working` is False and the caller looks more often.

@@ -49,7 +49,7 @@ _RESERVED = frozenset({"gemini-cli", api_key.TYPE})  # the `type` of files a bui
 
 
 class Registry:
-    """The providers of one config. Immutable."""
+    """The providers of a config."""
 
     def __init__(self, providers: Mapping[str, Provider]) -> None:
         """Hold `providers` by name."""
@@ -81,6 +81,10 @@ class Registry:
     def of_document(self, document: Document) -> Provider | None:
         """Return the provider that claims an auth file by its `type`; None where none does."""
         return next((provider for provider in self if provider.claims(document)), None)
+
+    def renew(self, other: "Registry") -> None:
+        """Become `other`, for everybody who holds this; a provider it does not have stays, as there may be accounts of it."""
+        self._providers = {**self._providers, **other._providers}  # noqa: SLF001 - of the same class
 
     def replaced(self, provider: Provider) -> "Registry":
         """Return a registry with `provider` in the place of the one of its name."""

@@ -23,6 +23,7 @@ from broker.observe.tasks import spawn
 from broker.proxy.buckets import shared_memory
 from broker.proxy.listen import bind
 from broker.proxy.server import DRAIN_SECONDS
+from broker.settings.effective import Edition
 
 _log = logging.getLogger(__name__)
 
@@ -37,12 +38,16 @@ Ready = Callable[[str, int], None]
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What a worker process is told on its standard input, as one line of JSON. `rates` is an open descriptor (see `buckets.shared_memory`)."""
+    """What a worker process is told on its standard input, as one line of JSON: at its start, and again when settings change.
+
+    `rates` is an open descriptor (see `buckets.shared_memory`); `edition` says which settings these are, where they are not those of the start.
+    """
 
     config: Config
     port: int
     number: int
     rates: int | None = None
+    edition: Edition | None = None
 
 
 def write_order(order: Order) -> bytes:
@@ -61,8 +66,20 @@ class Supervisor:
     def __init__(self, config: Config) -> None:
         """Start none yet."""
         self._config = config
-        self._running: set[Process] = set()
+        self._edition: Edition | None = None
+        self._running: dict[int, Process] = {}
+        self._port = 0
         self._rates: int | None = None
+
+    def apply(self, config: Config, edition: Edition) -> None:
+        """Tell all workers of other settings, and start new ones with them; what needs a restart stays as it is in `config`."""
+        self._config, self._edition = config, edition
+        for number, process in self._running.items():
+            if process.stdin is not None and not process.stdin.is_closing():
+                process.stdin.write(self._order(number))
+
+    def _order(self, number: int) -> bytes:
+        return write_order(Order(self._config, self._port, number, self._rates, self._edition))
 
     async def run(self, ready: Ready | None, stop: asyncio.Event) -> None:
         """Serve until `stop`.
@@ -76,15 +93,14 @@ class Supervisor:
         if port:
             bind(proxy.host, port).close()
         with contextlib.closing(bind(proxy.host, port, shared=True)) as kept, _shared_rates() as self._rates:
-            host, port = kept.getsockname()[:2]
+            host, self._port = kept.getsockname()[:2]
             try:
-                started = [await self._start(port, number) for number in range(proxy.workers)]
+                started = [await self._start(number) for number in range(proxy.workers)]
                 tending = [
-                    spawn(self._tend(process, port, number), name="proxy-worker")
-                    for number, process in enumerate(started)
+                    spawn(self._tend(process, number), name="proxy-worker") for number, process in enumerate(started)
                 ]
                 if ready is not None:
-                    ready(str(host), int(port))
+                    ready(str(host), int(self._port))
                 await stop.wait()
                 for task in tending:
                     task.cancel()
@@ -92,14 +108,14 @@ class Supervisor:
             finally:
                 await self._stop()
 
-    async def _start(self, port: int, number: int) -> Process:
+    async def _start(self, number: int) -> Process:
         command = (sys.executable, "-m", "broker.proxy.worker")
         shared = () if self._rates is None else (self._rates,)
         process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, pass_fds=shared)
-        self._running.add(process)
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(write_order(Order(self._config, port, number, self._rates)))
+        process.stdin.write(self._order(number))
+        self._running[number] = process
         try:
             async with asyncio.timeout(_START_SECONDS):
                 line = await process.stdout.readline()
@@ -111,13 +127,13 @@ class Supervisor:
             raise BrokerError(ErrorCode.INTERNAL, "a worker of the proxy did not start; its log says why")
         return process
 
-    async def _tend(self, process: Process, port: int, number: int) -> None:
+    async def _tend(self, process: Process, number: int) -> None:
         pause = _FIRST_PAUSE_SECONDS
         loop = asyncio.get_running_loop()
         while True:
             begun = loop.time()
             status = await process.wait()
-            self._running.discard(process)
+            self._running.pop(number, None)
             _log.error("a worker died and is started again", extra={"worker": number, "status": status})
             pause = (
                 _FIRST_PAUSE_SECONDS if loop.time() - begun > _STEADY_SECONDS else min(pause * 2, _MAX_PAUSE_SECONDS)
@@ -125,20 +141,20 @@ class Supervisor:
             while True:
                 await asyncio.sleep(pause)
                 with contextlib.suppress(BrokerError):
-                    process = await self._start(port, number)
+                    process = await self._start(number)
                     break
                 pause = min(pause * 2, _MAX_PAUSE_SECONDS)
 
     async def _stop(self) -> None:
-        for process in self._running:
+        for process in self._running.values():
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
-        waiting = [process.wait() for process in self._running]
+        waiting = [process.wait() for process in self._running.values()]
         try:
             async with asyncio.timeout(DRAIN_SECONDS + 5):
                 await asyncio.gather(*waiting)
         except TimeoutError:
-            for process in self._running:
+            for process in self._running.values():
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
         self._running.clear()

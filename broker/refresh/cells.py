@@ -106,6 +106,11 @@ class Cells:
         for listener in list(self._listeners):
             listener(account)
 
+    def renew_policies(self) -> None:
+        """Ask the providers anew when their tokens are to be renewed."""
+        for account, cell in self._cells.items():
+            cell.policy = self._providers.get(account.provider).policy
+
     def known(self, cell: Cell) -> Known:
         """Return what `plan` and `outcome` decide on."""
         skew = self._skew.get(cell.entry.account.provider, 0.0)

@@ -117,6 +117,12 @@ class Engine:
             await asyncio.wait(recovering, timeout=self._config.request_timeout_seconds)
         self._loop_task = spawn(self._loop(), name="refresh-loop")
 
+    def go_by(self, config: RefreshConfig) -> None:
+        """Go on by other settings, and by what the providers say now."""
+        self._config = config
+        self._cells.renew_policies()
+        self._wake.set()
+
     async def stop(self) -> None:
         """Start no refresh any more and wait for those in flight, within the configured limit."""
         self._stopping = True

@@ -35,6 +35,10 @@ class Notifier:
         """Say that clients are served from now on; `status` is one line for `systemctl status`."""
         self._send(f"READY=1\nSTATUS={_line(status)}\nMAINPID={os.getpid()}")
 
+    def reloading(self) -> None:
+        """Say that settings are being read again; `ready` says that it is over."""
+        self._send("RELOADING=1")
+
     def status(self, status: str) -> None:
         """Say what we are doing."""
         self._send(f"STATUS={_line(status)}")

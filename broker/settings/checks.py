@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from broker.model.account import valid_provider_name
 from broker.model.naming import NameFaultError, Names
 from broker.model.network import Unusable, no_proxy_faults, read
+from broker.model.policy import payload_faults, policy_faults
 from broker.model.secret import Secret
 from broker.model.told import faults as model_faults
 
@@ -183,4 +184,12 @@ def _upstream(where: tuple[str, ...], settings: "UpstreamConfig") -> Iterator[Fa
             yield Fault(key, f"the value of {header} must be printable ASCII")
 
 
-_checks: Final = (_positive, _notify, _proxy, _routing, _names, _models, _network, _providers, _upstreams)
+def _policies(config: "Config") -> Iterator[Fault]:
+    for glob, policy in config.policies.items():
+        for key, text in policy_faults(glob, policy):
+            yield Fault(("policies", glob, *key), text)
+    for key, text in payload_faults(config.payload):
+        yield Fault(("payload", *key), text)
+
+
+_checks: Final = (_positive, _notify, _proxy, _routing, _names, _models, _policies, _network, _providers, _upstreams)

@@ -105,7 +105,7 @@ class _Walk:
             self.lines.setdefault(path, line)
         self._at += 1  # the equals sign
         self._skip(_SPACE)
-        self._value(path)
+        self._walk_value(path)
 
     def _key(self) -> Key:
         parts = []
@@ -121,7 +121,7 @@ class _Walk:
                 return tuple(parts)
             self._at += 1
 
-    def _value(self, path: Key) -> None:
+    def _walk_value(self, path: Key) -> None:
         if self._text.startswith("{", self._at):
             self._inside(path, "}")
         elif self._text.startswith("[", self._at):
@@ -144,7 +144,7 @@ class _Walk:
             else:
                 element = (*path, str(number))
                 self.lines[element] = self._line()
-                self._value(element)
+                self._walk_value(element)
             number += 1
             self._skip(_BLANK)
             if self._text.startswith(",", self._at):

@@ -44,22 +44,22 @@ class _Walk:
             Fault((*path, name), "is missing") for name, field in fields.items() if field.required and name not in raw
         ]
         made = {
-            field.name: self._value(raw[name], field.type, (*path, name))
+            field.name: self._walk_value(raw[name], field.type, (*path, name))
             for name, field in fields.items()
             if name in raw
         }
         return kind(**made) if len(self.faults) == before else None
 
-    def _value(self, raw: object, kind: object, path: Key) -> object:
+    def _walk_value(self, raw: object, kind: object, path: Key) -> object:
         arguments = get_args(kind)
-        if _is_table(kind):
+        if is_table(kind):
             return self.table(raw, cast("type[msgspec.Struct]", kind), path)
-        if get_origin(kind) is dict and _is_table(arguments[1]):
+        if get_origin(kind) is dict and is_table(arguments[1]):
             if not isinstance(raw, Mapping):
                 self.faults.append(Fault(path, "must be a table"))
                 return None
             return {name: self.table(each, arguments[1], (*path, name)) for name, each in raw.items()}
-        if get_origin(kind) is tuple and _is_table(arguments[0]) and isinstance(raw, list):
+        if get_origin(kind) is tuple and is_table(arguments[0]) and isinstance(raw, list):
             return tuple(self.table(each, arguments[0], (*path, str(number))) for number, each in enumerate(raw))
         return self._plain(raw, kind, path)
 
@@ -76,7 +76,8 @@ class _Walk:
             return None
 
 
-def _is_table(kind: object) -> bool:
+def is_table(kind: object) -> bool:
+    """Tell whether a type is a table of settings."""
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
@@ -91,5 +92,5 @@ def _unknown(key: str, fields: "dict[str, msgspec.structs.FieldInfo]") -> str:
 
 
 def _names(kind: object) -> Iterator[str]:
-    if _is_table(kind):
+    if is_table(kind):
         yield from (field.encode_name for field in msgspec.structs.fields(cast("type[msgspec.Struct]", kind)))

@@ -16,7 +16,7 @@ from broker.model.errors import BrokerError
 from broker.observe.tasks import spawn
 from broker.store.base import Change, Entry, Updated
 from broker.store.linked import LinkedStore
-from broker.store.watch import Watcher
+from broker.observe.watch import Watcher
 
 _log = logging.getLogger(__name__)
 

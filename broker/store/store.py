@@ -47,7 +47,7 @@ from broker.store.rotating import Rotations
 from broker.store.shelf import Shelf
 from broker.store.state import StateDb
 from broker.store.table import Place
-from broker.store.watch import Watcher
+from broker.observe.watch import Watcher
 from broker.store.write import Sealer, Writer
 
 T = TypeVar("T")

@@ -1,12 +1,21 @@
 """One worker whose settings change while it serves."""
 
 import asyncio
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from broker.config import Config, ProxyConfig, RoutingConfig, UpstreamConfig
+from broker.config import Config, LoggingConfig, ProxyConfig, RoutingConfig, UpstreamConfig
 from broker.model.secret import Secret
+from broker.proxy.listen import bind
+from broker.proxy.workers import READY, Order, write_order
+from broker.settings.effective import Edition
 from tests.fakes.broker_socket import FakeDaemon, account, lease
 from tests.fakes.upstream import Peer, RawUpstream, Taken, answer
 from tests.proxy.conftest import KEY, MakeProxy, parse
@@ -84,3 +93,45 @@ async def test_who_would_not_be_let_in_any_more_is_parted_with(proxy: MakeProxy,
         assert (await p.ask("GET", "/health")).status == 403
         p.worker.apply(changed(hello.url))
         assert (await p.ask("GET", "/health")).status == 200
+
+
+async def test_health_says_which_settings_are_in_force(proxy: MakeProxy, hello: RawUpstream) -> None:
+    async with proxy(with_key(), hello.url) as p:
+        before = (await p.ask("GET", "/health")).json()["settings"]
+        p.worker.apply(changed(hello.url, {"mine": "gemini-2.5-pro"}), Edition("abc", 12.5, ("proxy.port",)))
+        after = (await p.ask("GET", "/health")).json()["settings"]
+        assert len(before["generation"]) == 12
+        assert before["pending"] == []
+        assert after == {"generation": "abc", "loaded": 12.5, "pending": ["proxy.port"]}
+
+
+def test_a_worker_process_takes_orders_that_come_at_once_and_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CCS_BROKER_RUNTIME_DIR", str(tmp_path))
+    settings = Config(proxy=ProxyConfig(port=0), logging=LoggingConfig(level="error"))
+    with bind("127.0.0.1", 0, shared=True) as kept:
+        port = kept.getsockname()[1]
+
+        def order(generation: str) -> bytes:
+            return write_order(Order(settings, port, 4, edition=Edition(generation, 1.0)))
+
+        def generation() -> str:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as got:
+                return str(json.load(got)["settings"]["generation"])
+
+        command = [sys.executable, "-m", "broker.proxy.worker"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(order("one") + order("two"))
+            process.stdin.flush()
+            assert process.stdout.readline() == READY
+            assert generation() == "two"
+            process.stdin.write(order("three"))
+            process.stdin.flush()
+            end = time.monotonic() + 20
+            while generation() != "three":
+                assert time.monotonic() < end
+            process.stdin.close()
+            assert process.wait(10) == 0

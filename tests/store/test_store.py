@@ -181,7 +181,7 @@ async def test_deleted_and_recreated_directories_are_watched_again(store: FileSt
 
 
 async def test_a_rescan_finds_what_no_event_told(harness: FileHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("broker.store.watch.Watcher.start", lambda self: None)
+    monkeypatch.setattr("broker.observe.watch.Watcher.start", lambda self: None)
     harness.rescan_seconds = 0.05
     store = await harness.open()
     assert "does not notify" in problems(store)
