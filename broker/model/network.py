@@ -96,6 +96,8 @@ class Level(StrEnum):
     GLOBAL = "global"
     ENVIRONMENT = "environment"
     NONE = "none"
+    GIVEN = "given"
+    """By whoever tries a proxy out."""
 
 
 @dataclass(frozen=True, slots=True)
