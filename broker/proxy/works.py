@@ -12,12 +12,14 @@ import msgspec
 
 from broker.ipc.schema import Lease
 from broker.model.naming import Names
+from broker.proxy.asking import Place, wanted_at
 from broker.proxy.headers import Headers, to_upstream
-from broker.proxy.naming import Served, Wanted, meaning
+from broker.proxy.naming import Served, Wanted
+from broker.proxy.policies import Edits, Policies, edits_of
 from broker.proxy.relays import Guarded, Listed, Relay, Renamed, Translated, TranslatedList, Untouched, Unwrapped, Whole
 from broker.proxy.routes import CountTokens, Generate, Voice, without_key
 from broker.proxy.session import session_of
-from broker.proxy.upstreams.base import Ask, Sent, StreamsOnly, Upstream
+from broker.proxy.upstreams.base import Ask, Offer, Sent, StreamsOnly, Upstream
 from broker.proxy.upstreams.codeassist import project_of
 from broker.proxy.upstreams.table import upstream_of
 from broker.proxy.wire.heads import RequestHead, ResponseHead
@@ -41,11 +43,13 @@ VOICES: Final = {Dialect.OPENAI_CHAT: Voice.OPENAI, Dialect.RESPONSES: Voice.OPE
 
 
 _COUNTS: Final = {Dialect.CLAUDE: claude_answer.encode_count, Dialect.GEMINI: gemini_client_answer.encode_count}
-_OWN_FIELDS: Final = "its provider speaks the client's own dialect: say how hard to think in the request's own fields"
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What a work needs besides the request: its id, the time in seconds since the epoch, and what the worker shares. `turn` counts the uses of a name."""
+    """What a work needs besides the request: its id, the time in seconds since the epoch, and what the worker shares.
+
+    `turn` counts the uses of a name; `provider` is the one its path names, if any; `policies` what the config changes of requests, None for nothing.
+    """
 
     request_id: str
     created: int
@@ -54,12 +58,22 @@ class Context(msgspec.Struct, frozen=True):
     served: Served
     names: Names
     turn: Callable[[str], int]
+    provider: str | None = None
+    policies: Policies | None = None
+
+    def wanted(self, name: str, offer: Offer = Offer.TALK) -> Wanted:
+        """Return what a model's name means; raises as `asking.wanted_at`."""
+        return wanted_at(Place(offer, self.provider), name, self.names, self.served, self.turn)
 
 
 class Work(Protocol):
-    """A request, in the dialect `client`, to be served by some account. `events` says that its client reads events, so comments may keep it waiting."""
+    """A request, in the dialect `client`, to be served by some account.
+
+    `asked` is the model's name as the client wrote it, without a suffix. `events` says that its client reads events, so comments may keep it waiting.
+    """
 
     client: Dialect
+    asked: str
     wanted: Wanted
     voice: Voice
     events: bool
@@ -98,11 +112,12 @@ class GeminiWork:
         """
         self.client = Dialect.GEMINI
         name, suffix = split_suffix(route.model)
+        self.asked = name
         self._asked = route.model
-        self._suffixed = suffix is not None
-        self.wanted = meaning(name, context.names, context.served, context.turn)
+        self.wanted = context.wanted(name)
         self.voice = Voice.GEMINI
         self._count = isinstance(route, CountTokens)
+        self._edits = edits_of(context.policies, self.wanted, suffix, count=self._count)
         self._stream = isinstance(route, Generate) and route.stream
         self.events = isinstance(route, Generate) and route.stream and route.sse
         self._version = route.version
@@ -119,16 +134,15 @@ class GeminiWork:
         """Leave the body as it is, put it in an envelope, or translate."""
         if not _speaks_gemini(upstream):
             return self._understand().sent(upstream, lease, model)
-        if self._suffixed:
-            bad_field("model", _OWN_FIELDS)
+        body = self._body if self._edits is None else self._edited(self._edits, lease, model)
         headers = to_upstream(self._head.headers)
         query, request_id = without_key(self._head.query), self._context.request_id
         ask = Ask(model, self._stream, self._count, self._version, query, request_id)
         if upstream.dialect is Dialect.GEMINI:
-            return upstream.request(lease, ask, headers, self._body)
+            return _sent(self._edits, upstream, lease, ask, headers, body)
         wrap = ENVELOPES[upstream.dialect].count if self._count else ENVELOPES[upstream.dialect].request
-        target = _target(model, self._context, _project(upstream, lease, counting=self._count))
-        return upstream.request(lease, ask, _uncoded(headers), wrap(self._body, target))
+        target = target_for(model, self._context, project_for(upstream, lease, counting=self._count))
+        return _sent(self._edits, upstream, lease, ask, _uncoded(headers), wrap(body, target))
 
     def relay(self, upstream: Upstream, head: ResponseHead) -> Relay:
         """Pass on, take the envelope off, or translate back."""
@@ -151,11 +165,19 @@ class GeminiWork:
 
     def _understand(self) -> "_Translation":
         if self._understood is None:
-            if self._head.get(b"content-encoding") not in (None, b"identity"):
-                bad_field("content-encoding", "bodies are read as they are; send it uncompressed")
+            self._readable()
             request = CLIENTS[self.client].decode_request(self._body, Route(self._asked, self._stream, self._count))
-            self._understood = _Translation(self.client, request, self._context, count=self._count)
+            self._understood = _Translation(self.client, request, self._context, self._edits, count=self._count)
         return self._understood
+
+    def _edited(self, edits: Edits, lease: Lease, model: str) -> bytes:
+        self._readable()
+        limits = self._context.served.catalog.limits(model)
+        return edits.passed(self.client, self._body, lease.provider, model, limits)
+
+    def _readable(self) -> None:
+        if self._head.get(b"content-encoding") not in (None, b"identity"):
+            bad_field("content-encoding", "bodies are read as they are; send it uncompressed")
 
 
 class TalkWork:
@@ -178,8 +200,9 @@ class TalkWork:
         self._context = context
         self._peeked = peek(body)
         name, suffix = split_suffix(self._peeked.model)
-        self._suffixed = suffix is not None
-        self.wanted = meaning(name, context.names, context.served, context.turn)
+        self.asked = name
+        self.wanted = context.wanted(name)
+        self._edits = edits_of(context.policies, self.wanted, suffix, count=count)
         self.voice = VOICES[client]
         self.events = bool(self._peeked.stream) and not count
         self._understood: _Translation | None = None
@@ -192,7 +215,7 @@ class TalkWork:
         if upstream.dialect is self.client:
             query, request_id = without_key(self._head.query), self._context.request_id
             ask = Ask(model, self.events, self._count, query=query, request_id=request_id)
-            return upstream.request(lease, ask, to_upstream(self._head.headers), self._passed(model))
+            return _sent(self._edits, upstream, lease, ask, to_upstream(self._head.headers), self._passed(lease, model))
         return self._understand().sent(upstream, lease, model)
 
     def relay(self, upstream: Upstream, head: ResponseHead) -> Relay:
@@ -224,36 +247,43 @@ class TalkWork:
     def _understand(self) -> "_Translation":
         if self._understood is None:
             request = CLIENTS[self.client].decode_request(self._body, Route(counting=self._count))
-            self._understood = _Translation(self.client, request, self._context, count=self._count)
+            self._understood = _Translation(self.client, request, self._context, self._edits, count=self._count)
         return self._understood
 
-    def _passed(self, model: str) -> bytes:
-        if self._suffixed:
-            bad_field("model", _OWN_FIELDS)
-        return self._body if model == self._peeked.model else with_model(self._body, model)
+    def _passed(self, lease: Lease, model: str) -> bytes:
+        body = self._body if model == self._peeked.model else with_model(self._body, model)
+        if self._edits is None:
+            return body
+        limits = self._context.served.catalog.limits(model)
+        return self._edits.passed(self.client, body, lease.provider, model, limits)
 
 
 class _Translation:
     """A request that was understood, on its way to upstreams of other dialects, and their answers on the way back."""
 
-    def __init__(self, client: Dialect, request: Request, context: Context, *, count: bool) -> None:
+    def __init__(
+        self, client: Dialect, request: Request, context: Context, edits: Edits | None, *, count: bool
+    ) -> None:
         self.request = request
+        self._edits = edits
         self._client = client
         self._context = context
         self._count = count
         self._names = ToolNames()
 
     def sent(self, upstream: Upstream, lease: Lease, model: str) -> Sent:
-        target = _target(model, self._context, _project(upstream, lease, counting=self._count))
-        codec = UPSTREAMS[upstream.dialect]
+        target = target_for(model, self._context, project_for(upstream, lease, counting=self._count))
+        codec, request = UPSTREAMS[upstream.dialect], self.request
+        if self._edits is not None:
+            request = self._edits.understood(request, lease.provider, model)
         if self._count:
-            body = codec.encode_count(self.request, target)
+            body = codec.encode_count(request, target)
         else:
-            encoded = codec.encode_request(self.request, target)
+            encoded = codec.encode_request(request, target)
             self._names, body = encoded.names, encoded.body
-        streams = self.request.stream and not self._count
+        streams = request.stream and not self._count
         ask = Ask(model, streams, self._count, request_id=self._context.request_id)
-        return upstream.request(lease, ask, [], body)
+        return _sent(self._edits, upstream, lease, ask, [], body)
 
     def relay(self, upstream: Upstream, *, listed: bool = False) -> Relay:
         """Begin to translate an answer; `listed` for a stream that shall be a JSON array."""
@@ -282,6 +312,11 @@ class _Translation:
         if self._client not in (Dialect.CLAUDE, Dialect.GEMINI):
             return True
         return self.request.reasoning is not None and bool(self.request.reasoning.visible)
+
+
+def _sent(edits: Edits | None, upstream: Upstream, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:
+    sent = upstream.request(lease, ask, headers, body)
+    return sent if edits is None else edits.sent(sent, upstream, lease.provider, ask.model)
 
 
 def _folded(upstream: StreamsOnly, name: str | None, body: bytes) -> bytes | Failure:
@@ -318,15 +353,17 @@ def _translated(read: Callable[[bytes], list[Event]], client: Dialect, reply: Re
     return CLIENTS[client].encode_answer(answer, reply)
 
 
-def _project(upstream: Upstream, lease: Lease, *, counting: bool) -> str | None:
+def project_for(upstream: Upstream, lease: Lease, *, counting: bool) -> str | None:
     """Return the project a request is made in: Code Assist must have one, Antigravity takes one."""
     if counting or upstream.dialect not in ENVELOPES:
         return None
     return project_of(lease) if upstream.dialect is Dialect.CODE_ASSIST else lease.facts.get("project_id") or None
 
 
-def _target(model: str, context: Context, project: str | None) -> Target:
-    return Target(model, context.signatures, project, context.request_id, context.safety_off)
+def target_for(model: str, context: Context, project: str | None) -> Target:
+    """Return where a translated request goes."""
+    limits = context.served.catalog.limits(model)
+    return Target(model, context.signatures, project, context.request_id, context.safety_off, limits)
 
 
 def _uncoded(headers: Headers) -> Headers:

@@ -6,8 +6,10 @@ import pytest
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.naming import Names
+from broker.model.policy import Payload, Removal, Setting
 from broker.model.secret import Secret
 from broker.proxy.naming import Served
+from broker.proxy.policies import Policies
 from broker.proxy.relays import Listed, Start, Translated, TranslatedList, Untouched, Unwrapped, Whole
 from broker.proxy.routes import CountTokens, Generate
 from broker.proxy.upstreams.base import Kind, Sent, Upstream
@@ -194,10 +196,9 @@ def test_anthropic_messages_pass_untouched_to_anthropic() -> None:
 def test_only_the_name_of_the_model_is_changed() -> None:
     work = messages(raw=b'{"a":[1 ],"model" : "claude/claude-opus-4-5"}')
     assert send(work, ANTHROPIC, CLAUDE).body == b'{"a":[1 ],"model" : "claude-opus-4-5"}'
-    suffixed = messages(raw=b'{"model":"claude-opus-4-5(high)"}')
-    with pytest.raises(BrokerError) as caught:
-        send(suffixed, ANTHROPIC, CLAUDE)
-    assert caught.value.code is ErrorCode.BAD_REQUEST
+    suffixed = messages(raw=b'{ "model" : "claude-opus-4-6(high)" }')
+    thinking = b'"thinking":{"type":"adaptive"},"output_config":{"effort":"high"}'
+    assert send(suffixed, ANTHROPIC, CLAUDE).body == b'{ "model" : "claude-opus-4-6",' + thinking + b" }"
 
 
 def test_anthropic_messages_are_translated_for_others() -> None:
@@ -316,9 +317,30 @@ def test_what_a_gemini_client_cannot_ask() -> None:
     head = RequestHead("POST", "/x", "", [(b"content-encoding", b"gzip")])
     with pytest.raises(BrokerError, match="uncompressed"):
         GeminiWork(Generate("claude-opus-4-5", False, "v1"), head, SPOKEN, context())
+    compressed = GeminiWork(Generate("gemini-2.5-pro(high)", False, "v1"), head, BODY, context())
     for upstream in (API, ASSIST):
-        with pytest.raises(BrokerError, match="in the request's own fields"):
-            send(gemini(Generate("gemini-2.5-pro(high)", False, "v1")), upstream, LEASE)
+        with pytest.raises(BrokerError, match="uncompressed"):
+            send(compressed, upstream, LEASE)
+
+
+def test_a_suffix_is_written_where_the_dialects_agree() -> None:
+    told = b'{ "contents" : [] , "odd": 1e0,"generationConfig":{"thinkingConfig":{"thinkingBudget":24576}} }'
+    for upstream in (API, ASSIST):
+        sent = send(gemini(Generate("gemini-2.5-pro(high)", False, "v1")), upstream, LEASE)
+        assert told in sent.body
+        assert b"(high)" not in sent.target + sent.body
+
+
+def test_rules_reach_what_goes_out() -> None:
+    rules = Payload(override=(Setting(path="x", value=1),), remove=(Removal(path="odd", dialect="code-assist"),))
+    given = msgspec.structs.replace(context(), policies=Policies.of({}, rules))
+    head = RequestHead("POST", "/x", "", [])
+    work = GeminiWork(Generate("gemini-2.5-pro", False, "v1"), head, BODY, given)
+    assert send(work, API, LEASE).body == b'{ "contents" : [] , "odd": 1e0,"x":1 }'
+    assert b'"request":{ "contents" : [],"x":1 }}' in send(work, ASSIST, LEASE).body
+    body = {"model": "gemini-2.5-pro", "messages": [{"role": "user", "content": "hi"}]}
+    chat = TalkWork(Dialect.OPENAI_CHAT, ASKED, json.dumps(body).encode(), given)
+    assert json.loads(send(chat, API, LEASE).body)["x"] == 1
 
 
 def test_a_chat_passes_untouched_to_what_speaks_like_openai() -> None:
