@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from broker.model.naming import Combo, Strategy
+from broker.model.policy import Payload, Policy
 from broker.model.secret import Secret
 from broker.model.told import ToldModel
 from broker.paths import config_file, default_auth_dir, expand
@@ -151,6 +152,12 @@ class RoutingConfig(_Table, frozen=True):
     aliases: dict[str, str] = {}
 
 
+class UsageConfig(_Table, frozen=True):
+    """[usage]: whether the proxy counts requests and tokens."""
+
+    enabled: bool = True
+
+
 class LoggingConfig(_Table, frozen=True):
     """[logging]: to stderr."""
 
@@ -172,6 +179,9 @@ class Config(_Table, frozen=True):
     routing: RoutingConfig = RoutingConfig()
     combos: dict[str, Combo] = {}
     models: dict[str, ToldModel] = {}
+    policies: dict[str, Policy] = {}
+    payload: Payload = Payload()
+    usage: UsageConfig = UsageConfig()
     logging: LoggingConfig = LoggingConfig()
 
     def auth_directories(self) -> tuple[Path, ...]:
@@ -247,4 +257,6 @@ def _read(data: bytes, name: str) -> tuple[Config, dict[Key, int]]:
 def _secret(kind: type, value: object) -> object:
     if kind is Secret and isinstance(value, str):
         return Secret(value)
+    if kind is object:
+        return value  # of a rule for bodies: any that TOML has
     raise ValueError("Expected `str`")

@@ -1,6 +1,6 @@
 """`config`: what the settings are, and whether they can work.
 
-Owns: walking the config's tables, and the checks that need more than the file's text: folders, socket paths, providers. Secrets are shown as hidden.
+Owns: settings as TOML, and the checks that need more than the file's text: folders, socket paths, providers. Secrets are shown as hidden.
 """
 
 import os
@@ -12,18 +12,15 @@ from typing import TYPE_CHECKING
 import click
 
 from broker import paths
-from broker.cli.options import json_option, load_config
-from broker.cli.results import Checked, Finding, Setting, Settings
-from broker.model.errors import BrokerError
-from broker.model.secret import Secret
+from broker.cli import output
+from broker.cli.options import ask, json_option, load_config, read_config
+from broker.cli.results import Checked, ConfigFault, Finding, Reloaded, Setting, Settings
+from broker.model.errors import BrokerError, ErrorCode
 
 if TYPE_CHECKING:
-    import msgspec
-
-    from broker.config import Config
+    from broker.config import Config, Loaded
     from broker.providers.registry import Registry
-
-_HIDDEN = "(hidden)"
+    from broker.settings.refusal import Located
 
 
 @click.group()
@@ -32,32 +29,90 @@ def config() -> None:
 
 
 @config.command()
+@click.option("--effective", is_flag=True, help="What the running daemon goes by, also where the file says nothing.")
 @json_option
-def show() -> Settings:
-    """Print every setting as it stands; defaults are dimmed, keys are hidden."""
-    file = paths.config_file()
-    return Settings(str(file), file.exists(), tuple(settings_of(load_config())))
+def show(effective: bool) -> Settings:
+    """Print every setting as it stands and where it comes from; defaults are dimmed, keys are hidden."""
+    if effective and (running := _running()) is not None:
+        return running
+    loaded = read_config()
+    return Settings(str(loaded.file), loaded.exists, tuple(settings_of(loaded, effective=effective)))
 
 
 @config.command()
 @json_option
 def check() -> Checked:
-    """Say whether the daemon and the proxy can work with the config. Exit code 1 if not."""
+    """Say whether the daemon and the proxy can work with the config. Exit code 1 if not, 2 where the file has faults."""
+    from broker.settings.refusal import ConfigError
+
     file = paths.config_file()
-    return Checked(str(file), tuple(_findings(file, load_config())))
+    try:
+        config = load_config()
+    except ConfigError as error:
+        return Checked(str(file), (), tuple(_fault(error.file, each) for each in error.faults))
+    return Checked(str(file), tuple(_findings(file, config)))
 
 
-def settings_of(config: "Config") -> Iterator[Setting]:
-    """Yield every setting of every table, in the file's order. Settings of a provider that are not set are left out."""
-    import msgspec
+@config.command("reload")
+@json_option
+def reload_() -> Reloaded:
+    """Have the daemon read the file again now. It does so by itself when the file changes, and so does the proxy."""
+    from broker.ipc.config_view import ReloadAnswer
 
-    for section in config.__struct_fields__:
-        table = getattr(config, section)
-        if isinstance(table, msgspec.Struct):
-            yield from _table(section, table)
-            continue
-        for name, inner in table.items():
-            yield from _table(f"{section}.{name}", inner)
+    return Reloaded(ask(ReloadAnswer, "POST", "/v1/config/reload"))
+
+
+def settings_of(loaded: "Loaded", *, effective: bool = False) -> Iterator[Setting]:
+    """Yield every setting of a file, in the order of the tables, those that are not set left out; with `effective` what stands in for them."""
+    from broker.settings import effective as listing
+
+    stand_ins = {}
+    if effective:
+        from broker.daemon.configs import elsewhere
+
+        stand_ins = elsewhere(loaded.config, os.environ)
+    for each in listing.effective(loaded.config, loaded, stand_ins):
+        if each.value is not None:
+            where = origin(each.origin, each.line, each.variable)
+            yield Setting(each.key, each.value, toml(each.value), each.value == each.default, where)
+
+
+def origin(kind: str, line: int | None, variable: str | None) -> str:
+    """Say where a setting comes from."""
+    return f"line {line}" if line is not None else f"${variable}" if variable is not None else kind
+
+
+def _running() -> Settings | None:
+    """Ask the daemon; None where there is none, which is told."""
+    from broker.ipc.config_view import ConfigView
+
+    try:
+        view = ask(ConfigView, "GET", "/v1/config")
+    except BrokerError as error:
+        if error.code is not ErrorCode.DAEMON_UNREACHABLE:
+            raise
+        output.notice("No daemon is running; this is what the file says.")
+        return None
+    settings = tuple(
+        Setting(
+            each.key,
+            each.value,
+            toml(each.value),
+            each.value == each.default,
+            origin(each.origin, each.line, each.variable),
+            None if each.pending is None else toml(each.pending),
+        )
+        for each in view.settings
+        if each.value is not None
+    )
+    return Settings(view.file, view.exists, settings, running=True, problem=view.problem)
+
+
+def _fault(file: str, fault: "Located") -> ConfigFault:
+    from broker.settings.checks import dotted
+
+    key = dotted(fault.key) if fault.key else None
+    return ConfigFault(file, fault.line, fault.column, key, fault.text, fault.said(file))
 
 
 def toml(value: object) -> str:
@@ -73,39 +128,13 @@ def toml(value: object) -> str:
         case int() | float():
             return repr(value)
         case dict():
-            inside = ", ".join(f"{json.dumps(key)} = {toml(inner)}" for key, inner in value.items())
+            said = {key: inner for key, inner in value.items() if inner is not None}
+            inside = ", ".join(f"{json.dumps(key)} = {toml(inner)}" for key, inner in said.items())
             return f"{{ {inside} }}" if inside else "{}"
         case list() | tuple():
             return f"[{', '.join(toml(each) for each in value)}]"
         case _:
             raise TypeError(f"no TOML form for {type(value).__name__}")
-
-
-def _table(name: str, table: "msgspec.Struct") -> Iterator[Setting]:
-    defaults = {info.name: info.default for info in _fields(table)}
-    for field in table.__struct_fields__:
-        value = getattr(table, field)
-        if value is None:
-            continue
-        shown = _shown(value)
-        yield Setting(f"{name}.{field}", shown, toml(shown), default=value == defaults[field])
-
-
-def _fields(table: "msgspec.Struct") -> "Iterator[msgspec.structs.FieldInfo]":
-    import msgspec
-
-    for info in msgspec.structs.fields(table):
-        if info.default_factory is not msgspec.NODEFAULT:
-            info.default = info.default_factory()
-        yield info
-
-
-def _shown(value: object) -> object:
-    if isinstance(value, Secret):
-        return _HIDDEN
-    if isinstance(value, tuple):
-        return [_shown(each) for each in value]
-    return value
 
 
 def _findings(file: Path, config: "Config") -> Iterator[Finding]:
@@ -117,6 +146,7 @@ def _findings(file: Path, config: "Config") -> Iterator[Finding]:
         yield _socket(name)
     yield _local_keys(paths.local_keys_file())
     yield from _upstreams(config)
+    yield from _payload(config)
     yield from _providers(config)
 
 
@@ -157,6 +187,14 @@ def _upstreams(config: "Config") -> Iterator[Finding]:
     for name in sorted(config.upstreams.keys() - set(Kind)):
         told = "the proxy knows no API of this name"
         yield Finding(f"upstream {name}", "", told, f"Known are: {', '.join(sorted(Kind))}.")
+
+
+def _payload(config: "Config") -> Iterator[Finding]:
+    """Look for rules that fit no upstream: they would do nothing."""
+    from broker.proxy.policies import unknown
+
+    for key, known in unknown(config.payload):
+        yield Finding(key, "", "the proxy knows none of this name", known)
 
 
 def _providers(config: "Config") -> Iterator[Finding]:

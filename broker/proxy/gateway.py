@@ -3,8 +3,11 @@
 Owns: `Gateway`, one a worker, and `ClientCall`, one a request. Who gets in `access` decides, what is asked for `routes`; it must never touch a token.
 """
 
+import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, assert_never
 
 import msgspec
@@ -13,8 +16,10 @@ from broker import __version__
 from broker.model.clock import Clock
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.naming import Names
-from broker.proxy import meters, models, pages
+from broker.observe.tasks import spawn
+from broker.proxy import codex_models, meters, models, pages
 from broker.proxy.access import Peer
+from broker.proxy.discovery import Discovery
 from broker.proxy.failures import failure, refusal
 from broker.proxy.headers import Headers
 from broker.proxy.job import Job
@@ -24,11 +29,14 @@ from broker.proxy.peers import same_user
 from broker.proxy.porter import Porter
 from broker.proxy.routes import (
     ChatCompletions,
+    Compact,
     CountMessages,
     CountTokens,
     Docs,
+    Embeddings,
     Generate,
     Health,
+    Images,
     Messages,
     Metrics,
     Models,
@@ -41,15 +49,21 @@ from broker.proxy.routes import (
     route,
 )
 from broker.proxy.shop import Shop
+from broker.proxy.shown import codex_entries, shown
 from broker.proxy.upstreams.table import PROVIDERS
+from broker.proxy.usage import Usage
+from broker.proxy.usage_table import CONFIG, INTERNAL
 from broker.proxy.verdict import Asked
 from broker.proxy.wire.exchange import Exchange
+from broker.proxy.witness import Witness
 from broker.proxy.works import Context, GeminiWork, TalkWork, Work
+from broker.proxy.works_compact import CompactWork
+from broker.proxy.works_embeddings import EmbeddingsWork
+from broker.proxy.works_images import ImagesWork
+from broker.settings.effective import Edition
 from broker.translate.codecs import Dialect
-from broker.translate.effort import split_suffix
 from broker.translate.failures import failure_of
 from broker.translate.ir import Failure, FailureKind
-from broker.translate.passage import peek
 from broker.translate.signatures import SignatureMemory
 
 _log = logging.getLogger(__name__)
@@ -71,6 +85,7 @@ class _Health(msgspec.Struct, frozen=True):
     daemon: _Daemon
     accounts: dict[str, int]
     leases: int
+    settings: Edition | None = None
 
 
 class _Root(msgspec.Struct, frozen=True):
@@ -93,6 +108,9 @@ class Gateway:
         self._signatures = SignatureMemory()
         self._names = names
         self._safety_off = safety_off
+        self.edition: Edition | None = None
+        self.usage: Usage | None = None
+        self.discovery = Discovery()
 
     def renew(self, shop: Shop, names: Names, *, safety_off: bool) -> None:
         """Serve what begins from now on from `shop`, by other settings."""
@@ -114,11 +132,16 @@ class Gateway:
         self.shop.meters.answered("none", status, 0.0)
         return refusal(failure(status, text), Voice.OPENAI, f"{self._ids}{self._number:x}")
 
-    def context(self, request_id: str) -> Context:
-        """Return what a work needs besides its request."""
+    def context(self, request_id: str, provider: str | None = None) -> Context:
+        """Return what a work needs besides its request; `provider` is the one its path names, if any."""
         now = int(self._clock.now().wall)
-        served = Served(PROVIDERS, self.shop.table.prefixes())
-        return Context(request_id, now, self._signatures, self._safety_off, served, self._names, self.shop.turn)
+        served = self._served()
+        names, turn, policies = self._names, self.shop.turn, self.shop.policies
+        return Context(request_id, now, self._signatures, self._safety_off, served, names, turn, provider, policies)
+
+    def _served(self) -> Served:
+        table = self.shop.table
+        return Served(PROVIDERS, table.prefixes(), table.providers(), self.shop.catalog, self.discovery.learnt)
 
     def health(self) -> bytes:
         """Write GET /health."""
@@ -136,21 +159,27 @@ class Gateway:
                 ),
                 dict(states),
                 table.held(),
+                self.edition,
             )
         )
 
     def served_models(self) -> tuple[models.Model, ...]:
         """Return the models there are accounts for, whether or not they can serve at this moment, and the user's own names for such."""
         own = (models.Model(name, name, owner="ccs-broker") for name in self._names.listed if self.offers(name))
-        return (*models.served({PROVIDERS[each] for each in self.providers()}), *own)
+        return (*shown(self.shop.table.accounts(), PROVIDERS, self.shop.catalog, self.discovery.learnt), *own)
 
-    def providers(self) -> set[str]:
+    def codex_list(self, served: Sequence[models.Model]) -> bytes:
+        """Write the list of models as Codex reads it."""
+        entries = codex_entries(self.shop.table.accounts(), self.discovery.learnt)
+        return codex_models.listed(served, entries, {each.id: self.shop.catalog.limits(each.id) for each in served})
+
+    def providers(self) -> frozenset[str]:
         """Return the providers there are accounts of that can be served from."""
-        return {account.view.provider for account in self.shop.table.accounts()} & PROVIDERS.keys()
+        return self.shop.table.providers() & PROVIDERS.keys()
 
     def offers(self, name: str, holder: Holder | None = None) -> bool:
         """Tell whether there is an account for a model's name, of those a key opens."""
-        served = Served(PROVIDERS, self.shop.table.prefixes())
+        served = self._served()
         try:
             wanted = meaning(name, self._names, served, lambda _: 0)
         except BrokerError:
@@ -162,7 +191,7 @@ class Gateway:
 class ClientCall:
     """One request (see `wire.exchange.Call`)."""
 
-    __slots__ = ("_exchange", "_gateway", "_holder", "_job", "_route", "request_id")
+    __slots__ = ("_asked_around", "_exchange", "_gateway", "_holder", "_internal", "_job", "_route", "_waiting", "request_id")
 
     def __init__(self, gateway: Gateway, exchange: Exchange, where: Route, request_id: str) -> None:
         """Belongs to `exchange`."""
@@ -172,6 +201,9 @@ class ClientCall:
         self.request_id = request_id
         self._job: Job | None = None
         self._holder: Holder | None = None
+        self._internal = False
+        self._waiting: asyncio.Task[None] | None = None
+        self._asked_around = False
 
     def on_head(self) -> None:
         """Refuse whoever may not come in before a body is read."""
@@ -189,15 +221,17 @@ class ClientCall:
         match self._route.target:
             case ChatCompletions() | Responses() | Messages() | CountMessages() | Generate() | CountTokens():
                 self._serve(body)
-            case Models(name):
-                self._models(name)
+            case Embeddings() | Images() | Compact():
+                self._serve(body)
+            case Models() as asked:
+                self._ask_around(partial(self._models, asked), anew=asked.refresh)
             case Health():
                 self._reply([_JSON, (b"cache-control", b"no-store")], self._gateway.health())
             case Docs():
                 authority = (self._exchange.head.get(b"host") or b"127.0.0.1").decode("latin-1")
                 self._reply(pages.HEADERS, pages.docs(authority, __version__))
             case Metrics():
-                self._reply([(b"content-type", meters.CONTENT_TYPE.encode())], self._gateway.shop.meters.text())
+                self._reply([(b"content-type", meters.CONTENT_TYPE.encode())], self._gateway.shop.meters.text(rows=self._holder is None))
             case Root():
                 self._reply([_JSON], msgspec.json.encode(_Root()))
             case Unknown(text, allowed):
@@ -223,8 +257,10 @@ class ClientCall:
         """The client left."""
         if self._job is not None:
             self._job.gone()
-        else:
-            self._done(499)
+            return
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._done(499)
 
     def tick(self, now: float) -> None:
         """Keep the job's deadlines."""
@@ -236,25 +272,31 @@ class ClientCall:
         try:
             work = self._work(body)
         except BrokerError as error:
+            if error.code is ErrorCode.NOT_FOUND and self._may_learn():
+                self._ask_around(partial(self._serve, body))
+                return
             told = failure_of(error)
             if error.code is ErrorCode.NOT_FOUND:
                 told = failure(404, error.detail, reason="model_not_found", param="model")
             self._refuse(told)
             return
+        if gateway.shop.table.providers().isdisjoint(work.wanted.providers) and self._may_learn():
+            self._ask_around(partial(self._serve, body))
+            return
         if self._holder is not None and self._holder.limited:
-            refused = self._narrow(work, self._holder, body)
+            refused = self._narrow(work, self._holder)
             if refused is not None:
                 self._refuse(refused)
                 return
         agent = head.get(b"user-agent") or b""
         repeats = agent.startswith((b"claude-cli/", b"claude-code/"))
         asked = Asked(work.wanted.name, work.wanted.providers, repeats, gateway.shop.table.away)
-        self._job = Job(gateway.shop, self._exchange, work, self.request_id, asked, self._done)
+        self._job = Job(gateway.shop, self._exchange, work, self.request_id, asked, self._done, self._witness(work))
         self._job.run()
 
     def _work(self, body: bytes) -> Work:
         target, head = self._route.target, self._exchange.head
-        context = self._gateway.context(self.request_id)
+        context = self._gateway.context(self.request_id, self._route.provider)
         if isinstance(target, Generate | CountTokens):
             return GeminiWork(target, head, body, context)
         coding = head.get(b"content-encoding")
@@ -262,22 +304,57 @@ class ClientCall:
             raise BrokerError(
                 ErrorCode.BAD_REQUEST, "content-encoding: bodies are read as they are; send it uncompressed"
             )
+        if isinstance(target, Embeddings):
+            return EmbeddingsWork(head, body, context)
+        if isinstance(target, Compact):
+            return CompactWork(head, body, context)
+        if isinstance(target, Images):
+            return ImagesWork(head, body, context, edits=target.edits)
         return TalkWork(_spoken(target), head, body, context, count=isinstance(target, CountMessages))
 
-    def _narrow(self, work: Work, holder: Holder, body: bytes) -> Failure | None:
+    def _narrow(self, work: Work, holder: Holder) -> Failure | None:
         """Leave of what is wanted what the key opens; say so where that is nothing."""
-        target = self._route.target
-        asked, _ = split_suffix(target.model if isinstance(target, Generate | CountTokens) else peek(body).model)
-        narrowed = holder.narrowed(asked, work.wanted)
+        narrowed = holder.narrowed(work.asked, work.wanted)
         if narrowed is None:
-            return forbidden(holder, asked)
+            return forbidden(holder, work.asked)
         work.wanted = narrowed
         return None
 
-    def _models(self, name: str | None) -> None:
-        served = self._gateway.served_models()
+    def _ask_around(self, then: Callable[[], None], *, anew: bool = False) -> None:
+        """Go on once it is known which models accounts have, or too long in coming."""
+        shop, discovery = self._gateway.shop, self._gateway.discovery
+
+        async def learn() -> None:
+            await discovery.learn(shop, anew=anew)
+            self._waiting = None
+            then()
+
+        if discovery.due(shop, anew=anew):
+            self._waiting = spawn(learn(), name="proxy-ask-around")
+        else:
+            then()
+
+    def _may_learn(self) -> bool:
+        """Tell, once a request, whether asking around could find somebody who serves it."""
+        first, self._asked_around = not self._asked_around, True
+        return first and bool(self._gateway.discovery.due(self._gateway.shop))
+
+    def _witness(self, work: Work) -> Witness | None:
+        usage, key = self._gateway.usage, self._holder.key if self._holder is not None else None
+        if usage is None:
+            return None
+        name = key.name if key is not None else INTERNAL if self._internal else CONFIG
+        free = isinstance(self._route.target, CountMessages | CountTokens)
+        return usage.witness(name, key, work.wanted.name, self._exchange.since, work.session, free=free)
+
+    def _models(self, asked: Models) -> None:
+        gateway, name = self._gateway, asked.name
+        served = gateway.served_models()
         if self._holder is not None and self._holder.limited:
-            served = tuple(each for each in served if self._gateway.offers(each.id, self._holder))
+            served = tuple(each for each in served if gateway.offers(each.id, self._holder))
+        if asked.codex:
+            self._reply([_JSON], gateway.codex_list(served))
+            return
         if name is None:
             self._reply([_JSON], models.listed(served, self._route.voice))
             return
@@ -311,6 +388,7 @@ class ClientCall:
 
     def _same_user(self) -> bool | None:
         # Asked once a connection, and only where the internal key is shown: a question to the kernel costs some microseconds.
+        self._internal = True  # the one key that needs it
         line = self._exchange.connection
         if line.trusted is None:
             line.trusted = same_user(self._exchange.peer, self._exchange.local)

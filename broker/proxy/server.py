@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from broker.config import INTERNAL_KEY, Config, ProxyConfig
@@ -20,6 +21,7 @@ from broker.network.settings import network_of
 from broker.observe.tasks import spawn
 from broker.proxy.access import Rules
 from broker.proxy.buckets import Buckets
+from broker.proxy.catalog import Catalog
 from broker.proxy.gateway import Gateway
 from broker.proxy.headers import Headers
 from broker.proxy.keyfile import KeyFile
@@ -27,9 +29,12 @@ from broker.proxy.leases import LeaseSource, LeaseTable
 from broker.proxy.listen import BACKLOG
 from broker.proxy.meters import Meters
 from broker.proxy.networks import Networks
+from broker.proxy.policies import Policies
 from broker.proxy.porter import Porter
 from broker.proxy.shop import Shop
 from broker.proxy.upstreams.places import Places
+from broker.proxy.usage import Usage
+from broker.proxy.usage_metrics import UsageMetrics
 from broker.proxy.wire.exchange import Limits
 from broker.proxy.wire.pool import Pool
 from broker.proxy.wire.server import Listener
@@ -60,11 +65,13 @@ class Worker:
         keys: KeyFile | None = None,
         rates: Buckets | None = None,
         env: Mapping[str, str] = os.environ,
+        usage: Path | None = None,
     ) -> None:
         """Make the parts; must be called inside a running loop.
 
         `number` is the worker's place among its siblings, for the numbers of Prometheus; `keys` are the local keys, none without; `rates` are what
-        its siblings share; `env` may name outbound proxies.
+        its siblings share; `env` may name outbound proxies. `usage` is the file in which usage is
+        counted, with those of its siblings; without one it is counted in memory.
         """
         proxy = config.proxy
         self._clock, self._chance, self._own_limits = clock, chance, limits
@@ -89,6 +96,9 @@ class Worker:
             self._gateway, limits or limits_of(proxy), self._ticker, Networks(proxy.allow, proxy.deny).admit
         )
         self._gateway.edition = self._edition(config)
+        self._usage = Usage(usage, clock, self._ticker.time, self._porter.used_until, enabled=config.usage.enabled)
+        self._gateway.usage = self._usage
+        self._meters.usage = UsageMetrics(self._usage.table, number)
         self._server: asyncio.Server | None = None
         self._following: asyncio.Task[None] | None = None
 
@@ -106,6 +116,7 @@ class Worker:
         self._porter.rules = rules_of(proxy)
         self._ticker.interval = tick_seconds(proxy)
         self._pool.connect_timeout = proxy.connect_timeout
+        self._usage.enabled = config.usage.enabled
         self._gateway.renew(shop, names, safety_off=proxy.safety_off)
         self._gateway.edition = edition or self._edition(config)
         self._listener.renew(self._own_limits or limits_of(proxy), admit)
@@ -114,7 +125,7 @@ class Worker:
         return Edition(digest_of(config), self._clock.now().wall)
 
     def _shop(self, config: Config) -> Shop:
-        return Shop(
+        shop = Shop(
             self.table,
             self._pool,
             self._ticker,
@@ -127,6 +138,9 @@ class Worker:
             self._chance,
             network_of(config, self._env),
         )
+        shop.catalog = Catalog(config.models)
+        shop.policies = Policies.of(config.policies, config.payload)
+        return shop
 
     @property
     def pool(self) -> Pool:
@@ -166,8 +180,10 @@ class Worker:
             _log.warning("answers cut by the stop", extra={"connections": left})
             self._listener.abort()
             await asyncio.sleep(0)
+        self._gateway.discovery.close()
         self._pool.close()
         self._ticker.close()
+        await self._usage.close()
         self._porter.close()
         if self._following is not None:
             self._following.cancel()

@@ -23,6 +23,7 @@ from broker.proxy.deadlines import Timeouts
 from broker.proxy.headers import Headers
 from broker.proxy.leases import LeaseTable
 from broker.proxy.meters import Meters
+from broker.proxy.policies import Policies
 from broker.proxy.upstreams.base import Upstream
 from broker.proxy.upstreams.places import Places
 from broker.proxy.wire.pool import Origin, Pool
@@ -100,6 +101,8 @@ class Shop:
         self._choosing = choosing
         self.catalog = Catalog()
         """What the config says of models."""
+        self.policies: Policies | None = None
+        """What the config changes of requests; None for nothing."""
         self._chance = chance
         self.counts = Counts()
         self._network = network

@@ -106,7 +106,7 @@ def test_what_has_no_toml_form_is_an_error() -> None:
 
 def test_every_table_of_the_config_is_walked() -> None:
     names = {each.name.split(".")[0] for each in settings_of(Config(providers={"x": ProviderConfig(title="t")}))}
-    assert names == set(Config.__struct_fields__) - {"upstreams", "combos"}
+    assert names == set(Config.__struct_fields__) - {"upstreams", "combos", "models", "policies"}
 
 
 def findings(ended) -> dict[str, dict[str, object]]:
@@ -219,3 +219,35 @@ def test_an_api_that_is_not_known_is_told(run, config) -> None:
     assert found["upstream vortex"]["problem"] == "the proxy knows no API of this name"
     assert "vertex" in str(found["upstream vortex"]["hint"])
     assert "upstream vertex" not in found
+
+
+def test_rules_for_bodies_are_shown_and_looked_at(run, config) -> None:
+    config(
+        '[policies."gpt-*"]\nthinking = "high"\n[payload]\noverride = [{ path = "a.0", value = { b = [1.5] }, upstream = "vortex" }]\n'
+    )
+    lines = run("config", "show").out.splitlines()
+    assert 'policies.gpt-*.thinking = "high"' in lines or 'policies."gpt-*".thinking = "high"' in lines
+    rule = next(line for line in lines if line.startswith("payload.override"))
+    shown = tomllib.loads(rule.partition(" = ")[0].replace(".", "_") + " = " + rule.partition(" = ")[2])
+    assert shown["payload_override"] == [{"path": "a.0", "models": "*", "upstream": "vortex", "value": {"b": [1.5]}}]
+    found = findings(run("config", "check", "--json"))
+    assert found["payload.override.0.upstream"]["problem"] == "the proxy knows none of this name"
+    assert "vertex" in str(found["payload.override.0.upstream"]["hint"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[policies."*"]\nthinking = -1', 'policies."*".thinking'),
+        (
+            "[payload]\noverride = [{ path = 'a', value = 1 },\n { path = 'model', value = 1 }]",
+            "payload.override.1.path",
+        ),
+        ("[payload]\nremove = [{ path = 'a', value = 1 }]", "payload.remove.0.value"),
+    ],
+)
+def test_policies_that_cannot_be_are_told_by_their_key(run, config, text: str, said: str) -> None:
+    config(text)
+    ended = run("config", "check")
+    assert ended.code == 2
+    assert said in ended.err

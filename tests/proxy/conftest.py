@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from broker.config import Config, ProxyConfig, RoutingConfig, UpstreamConfig
+from broker.model.policy import Payload, Policy
 from broker.model.secret import Secret
 from broker.model.told import ToldModel
 from broker.proxy.keyfile import KeyFile
@@ -135,6 +136,8 @@ def proxy() -> MakeProxy:
         keys: KeyFile | None = None,
         routing: RoutingConfig | None = None,
         models: dict[str, ToldModel] | None = None,
+        policies: dict[str, Policy] | None = None,
+        payload: Payload | None = None,
         **settings: Any,
     ) -> AsyncIterator[Proxy]:
         given = ProxyConfig(**{"port": 0, "api_keys": (Secret(KEY),), **settings})
@@ -145,6 +148,8 @@ def proxy() -> MakeProxy:
                 upstreams=there | (upstreams or {}),
                 routing=routing or RoutingConfig(),
                 models=models or {},
+                policies=policies or {},
+                payload=payload or Payload(),
             ),
             daemon,
             Brisk(),

@@ -7,8 +7,16 @@ import msgspec
 
 from broker.config import Config, ProviderConfig, UpstreamConfig
 from broker.model.naming import Combo
+from broker.model.policy import Policy
+from broker.model.told import ToldModel
 
-NAMED = {"providers": ProviderConfig, "upstreams": UpstreamConfig, "combos": Combo}
+NAMED = {
+    "providers": ProviderConfig,
+    "upstreams": UpstreamConfig,
+    "combos": Combo,
+    "policies": Policy,
+    "models": ToldModel,
+}
 
 
 def all_settings() -> set[str]:
