@@ -84,8 +84,13 @@ class _Details(Value, frozen=True):
 
 
 class _ChatUsage(Value, frozen=True):
+    """Of chat completions; of embeddings, which cost nothing but the prompt; of images, which count as Responses do."""
+
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    total_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
 
@@ -161,7 +166,13 @@ def _chat(tail: bytes) -> Tokens:
         return UNTOLD
     cached = (told.prompt_tokens_details or _NO_DETAILS).cached_tokens
     reasoning = (told.completion_tokens_details or _NO_DETAILS).reasoning_tokens
-    return _tokens(told.prompt_tokens, told.completion_tokens, cached, reasoning)
+    prompt, completion = (
+        _either(told.prompt_tokens, told.input_tokens),
+        _either(told.completion_tokens, told.output_tokens),
+    )
+    if completion is None and prompt is not None and prompt == told.total_tokens:
+        completion = 0
+    return _tokens(prompt, completion, cached, reasoning)
 
 
 def _responses(tail: bytes) -> Tokens:

@@ -128,7 +128,7 @@ def test_what_is_not_told_stays_unknown(dialect: Dialect, body: bytes) -> None:
 
 
 def test_a_part_that_is_told_counts_and_the_rest_does_not() -> None:
-    assert told(Dialect.OPENAI_CHAT, b'{"usage":{"prompt_tokens":8,"total_tokens":8}}') == Tokens(8)
+    assert told(Dialect.OPENAI_CHAT, b'{"usage":{"prompt_tokens":8,"total_tokens":9}}') == Tokens(8)
     assert told(Dialect.RESPONSES, b'{"usage":{"input_tokens":8}}') == Tokens(8)
     assert told(Dialect.GEMINI, b'{"usageMetadata":{"candidatesTokenCount":4,"thoughtsTokenCount":3}}') == Tokens(
         None, 7, None, 3
@@ -150,3 +150,27 @@ def test_what_a_model_says_is_not_what_it_costs() -> None:
         assert told(dialect, json.dumps(text).encode()) == UNTOLD
         assert told(dialect, json.dumps(arguments).encode()) == UNTOLD
         assert told(dialect, sse(arguments)) == UNTOLD
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 8, "total_tokens": 8}, Tokens(8, 0)),
+        ({"prompt_tokens": 8, "total_tokens": 9}, Tokens(8)),
+        ({"prompt_tokens": 8}, Tokens(8)),
+        ({"total_tokens": 8}, Tokens()),
+        (
+            {
+                "input_tokens": 5,
+                "output_tokens": 1290,
+                "total_tokens": 1295,
+                "input_tokens_details": {"image_tokens": 0},
+            },
+            Tokens(5, 1290),
+        ),
+    ],
+)
+def test_embeddings_and_images_count_in_their_own_way(usage: object, expected: Tokens) -> None:
+    ends = Ends(Dialect.OPENAI_CHAT)
+    ends.feed(json.dumps({"data": [{"b64_json": "A" * 50_000}], "usage": usage}).encode())
+    assert ends.tokens() == expected
