@@ -191,7 +191,17 @@ class Gateway:
 class ClientCall:
     """One request (see `wire.exchange.Call`)."""
 
-    __slots__ = ("_asked_around", "_exchange", "_gateway", "_holder", "_internal", "_job", "_route", "_waiting", "request_id")
+    __slots__ = (
+        "_asked_around",
+        "_exchange",
+        "_gateway",
+        "_holder",
+        "_internal",
+        "_job",
+        "_route",
+        "_waiting",
+        "request_id",
+    )
 
     def __init__(self, gateway: Gateway, exchange: Exchange, where: Route, request_id: str) -> None:
         """Belongs to `exchange`."""
@@ -231,7 +241,8 @@ class ClientCall:
                 authority = (self._exchange.head.get(b"host") or b"127.0.0.1").decode("latin-1")
                 self._reply(pages.HEADERS, pages.docs(authority, __version__))
             case Metrics():
-                self._reply([(b"content-type", meters.CONTENT_TYPE.encode())], self._gateway.shop.meters.text(rows=self._holder is None))
+                text = self._gateway.shop.meters.text(rows=self._holder is None)
+                self._reply([(b"content-type", meters.CONTENT_TYPE.encode())], text)
             case Root():
                 self._reply([_JSON], msgspec.json.encode(_Root()))
             case Unknown(text, allowed):

@@ -310,7 +310,7 @@ class Job:
         self._meter(str(told.status))
         self._note("the upstream's stream failed", told.message)
         self._client.end()
-        self._finish(self._client.status)
+        self._finish(self._client.status, cut=True)
 
     def _refused(self) -> None:
         head, upstream = self._head, self._upstream
@@ -371,7 +371,7 @@ class Job:
 
     def _cut(self, told: Failure) -> None:
         self._client.cut(self._relay, told)
-        self._finish(self._client.status)
+        self._finish(self._client.status, cut=True)
 
     # --- waiting ---
 
@@ -418,7 +418,7 @@ class Job:
 
     def _finish(self, status: int, *, cut: bool = False) -> None:
         self._use(None)
-        self._witness.ended(status)
+        self._witness.ended(status, cut=cut)
         self._done(status)
 
     def _drop(self) -> None:
