@@ -42,17 +42,25 @@ class Discovery:
         self._asking: dict[str, asyncio.Task[None]] = {}
 
     def due(self, shop: Shop, *, anew: bool = False) -> tuple[WatchAccount, ...]:
-        """Return the accounts whose lists are not known or too old; with `anew` also those that still hold."""
-        if not shop.discovers:
-            return ()
-        now = shop.clock.now().wall
-        able = {each.view.account: each for each in shop.table.accounts() if _can_be_asked(each, now)}
-        return tuple(able[name] for name in self.learnt.due(able, shop.ticker.time(), anew=anew))
+        """Return the accounts whose lists are not known or too old; with `anew` also those that still hold. What a file says needs no asking."""
+        now, asks = shop.clock.now().wall, shop.discovers
+        able = {
+            each.view.account: each
+            for each in shop.table.accounts()
+            if _can_be_asked(each, now) and (asks or _declared(each))
+        }
+        declared = {name: _declared(each) for name, each in able.items()}
+        return tuple(able[name] for name in self.learnt.due(declared, shop.ticker.time(), anew=anew))
 
     async def learn(self, shop: Shop, *, anew: bool = False) -> None:
         """Ask all that are due at once, and wait for them for a moment."""
         self.learnt.keep([each.view.account for each in shop.table.accounts()])
-        waiting = [self._task(shop, account) for account in self.due(shop, anew=anew)]
+        waiting = []
+        for account in self.due(shop, anew=anew):
+            if declared := _declared(account):
+                self.learnt.declare(account.view.account, account.view.provider, declared)
+            else:
+                waiting.append(self._task(shop, account))
         if waiting:
             await asyncio.wait(waiting, timeout=PATIENCE_SECONDS)
 
@@ -80,6 +88,11 @@ class Discovery:
                 "list of models not had", extra={"account": log_id(AccountId.parse(view.account)), "reason": reason}
             )
         self.learnt.put(view.account, view.provider, models, shop.ticker.time())
+
+
+def _declared(account: WatchAccount) -> str:
+    """Return what the file of a key says of its models: their names, with commas between."""
+    return account.lease.facts.get("models", "") if account.lease is not None else ""
 
 
 def _can_be_asked(account: WatchAccount, now: float) -> bool:

@@ -4,6 +4,7 @@ Owns: the book of one worker: who is to be asked again, which models an account 
 Times are seconds on any one clock.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
@@ -32,12 +33,16 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What an account said: its models, None where it could not be asked; from when, and until when that holds."""
+    """What an account said: its models, None where it could not be asked; from when, and until when that holds.
+
+    `declared` is what its file says of its models, where it does: nobody is asked then.
+    """
 
     provider: str
     models: tuple[Found, ...] | None
     since: float
     until: float
+    declared: str = ""
 
 
 class Learnt:
@@ -48,9 +53,19 @@ class Learnt:
         self._entries: dict[str, Entry] = {}
         self._having: dict[str, dict[str, frozenset[str]]] = {}
 
-    def due(self, accounts: Iterable[str], now: float, *, anew: bool = False) -> tuple[str, ...]:
-        """Return those of the accounts that are to be asked; with `anew` also those whose lists still hold."""
-        return tuple(name for name in accounts if self._due(name, now, anew=anew))
+    def due(self, accounts: Mapping[str, str], now: float, *, anew: bool = False) -> tuple[str, ...]:
+        """Return those of the accounts that are to be asked; with `anew` also those whose lists still hold.
+
+        `accounts` are names with what each one's file says of its models.
+        """
+        return tuple(name for name, declared in accounts.items() if self._due(name, declared, now, anew=anew))
+
+    def declare(self, account: str, provider: str, declared: str) -> None:
+        """Note what an account's file says of its models: their names, with commas between."""
+        each = dict.fromkeys(name for name in declared.split(",") if name)
+        models = tuple(Found(Model(name, name, (), 0, 0, "unknown")) for name in each)
+        self._entries[account] = Entry(provider, models, 0.0, math.inf, declared)
+        self._index()
 
     def put(self, account: str, provider: str, models: tuple[Found, ...] | None, now: float) -> None:
         """Note what an account said; None where it could not be asked, and then its last list stands."""
@@ -91,11 +106,11 @@ class Learnt:
         """Return the lists by account."""
         return {name: entry.models for name, entry in self._entries.items() if entry.models is not None}
 
-    def _due(self, account: str, now: float, *, anew: bool) -> bool:
+    def _due(self, account: str, declared: str, now: float, *, anew: bool) -> bool:
         entry = self._entries.get(account)
-        if entry is None or now >= entry.until:
+        if entry is None or now >= entry.until or entry.declared != declared:
             return True
-        return anew and now - entry.since >= FRESH_SECONDS
+        return anew and not declared and now - entry.since >= FRESH_SECONDS
 
     def _index(self) -> None:
         having: dict[str, dict[str, set[str]]] = {}

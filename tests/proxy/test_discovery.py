@@ -265,3 +265,17 @@ async def test_a_kept_connection_that_has_died_is_no_failure_and_too_long_a_list
         monkeypatch.setattr(discovery, "_MAX_BYTES", 5)
         api.models = names("c")
         assert await listed(p, "?refresh=true") == ["openai-compatible/b"], "the last one stands"
+
+
+async def test_a_file_that_names_its_models_is_believed_and_nobody_asked(proxy: MakeProxy, serve: Any) -> None:
+    api = await serve(Lists(names("other")))
+    daemon = FakeDaemon()
+    facts = {"base_url": api.url + "/v1", "models": "big,small"}
+    daemon.put(account("openai-compatible/x", lease("openai-compatible/x", facts=facts)))
+    for asks in (True, False):
+        async with proxy(daemon, routing=RoutingConfig(discover_models=asks)) as p:
+            assert (await p.chat(model="big")).status == 200
+            assert await listed(p, "?refresh=true") == ["openai-compatible/big", "openai-compatible/small"]
+            assert (await p.chat(model="other")).status == 404
+    assert api.asked == []
+    assert api.chats == ["big", "big"]

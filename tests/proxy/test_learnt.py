@@ -30,12 +30,12 @@ def test_who_has_a_model_and_who_lacks_it() -> None:
 
 def test_a_list_holds_for_a_while_and_a_failure_for_a_shorter_one() -> None:
     learnt = book()
-    assert learnt.due([ONE, "new/x"], 1.0) == ("new/x",)
-    assert learnt.due([ONE], KEPT_SECONDS) == (ONE,)
-    assert learnt.due([ONE], FRESH_SECONDS, anew=True) == (ONE,)
-    assert learnt.due([ONE], FRESH_SECONDS - 1, anew=True) == ()
+    assert learnt.due({ONE: "", "new/x": ""}, 1.0) == ("new/x",)
+    assert learnt.due({ONE: ""}, KEPT_SECONDS) == (ONE,)
+    assert learnt.due({ONE: ""}, FRESH_SECONDS, anew=True) == (ONE,)
+    assert learnt.due({ONE: ""}, FRESH_SECONDS - 1, anew=True) == ()
     learnt.put(ONE, "openai-compatible", None, 10.0)
-    assert learnt.due([ONE], 10.0 + FAILED_SECONDS) == (ONE,)
+    assert learnt.due({ONE: ""}, 10.0 + FAILED_SECONDS) == (ONE,)
     assert learnt.providers("a") == ("openai-compatible",), "the last list stands"
     learnt.put("xai/x", "xai", None, 10.0)
     assert "xai/x" not in learnt.models()
@@ -48,4 +48,16 @@ def test_accounts_that_are_gone_are_forgotten() -> None:
     learnt.keep([ONE, TWO, KEY])
     learnt.keep([KEY])
     assert learnt.providers("both") == ("openai-api",)
-    assert learnt.due([ONE], 1.0) == (ONE,)
+    assert learnt.due({ONE: ""}, 1.0) == (ONE,)
+
+
+def test_what_a_file_says_holds_until_it_says_otherwise() -> None:
+    learnt = Learnt()
+    assert learnt.due({ONE: "big,small"}, 0.0) == (ONE,)
+    learnt.declare(ONE, "openai-compatible", "big,small,,big")
+    assert [found.model.id for found in learnt.models()[ONE]] == ["big", "small"]
+    learnt.declare(ONE, "openai-compatible", "big,small")
+    assert learnt.due({ONE: "big,small"}, 9e9, anew=True) == ()
+    assert learnt.due({ONE: "big"}, 0.0) == (ONE,)
+    assert learnt.due({ONE: ""}, 0.0) == (ONE,)
+    assert learnt.providers("big") == ("openai-compatible",)
