@@ -13,8 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text as RichText
 
-from broker.cli import results
+from broker.cli import results, usage_listing, usage_results
 from broker.cli.listing import Listing, QuotaListing
+from broker.cli.network_results import Ways, WayTried
 from broker.cli.wording import clean, count, moment, span
 
 if TYPE_CHECKING:
@@ -73,6 +74,27 @@ def _changed(result: results.Changed) -> list[RenderableType]:
     ends = "never expires" if view.expires_at is None else f"expires {moment(view.expires_at, result.now)}"
     line = f"{view.account} {result.done}: {state}token {ends}"
     return [_plain(line)]
+
+
+@layout.register
+def _ways(result: Ways) -> list[RenderableType]:
+    table = _table("for", "proxy", "by")
+    for each in result.routes:
+        whom = each.account or each.provider or "all others"
+        way = each.proxy or ("none" if each.fault else "direct")
+        said = f"{each.source} {each.fault}" if each.fault else each.source
+        table.add_row(_plain(whom), _plain(way, "bold red" if each.fault else ""), _plain(said))
+    return [table]
+
+
+@layout.register
+def _way_tried(result: WayTried) -> list[RenderableType]:
+    said = result.answer
+    way = f"through {said.proxy}" if said.proxy else "directly"
+    how = f"{said.target} {way} ({said.source})"
+    if said.ok:
+        return [_whole(f"Connected to {how} in {said.seconds:.3f} s.", "green")]
+    return [_whole(f"Not connected to {how}: {said.error}", "bold red")]
 
 
 @layout.register
@@ -182,6 +204,21 @@ def _key_revoked(result: results.KeyRevoked) -> list[RenderableType]:
 
 
 @layout.register
+def _usage(result: usage_results.UsageReport) -> list[RenderableType]:
+    return list(usage_listing.usage(result))
+
+
+@layout.register
+def _sessions(result: usage_results.Sessions) -> list[RenderableType]:
+    return list(usage_listing.sessions(result))
+
+
+@layout.register
+def _limits(result: usage_results.Limits) -> list[RenderableType]:
+    return list(usage_listing.limits(result))
+
+
+@layout.register
 def _service_change(result: results.ServiceChange) -> list[RenderableType]:
     if not result.steps:
         return [RichText("Nothing is installed.")]
@@ -209,11 +246,31 @@ def _settings(result: results.Settings) -> list[RenderableType]:
     lines: list[RenderableType] = [
         _plain(f"# {result.file}{'' if result.exists else ' (missing: every setting is the default)'}", "dim")
     ]
-    return [*lines, *(_plain(f"{each.name} = {each.toml}", "dim" if each.default else "") for each in result.settings)]
+    if result.running:
+        lines.append(_plain("# in force in the daemon", "dim"))
+    if result.problem:
+        lines.append(_plain(f"# the file as it is now was refused: {result.problem}", "bold red"))
+    return [*lines, *(_plain(_setting(each), "dim" if each.default else "") for each in result.settings)]
+
+
+def _setting(each: results.Setting) -> str:
+    waiting = "" if each.pending is None else f"; after a restart: {each.pending}"
+    return f"{each.name} = {each.toml} # {each.origin}{waiting}"
+
+
+@layout.register
+def _reloaded(result: results.Reloaded) -> list[RenderableType]:
+    answer = result.answer
+    told = [f"Changed: {', '.join(answer.changed)}." if answer.changed else "Nothing changed."]
+    told += [f"Needs a restart: {', '.join(answer.pending)}."] if answer.pending else []
+    return [_plain(each) for each in told]
 
 
 @layout.register
 def _checked(result: results.Checked) -> list[RenderableType]:
+    if result.faults:
+        told = RichText(f"{count(len(result.faults), 'fault')} in the file.", style="bold red")
+        return [*(_plain(each.said) for each in result.faults), told]
     table = _table("", "", "")
     table.show_header = False
     for each in result.findings:

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from broker.cli.exits import Exit
+from broker.cli.network_results import Ways, WayTried
+from broker.cli.usage_results import Limits, Sessions, UsageReport
 
 if TYPE_CHECKING:
     from broker.doctor.catalogue import Check
     from broker.doctor.finding import Finding as Fault
     from broker.doctor.mend import Repair
+    from broker.ipc.config_view import ReloadAnswer
     from broker.ipc.schema import AccountQuota, AccountView, Health, ImportAnswer, LoginView, LogoutAnswer, Problem
     from broker.service.steps import Step, UnitState
 
@@ -157,21 +160,35 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting as it stands: its dotted name, its value as TOML, and whether it is the default."""
+    """One setting as it stands: its dotted name, its value as TOML, whether it is the default, and in words where it comes from.
+
+    `pending` is what the file says, as TOML, where that needs a restart.
+    """
 
     name: str
     value: object
     toml: str
     default: bool
+    origin: str = "default"
+    pending: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`config show`. `file` is where the config is looked for."""
+    """`config show`. `file` is where the config is looked for; `running` says whether these are the daemon's, in force, or those of the file."""
 
     file: str
     exists: bool
     settings: tuple[Setting, ...]
+    running: bool = False
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """`config reload`."""
+
+    answer: "ReloadAnswer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +202,24 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigFault:
+    """What is wrong with the file, and where: a setting's `key`, or for what is no TOML the `column`."""
+
+    file: str
+    line: int | None
+    column: int | None
+    key: str | None
+    text: str
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
-    """`config check`."""
+    """`config check`. With `faults` in the file nothing else was looked at."""
 
     file: str
     findings: tuple[Finding, ...]
+    faults: tuple[ConfigFault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,12 +271,18 @@ Result = (
     | LocalKeys
     | KeyMade
     | KeyRevoked
+    | UsageReport
+    | Sessions
+    | Limits
     | ServiceChange
     | ServiceStatus
     | Settings
+    | Reloaded
     | Checked
     | Diagnosis
     | Checks
+    | Ways
+    | WayTried
     | Images
     | ImageFailed
 )
@@ -257,6 +293,8 @@ def exit_of(result: Result) -> Exit:
     match result:
         case Status(health=None):
             return Exit.UNREACHABLE
+        case Checked(faults=(_, *_)):
+            return Exit.USAGE
         case Checked(findings=findings):
             bad = any(each.problem for each in findings)
         case Diagnosis(findings=faults):
@@ -265,6 +303,8 @@ def exit_of(result: Result) -> Exit:
             bad = not all(unit.installed for unit in units)
         case Quotas(accounts=accounts):
             bad = bool(accounts) and all(each.quota is None for each in accounts)
+        case WayTried(answer=tried):
+            bad = not tried.ok
         case Imported(answer=answer):
             bad = bool(answer.logins) and all(each.action == "refused" for each in answer.logins)
         case _:
@@ -282,17 +322,36 @@ def _members(result: Result) -> dict[str, object]:
 
     if isinstance(result, Settings):
         values = {each.name: each.value for each in result.settings}
-        return {"file": result.file, "exists": result.exists, "settings": values}
+        origins = {each.name: each.origin for each in result.settings}
+        waiting = [each.name for each in result.settings if each.pending is not None]
+        about = {"file": result.file, "exists": result.exists, "running": result.running, "problem": result.problem}
+        return {**about, "settings": values, "origins": origins, "pending": waiting}
     if isinstance(result, ImageFailed):
         # A problem document (RFC 9457) without a code of ours: the failure is the provider's.
         return {"type": "about:blank", "title": "No image was made", **msgspec.to_builtins(result)}
     if isinstance(result, Diagnosis):
         return _diagnosis(result)
-    if not isinstance(result, LoggedIn | LoggedOut | Imported):
+    if isinstance(result, Checked):
+        return _checked(result)
+    if not isinstance(result, LoggedIn | LoggedOut | Imported | Reloaded | WayTried):
         built: dict[str, object] = msgspec.to_builtins(result)
         return built
     inner: dict[str, object] = msgspec.to_builtins(result.login if isinstance(result, LoggedIn) else result.answer)
     return inner
+
+
+def _checked(result: Checked) -> dict[str, object]:
+    faults = [
+        {"file": each.file, "line": each.line, "column": each.column, "key": each.key, "text": each.text}
+        for each in result.faults
+    ]
+    return {"file": result.file, "findings": _built(result.findings), "faults": faults}
+
+
+def _built(value: object) -> object:
+    import msgspec
+
+    return msgspec.to_builtins(value)
 
 
 def _diagnosis(result: Diagnosis) -> dict[str, object]:

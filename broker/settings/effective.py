@@ -77,7 +77,8 @@ def shown(value: object) -> object:
         case Secret():
             return HIDDEN
         case msgspec.Struct():
-            return {name: shown(getattr(value, name)) for name in value.__struct_fields__}
+            named = {name: getattr(value, name) for name in value.__struct_fields__}
+            return {name: shown(each) for name, each in named.items() if each is not None}
         case Mapping():
             return {str(name): shown(each) for name, each in value.items()}
         case tuple() | list() | frozenset():

@@ -6,10 +6,13 @@ from rich.console import Console
 
 from broker.cli import results
 from broker.cli.human import layout
+from broker.cli.network_results import Ways, WayTried
 from broker.doctor.catalogue import CATALOGUE
 from broker.doctor.finding import Finding as Fault
 from broker.doctor.finding import SetMode, Severity, mendable
 from broker.doctor.mend import Repair
+from broker.ipc.config_view import ReloadAnswer
+from broker.ipc.network_schema import NetworkRoute, NetworkTestAnswer
 from broker.ipc.schema import (
     AccountQuota,
     AccountView,
@@ -59,6 +62,23 @@ CASES: dict[str, results.Result] = {
             ),
         ),
         NOW,
+    ),
+    "network": Ways(
+        (
+            NetworkRoute(level="global", source="network.proxy_url", proxy="http://proxy.example:3128"),
+            NetworkRoute(level="provider", source="providers.codex.proxy_url", provider="codex"),
+            NetworkRoute(level="account", source="proxy_url in its file", provider="codex", account="codex/a", fault="names no host"),
+            NetworkRoute(level="account", source="proxy_url in its file", provider="codex", account="codex/b", proxy="socks5h://b.example:1080"),
+        )
+    ),
+    "network-tried": WayTried(
+        NetworkTestAnswer(target="a.example:443", level="none", source="no proxy is set", ok=True, seconds=0.0421)
+    ),
+    "network-failed": WayTried(
+        NetworkTestAnswer(
+            target="a.example:443", level="environment", source="HTTPS_PROXY", ok=False, seconds=1.0, proxy="http://p.example:80",
+            error="cannot connect to a.example through the proxy p.example:80 (timed out)",
+        )
     ),
     "quota-none": results.Quotas((), NOW),
     "changed": results.Changed("renewed", views()[0], NOW),
@@ -129,6 +149,28 @@ CASES: dict[str, results.Result] = {
             results.Finding("config", "/c.toml"),
             results.Finding("auth directory", "/auth", "/auth cannot be written", "Mend its permissions."),
         ),
+    ),
+    "checked-faults": results.Checked(
+        "/c.toml",
+        (),
+        (
+            results.ConfigFault("/c.toml", 3, None, "proxy.port", "is odd", "/c.toml:3: proxy.port: is odd"),
+            results.ConfigFault("/c.toml", 4, 2, None, "no value", "/c.toml:4:2: no value"),
+        ),
+    ),
+    "reloaded": results.Reloaded(
+        ReloadAnswer(generation="abc", changed=("proxy.deny", "logging.level"), pending=("proxy.port",))
+    ),
+    "reloaded-nothing": results.Reloaded(ReloadAnswer(generation="abc")),
+    "settings-running": results.Settings(
+        "/c.toml",
+        True,
+        (
+            results.Setting("proxy.port", 8317, "8317", True, "default", "9000"),
+            results.Setting("proxy.host", "a", '"a"', False, "line 4"),
+        ),
+        running=True,
+        problem="/c.toml:9: proxy.workers: is odd",
     ),
     "checked-well": results.Checked("/c.toml", (results.Finding("config", "/c.toml"),)),
     "doctor": results.Diagnosis(

@@ -12,6 +12,7 @@ from broker.doctor.catalogue import CATALOGUE
 from broker.doctor.finding import Finding as Fault
 from broker.doctor.finding import SetMode, Severity, mendable
 from broker.doctor.mend import Repair
+from broker.ipc.config_view import ReloadAnswer
 from broker.ipc.schema import Health, ImportAnswer, ImportedLogin, LoginView, LogoutAnswer
 from broker.service.steps import Action, Step, UnitState
 from tests.cli.conftest import NOW, QUOTA, views
@@ -54,13 +55,23 @@ EVERY: dict[type, tuple[results.Result, set[str]]] = {
     ),
     results.ServiceStatus: (results.ServiceStatus("systemd", (UNIT,)), {"manager", "units"}),
     results.Settings: (
-        results.Settings("/c.toml", True, (results.Setting("proxy.port", 8317, "8317", default=True),)), {"file", "exists", "settings"},
+        results.Settings("/c.toml", True, (results.Setting("proxy.port", 8317, "8317", default=True),)),
+        {"file", "exists", "settings", "running", "problem", "origins", "pending"},
     ),
-    results.Checked: (results.Checked("/c.toml", (results.Finding("config", "fine"),)), {"file", "findings"}),
+    results.Reloaded: (results.Reloaded(ReloadAnswer(generation="abc")), {"generation", "changed", "pending"}),
+    results.Checked: (results.Checked("/c.toml", (results.Finding("config", "fine"),)), {"file", "findings", "faults"}),
     results.Diagnosis: (results.Diagnosis(("disk-space",), (NOTE,), (Repair("auth-dir-mode", "chmod 700 /a"),)), {"checked", "findings", "repairs"}),
     results.Checks: (results.Checks(CATALOGUE), {"checks"}),
     results.Images: (results.Images(("a.png",), "m.json", "m", "", 1.5), {"files", "metadata", "model", "text", "seconds"}),
     results.ImageFailed: (results.ImageFailed("blocked", "m"), {"type", "title", "detail", "model", "status", "text"}),
+    Ways: (
+        Ways((NetworkRoute(level="none", source="no proxy is set"),)),
+        {"routes"},
+    ),
+    WayTried: (
+        WayTried(NetworkTestAnswer(target="a:443", level="none", source="no proxy is set", ok=True, seconds=0.1)),
+        {"target", "level", "source", "ok", "seconds", "proxy", "error"},
+    ),
 }  # fmt: skip
 
 

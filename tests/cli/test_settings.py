@@ -1,5 +1,9 @@
 import json
+import os
+import subprocess
+import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.cli.settings import settings_of, toml
-from broker.config import Config, ProviderConfig, parse
+from broker.config import Config, Loaded, ProviderConfig, parse
 
 FULL = """
 [store]
@@ -27,6 +31,26 @@ base_url = "http://127.0.0.1:9"
 
 
 @pytest.fixture
+def daemon_with_config(home: Path, config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A daemon in a process of its own; yields its config file."""
+    file = config("[socket]\nmax_wait_seconds = 30\n")
+    monkeypatch.setenv("CCS_BROKER_RUNTIME_DIR", str(home / "run"))
+    names = ("PATH", "HOME", "CCS_BROKER_CONFIG", "CCS_BROKER_RUNTIME_DIR")
+    environ = {name: os.environ[name] for name in names}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "broker", "serve"], env=environ, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        while "daemon ready" not in process.stderr.readline():
+            assert process.poll() is None
+        yield file
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+@pytest.fixture
 def config(home: Path, monkeypatch: pytest.MonkeyPatch):
     """Return a function that writes the config file."""
     file = home / "config.toml"
@@ -43,11 +67,11 @@ def test_show_prints_every_setting(run, config) -> None:
     file = config(FULL)
     lines = run("config", "show").out.splitlines()
     assert lines[0] == f"# {file}"
-    assert 'store.directories = ["~/a", "/b c"]' in lines
-    assert "proxy.port = 9000" in lines
-    assert "refresh.ahead = true" in lines
-    assert 'providers.own.extra_params = { "prompt" = "consent" }' in lines
-    assert 'upstreams.gemini.base_url = "http://127.0.0.1:9"' in lines
+    assert 'store.directories = ["~/a", "/b c"] # line 3' in lines
+    assert "proxy.port = 9000 # line 5" in lines
+    assert "refresh.ahead = true # default" in lines
+    assert 'providers.own.extra_params = { "prompt" = "consent" } # line 12' in lines
+    assert 'upstreams.gemini.base_url = "http://127.0.0.1:9" # line 14' in lines
 
 
 def test_show_hides_keys(run, config) -> None:
@@ -64,6 +88,40 @@ def test_show_as_json(run, config) -> None:
     assert (made["version"], made["exists"]) == (1, True)
     assert made["settings"]["proxy.port"] == 9000
     assert made["settings"]["providers.own.scopes"] == ["openid"]
+    assert (made["origins"]["proxy.port"], made["origins"]["proxy.host"]) == ("line 5", "default")
+    assert (made["running"], made["pending"]) == (False, [])
+
+
+def test_show_of_what_is_in_force_without_a_daemon_says_so_and_reads_the_file(
+    run, config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config("[proxy]\nport = 9000\n")
+    monkeypatch.setenv("CCS_DIR", "/elsewhere")
+    ended = run("config", "show", "--effective")
+    assert "No daemon is running" in ended.err
+    lines = ended.out.splitlines()
+    assert 'store.directories = ["/elsewhere/cliproxy/auth"] # $CCS_DIR' in lines
+    assert "proxy.port = 9000 # line 2" in lines
+    assert any(line.startswith("providers.gemini.token_url = ") and line.endswith("# built in") for line in lines)
+
+
+def test_show_and_reload_ask_the_daemon(run, config, daemon_with_config) -> None:
+    file = daemon_with_config
+    lines = run("config", "show", "--effective").out.splitlines()
+    assert lines[1] == "# in force in the daemon"
+    assert "socket.max_wait_seconds = 30.0 # line 2" in lines
+    file.write_text('[socket]\nmax_wait_seconds = 40\n[proxy]\nport = 1\n[store]\nmode = "sealed"\n')
+    told = run("config", "reload").out
+    assert "Changed: socket.max_wait_seconds." in told
+    assert "Needs a restart: store.mode, proxy.port." in told
+    assert 'store.mode = "plain" # line 6; after a restart: "sealed"' in run("config", "show", "--effective").out
+    assert json.loads(run("config", "show", "--effective", "--json").out)["pending"] == ["store.mode", "proxy.port"]
+    assert json.loads(run("config", "reload", "--json").out)["changed"] == []
+    file.write_text("[socket]\nmax_wait_seconds = 0\n")
+    refused = run("config", "reload")
+    assert refused.code == 2
+    assert f"{file}:2: socket.max_wait_seconds: must be greater than 0" in refused.err
+    assert "was refused" in run("config", "show", "--effective").out
 
 
 def test_show_without_a_file(run, home: Path) -> None:
@@ -73,7 +131,7 @@ def test_show_without_a_file(run, home: Path) -> None:
 
 
 def test_defaults_are_known_as_such() -> None:
-    by_name = {each.name: each for each in settings_of(parse(FULL.encode()))}
+    by_name = {each.name: each for each in settings_of(Loaded(parse(FULL.encode()), Path("c.toml")))}
     assert [name for name, each in by_name.items() if not each.default] == [
         "store.directories", "proxy.port", "proxy.api_keys", "providers.own.kind", "providers.own.issuer", "providers.own.client_id",
         "providers.own.scopes", "providers.own.extra_params", "upstreams.gemini.base_url",
@@ -105,7 +163,8 @@ def test_what_has_no_toml_form_is_an_error() -> None:
 
 
 def test_every_table_of_the_config_is_walked() -> None:
-    names = {each.name.split(".")[0] for each in settings_of(Config(providers={"x": ProviderConfig(title="t")}))}
+    made = Config(providers={"x": ProviderConfig(title="t")})
+    names = {each.name.split(".")[0] for each in settings_of(Loaded(made, Path("c.toml")))}
     assert names == set(Config.__struct_fields__) - {"upstreams", "combos", "models", "policies"}
 
 
@@ -205,10 +264,39 @@ def test_check_of_a_socket_path_that_is_too_long(run, home: Path, monkeypatch: p
 
 
 def test_check_of_a_file_that_cannot_be_read_as_config(run, config) -> None:
-    config("[proxy\n")
+    file = config("[proxy\n")
     ended = run("config", "check", "--json")
     assert ended.code == 2
-    assert json.loads(ended.out)["code"] == "bad_request"
+    assert json.loads(ended.out)["faults"] == [
+        {
+            "file": str(file),
+            "line": 1,
+            "column": 7,
+            "key": None,
+            "text": "Expected ']' at the end of a table declaration",
+        }
+    ]
+
+
+def test_check_lists_every_fault_of_the_file_with_line_and_key(run, config) -> None:
+    file = config('[proxy]\nport = "x"\nwrokers = 1\n\n[providers.gemini]\nlead_seconds = true\n')
+    made = json.loads(run("config", "check", "--json").out)
+    assert [(each["line"], each["key"]) for each in made["faults"]] == [
+        (2, "proxy.port"),
+        (3, "proxy.wrokers"),
+        (6, "providers.gemini.lead_seconds"),
+    ]
+    lines = run("config", "check").out.splitlines()
+    assert lines[1] == f"{file}:3: proxy.wrokers: there is no such setting; did you mean workers?"
+    assert lines[-1] == "3 faults in the file."
+
+
+@pytest.mark.parametrize("command", ["serve", "proxy", "up", "config show"])
+def test_programs_that_do_not_start_say_the_same(run, config, command: str) -> None:
+    file = config("[proxy]\nport = 70000\n")
+    ended = run(*command.split())
+    assert ended.code == 2
+    assert f"{file}:2: proxy.port: must be from 0 to 65535" in ended.err
 
 
 def test_an_api_that_is_not_known_is_told(run, config) -> None:
@@ -226,7 +314,7 @@ def test_rules_for_bodies_are_shown_and_looked_at(run, config) -> None:
         '[policies."gpt-*"]\nthinking = "high"\n[payload]\noverride = [{ path = "a.0", value = { b = [1.5] }, upstream = "vortex" }]\n'
     )
     lines = run("config", "show").out.splitlines()
-    assert 'policies.gpt-*.thinking = "high"' in lines or 'policies."gpt-*".thinking = "high"' in lines
+    assert 'policies."gpt-*".thinking = "high" # line 2' in lines
     rule = next(line for line in lines if line.startswith("payload.override"))
     shown = tomllib.loads(rule.partition(" = ")[0].replace(".", "_") + " = " + rule.partition(" = ")[2])
     assert shown["payload_override"] == [{"path": "a.0", "models": "*", "upstream": "vortex", "value": {"b": [1.5]}}]
@@ -250,4 +338,4 @@ def test_policies_that_cannot_be_are_told_by_their_key(run, config, text: str, s
     config(text)
     ended = run("config", "check")
     assert ended.code == 2
-    assert said in ended.err
+    assert said in ended.out
