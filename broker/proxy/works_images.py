@@ -37,7 +37,7 @@ from broker.translate.openai_errors import tells_error
 from broker.translate.passage import Peeked, peek, with_model
 
 _WITH_TEXT: Final = frozenset({Kind.VERTEX})
-"""Where images alone cannot be asked for: its documentation always asks for both, which the others take as well."""
+"""Where it is not established that images alone can be asked for; both are what its models answer with by themselves."""
 
 
 class ImagesWork:

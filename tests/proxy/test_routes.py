@@ -136,6 +136,7 @@ def test_what_needs_no_key() -> None:
             "GET /v1/models",
             "GET /x",
             "POST /v1/embeddings",
+            "POST /v1/messages",
         )
         if find(line).public
     }
