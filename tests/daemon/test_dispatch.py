@@ -23,6 +23,7 @@ async def test_every_operation_is_served(running: Running) -> None:
         Name.LOGIN_CALLBACK: b'{"text":"x"}',
         Name.IMPORT: b'{"dry_run":true}',
         Name.RENAME: b'{"label":"ann@example.com"}',
+        Name.NETWORK_TEST: b'{"account":"sandbox/ann@example.com"}',
     }
     order = sorted(OPERATIONS, key=lambda each: each.name is Name.LOGOUT)  # last, for what it does
     for operation in order:
