@@ -1,7 +1,9 @@
 import json
 
 import pytest
+from aiohttp import web
 
+from broker.config import UpstreamConfig
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.naming import Combo, Names
 from broker.proxy.naming import Served
@@ -13,7 +15,8 @@ from broker.proxy.works import Context
 from broker.proxy.works_compact import CompactWork
 from broker.translate.codecs import Dialect
 from broker.translate.signatures import SignatureMemory
-from tests.fakes.broker_socket import lease
+from tests.fakes.broker_socket import FakeDaemon, account, lease
+from tests.proxy.conftest import MakeProxy
 
 BODY = b'{ "model" : "gpt-5-codex", "input":[{"type":"message"}], "instructions": "x", "tools":[] }'
 CODEX, OPENAI = upstream_of(Kind.CODEX, Dialect.RESPONSES), upstream_of(Kind.OPENAI, Dialect.RESPONSES)
@@ -64,3 +67,32 @@ def test_errors_in_openai_s_words_pass() -> None:
     told = b'{"error":{"message":"no","type":"x"}}'
     assert work().own_error(UPSTREAMS[Kind.CODEX], told) == told
     assert work().own_error(UPSTREAMS[Kind.CODEX], b"<html>") is None
+
+
+async def test_through_a_whole_worker(proxy: MakeProxy) -> None:
+    seen: list[tuple[str, bytes, str | None]] = []
+    compacted = b'{ "object":"response.compaction", "output":[{"type":"compaction","encrypted_content":"RU5D"}] }'
+
+    async def compact(request: web.Request) -> web.Response:
+        seen.append((request.path, await request.read(), request.headers.get("accept")))
+        return web.Response(body=compacted, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_post("/{tail:.*}", compact)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    there = UpstreamConfig(base_url=f"http://127.0.0.1:{runner.addresses[0][1]}/codex")
+    daemon = FakeDaemon()
+    daemon.put(account("codex/me", lease("codex/me", facts={"account_id": "a"})), account("kimi/x", lease("kimi/x")))
+    try:
+        async with proxy(daemon, upstreams={"codex": there}) as p:
+            answer = await p.ask("POST", "/v1/responses/compact", BODY)
+            assert (answer.status, answer.body) == (200, compacted)
+            assert seen == [("/codex/responses/compact", BODY, "application/json")]
+            refused = await p.ask("POST", "/v1/responses/compact", {"model": "kimi-k2.5", "input": []})
+            assert refused.status == 400
+            assert "[model_providers.X]" in refused.json()["error"]["message"]
+            assert (await p.ask("GET", "/v1/responses/compact")).status == 405
+    finally:
+        await runner.cleanup()
