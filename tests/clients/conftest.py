@@ -24,7 +24,9 @@ from tests.fakes.chat_api import ChatApi
 from tests.fakes.claude_api import ClaudeApi
 from tests.system.conftest import staged
 
-GEMINI, CLAUDE, OPENAI = "gemini-3-pro-preview", "claude-sonnet-4-5", "gpt-5.1"
+GEMINI = "gemini-3-pro-preview"
+CLAUDE, CLAUDE_ADAPTIVE = "claude-sonnet-4-5", "claude-opus-4-7"
+OPENAI, OPENAI_PLAIN = "gpt-5.1", "gpt-4.1"
 
 TIDE = "the tide turns at 4711"
 """What is in the scratch folder's file: no prompt has it, so whoever says it has read it."""

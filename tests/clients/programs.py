@@ -24,7 +24,7 @@ Act = Callable[[Scratch, str, Wish], Awaitable[Ran]]
 
 @dataclass(frozen=True)
 class Driver:
-    """`reads` is the prompt that makes the model ask for a file, by its absolute path; `shows` the same for the picture."""
+    """`reads` is the prompt that makes the model ask for a file, by its absolute path; `shows` the prompt that goes with the picture."""
 
     program: Program
     act: Act
@@ -32,14 +32,21 @@ class Driver:
     shows: Callable[[str], str] = lambda _path: "look"
 
 
-async def claude_code(scratch: Scratch, url: str, wish: Wish) -> Ran:
+async def claude_code(scratch: Scratch, url: str, wish: Wish, *, helper: bool = False) -> Ran:
     shape = ["stream-json", "--include-partial-messages", "--verbose"] if wish.streamed else ["text"]
+    if helper:
+        settings = {"apiKeyHelper": f"echo {INTERNAL_KEY}"}
+        (scratch.home / ".claude").mkdir()
+        (scratch.home / ".claude" / "settings.json").write_text(json.dumps(settings))
+        key = {}
+    else:
+        key = {"ANTHROPIC_AUTH_TOKEN": INTERNAL_KEY}
     return await scratch.run(
         str(CLAUDE_CODE.path), "-p", wish.prompt, "--model", wish.model, "--allowedTools", "Read", "--output-format", *shape,
         ANTHROPIC_BASE_URL=url,
-        ANTHROPIC_AUTH_TOKEN=INTERNAL_KEY,
         ANTHROPIC_DEFAULT_HAIKU_MODEL=wish.model,
         CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
+        **key,
     )  # fmt: skip
 
 
@@ -62,13 +69,17 @@ async def gemini_cli(scratch: Scratch, url: str, wish: Wish) -> Ran:
     )  # fmt: skip
 
 
-async def codex(scratch: Scratch, url: str, wish: Wish) -> Ran:
+CODEX_KEY = 'env_key = "CCS_KEY"'
+CODEX_AUTH = f'\n[model_providers.ccs.auth]\ncommand = "echo"\nargs = ["{INTERNAL_KEY}"]'
+
+
+async def codex(scratch: Scratch, url: str, wish: Wish, *, auth: str = CODEX_KEY) -> Ran:
     folder = scratch.home / ".codex"
     folder.mkdir(exist_ok=True)
     (folder / "config.toml").write_text(
         f'model_provider = "ccs"\nmodel = "{wish.model}"\n\n'
-        f'[model_providers.ccs]\nname = "ccs-broker"\nbase_url = "{url}/v1"\nwire_api = "responses"\nenv_key = "CCS_KEY"\n'
-        "\n[analytics]\nenabled = false\n"
+        "[analytics]\nenabled = false\n\n"
+        f'[model_providers.ccs]\nname = "ccs-broker"\nbase_url = "{url}/v1"\nwire_api = "responses"\n{auth}\n'
     )
     return await scratch.run(
         str(CODEX.path), "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox",

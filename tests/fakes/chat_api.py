@@ -40,6 +40,7 @@ _UNREASONABLE = (
     "logprobs",
     "top_logprobs",
     "logit_bias",
+    "stop",
 )
 _EFFORTS = {"none", "minimal", "low", "medium", "high", "xhigh"}
 _DATA_URL = re.compile(r"data:([^;,]+);base64,(.*)\Z", re.DOTALL)

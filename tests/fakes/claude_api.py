@@ -225,8 +225,16 @@ def _check_thinking(body: Any, thinking: Any) -> None:
         refuse("thinking may not be enabled when tool use is forced, with temperature, or with top_k")
     if not 0 <= body.get("temperature", 1) <= 1:
         refuse("temperature: range: 0..1")
-    if "temperature" in body and "top_p" in body:
+    version = _version(body["model"])
+    if version >= (4, 7) and {"temperature", "top_p", "top_k"} & set(body):
+        refuse("`temperature`, `top_p` and `top_k` are not supported on this model")
+    if version >= (4, 1) and "temperature" in body and "top_p" in body:
         refuse("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
+
+
+def _version(model: str) -> tuple[int, int]:
+    found = re.match(r"claude-[a-z]+-(\d+)(?:-(\d)(?!\d))?", model)
+    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
 
 
 def _told(name: str, block: Any) -> str:

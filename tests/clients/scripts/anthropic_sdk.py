@@ -48,7 +48,8 @@ _KEPT = {
 }
 
 hello = [{"role": "user", "content": "Say damson-plum"}]
-whole = client.messages.create(messages=hello, system="Be brief.", **asked)
+chance = {"temperature": 0.5, "top_k": 40, "stop_sequences": ["quince"]}
+whole = client.messages.create(messages=hello, system="Be brief.", extra_body=chance, **asked)
 assert whole.stop_reason == "end_turn"
 pieces, final = streamed(hello)
 assert "".join(pieces) == text(final)

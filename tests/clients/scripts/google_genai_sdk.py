@@ -22,7 +22,11 @@ def weather(city: str) -> str:
 
 wish = 'please call weather {"city": "Ghent"}'
 whole = client.models.generate_content(
-    model=model, contents="Say damson-plum", config=types.GenerateContentConfig(system_instruction="Be brief.")
+    model=model,
+    contents="Say damson-plum",
+    config=types.GenerateContentConfig(
+        system_instruction="Be brief.", temperature=0.5, top_p=0.9, stop_sequences=["quince"]
+    ),
 )
 pieces = [
     chunk.text for chunk in client.models.generate_content_stream(model=model, contents="Say damson-plum") if chunk.text
@@ -33,7 +37,7 @@ by_itself = client.models.generate_content(
 )
 
 declared = types.FunctionDeclaration(
-    name="weather", description="Tells the weather.",
+    name="weather.now", description="Tells the weather.",  # a name that only Google takes
     parameters=types.Schema(type="OBJECT", properties={"city": types.Schema(type="STRING", nullable=True)}, required=["city"]),
 )  # fmt: skip
 config = types.GenerateContentConfig(
@@ -41,12 +45,13 @@ config = types.GenerateContentConfig(
     automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
     thinking_config=types.ThinkingConfig(include_thoughts=True),
 )
-turns = [types.Content(role="user", parts=[types.Part(text=wish)])]
+turns = [types.Content(role="user", parts=[types.Part(text=wish.replace("weather", "weather_now"))])]
 parts = []
 for chunk in client.models.generate_content_stream(model=model, contents=turns, config=config):
     for candidate in chunk.candidates or ():
         parts += (candidate.content and candidate.content.parts) or ()
 (call,) = [part.function_call for part in parts if part.function_call]
+assert call.name == "weather.now", call
 response = {"result": weather(**call.args)}
 answer = types.Part(function_response=types.FunctionResponse(id=call.id, name=call.name, response=response))
 turns += [types.Content(role="model", parts=parts), types.Content(role="user", parts=[answer])]

@@ -46,7 +46,9 @@ def chat_streamed(messages: list, **extra: object) -> tuple[list, list, str]:
 def chat() -> dict:
     tools = [{"type": "function", "function": {"name": "weather", "parameters": schema}}]
     hello = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say damson-plum"}]
-    whole = client.chat.completions.create(model=model, messages=hello)
+    whole = client.chat.completions.create(
+        model=model, messages=hello, temperature=0.5, top_p=0.9, stop=["quince"], max_tokens=500
+    )
     pieces, _, ended = chat_streamed(hello)
     assert ended == whole.choices[0].finish_reason == "stop"
 
@@ -74,7 +76,9 @@ def chat() -> dict:
 
 def responses() -> dict:
     tools = [{"type": "function", "name": "weather", "parameters": schema, "strict": False}]
-    whole = client.responses.create(model=model, input="Say damson-plum", instructions="Be brief.")
+    whole = client.responses.create(
+        model=model, input="Say damson-plum", instructions="Be brief.", temperature=0.5, top_p=0.9
+    )
     with client.responses.stream(model=model, input="Say damson-plum") as events:
         pieces = [event.delta for event in events if event.type == "response.output_text.delta"]
         final = events.get_final_response()
