@@ -169,6 +169,7 @@ def _process(values: Values, command: str) -> str:
 Type=notify
 NotifyAccess=main
 ExecStart={quote(values.executable)} {command}
+ExecReload=/bin/kill -HUP $MAINPID
 {environment}Restart=on-failure
 RestartSec={_RESTART_SECONDS}
 TimeoutStartSec=60

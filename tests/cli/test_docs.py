@@ -14,6 +14,7 @@ from broker.cli.exits import MEANING
 from broker.cli.settings import toml
 from broker.config import Config
 from broker.service import units
+from broker.settings.changes import RESTART
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -98,6 +99,13 @@ def test_every_table_has_its_section_and_no_other() -> None:
 def test_every_setting_stands_with_its_default(heading: str) -> None:
     documented = {name: default for name, default, _ in rows(sections("config.md")[heading])}
     assert documented == {f"`{name}`": default_of(field) for name, field in settings()[heading].items()}
+
+
+@pytest.mark.parametrize("heading", settings())
+def test_what_needs_a_restart_is_marked(heading: str) -> None:
+    marked = {name.strip("`") for name, _, text in rows(sections("config.md")[heading]) if "*Needs a restart.*" in text}
+    table = heading.strip("[]")
+    assert marked == {name.removeprefix(f"{table}.") for name in RESTART if name.startswith(f"{table}.")}
 
 
 def test_the_page_on_providers_lists_every_setting() -> None:
