@@ -146,6 +146,7 @@ def _findings(file: Path, config: "Config") -> Iterator[Finding]:
         yield _socket(name)
     yield _local_keys(paths.local_keys_file())
     yield from _upstreams(config)
+    yield from _models(config)
     yield from _payload(config)
     yield from _providers(config)
 
@@ -187,6 +188,15 @@ def _upstreams(config: "Config") -> Iterator[Finding]:
     for name in sorted(config.upstreams.keys() - set(Kind)):
         told = "the proxy knows no API of this name"
         yield Finding(f"upstream {name}", "", told, f"Known are: {', '.join(sorted(Kind))}.")
+
+
+def _models(config: "Config") -> Iterator[Finding]:
+    """Look for models that nobody serves: their tables would do nothing."""
+    from broker.proxy.catalog import idle
+    from broker.proxy.upstreams.table import PROVIDERS
+
+    for name, told in idle(config.models, PROVIDERS):
+        yield Finding(f"model {name}", "", told, f"Known are: {', '.join(sorted(PROVIDERS))}.")
 
 
 def _payload(config: "Config") -> Iterator[Finding]:

@@ -3,14 +3,14 @@
 Owns: who serves a model that the config names, its limits for the codecs, and which models are listed. Pure. What the table says by itself is `models`' own.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
 from broker.model.errors import BrokerError
 from broker.model.told import Told, ToldModel, ToldThinking
 from broker.proxy import models
-from broker.proxy.models import Model
+from broker.proxy.models import OWN, Model
 from broker.proxy.upstreams.base import Kind
 from broker.translate.effort import ThinkingClass, ThinkingLimits
 from broker.translate.ir import Effort
@@ -51,6 +51,29 @@ class Catalog:
                 continue
             found[name] = _over(models.find(name, models.TABLE) or Model(name, name, (), 0, 0, "unknown"), told)
         return tuple(found[name] for name in sorted(found))
+
+    def known_limits(self, listed: Iterable[Model]) -> dict[str, Limits]:
+        """Return what the config says of the limits of listed models, by the names they are listed under; nothing of a name that fits two patterns."""
+        found = {}
+        for model in listed:
+            provider, slash, name = model.id.partition("/")
+            try:
+                limits = self.limits(name if slash and provider in OWN else model.id)
+            except BrokerError:
+                continue
+            if limits is not UNTOLD:
+                found[model.id] = limits
+        return found
+
+
+def idle(told: Mapping[str, ToldModel], kinds: Mapping[str, Kind]) -> Iterator[tuple[str, str]]:
+    """Yield the tables that do nothing, and why: nobody serves what they speak of."""
+    for name, table in sorted(told.items()):
+        strange = [each for each in table.providers if each not in kinds]
+        if strange:
+            yield name, f"the proxy serves from no provider {', '.join(strange)}"
+        elif not table.providers and "*" not in name and _known_to_nobody(name, kinds.keys(), kinds):
+            yield name, "the proxy does not know who serves it, so it needs providers"
 
 
 def _known_to_nobody(name: str, present: Collection[str], kinds: Mapping[str, Kind]) -> bool:

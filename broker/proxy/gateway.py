@@ -171,7 +171,7 @@ class Gateway:
     def codex_list(self, served: Sequence[models.Model]) -> bytes:
         """Write the list of models as Codex reads it."""
         entries = codex_entries(self.shop.table.accounts(), self.discovery.learnt)
-        return codex_models.listed(served, entries, {each.id: self.shop.catalog.limits(each.id) for each in served})
+        return codex_models.listed(served, entries, self.shop.catalog.known_limits(served))
 
     def providers(self) -> frozenset[str]:
         """Return the providers there are accounts of that can be served from."""

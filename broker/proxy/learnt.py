@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from broker.proxy.models import Model
+from broker.proxy.models import OWN, Model
 
 KEPT_SECONDS: Final = 3600.0
 """How long a list holds; `?refresh=true` asks again sooner."""
@@ -20,9 +20,6 @@ FAILED_SECONDS: Final = 60.0
 
 FRESH_SECONDS: Final = 5.0
 """How long even `?refresh=true` is content with."""
-
-OWN: Final = frozenset({"anthropic-compatible", "openai-compatible"})
-"""Keys of APIs of one's own: their models are listed as `provider/model`, and a key that lacks a model which another has is passed over."""
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -68,6 +68,9 @@ TABLE: Final = (
     Model("qwen3-coder-plus", "Qwen3 Coder Plus", (Kind.QWEN,), 1_000_000, 65_536, "qwen"),
 )
 
+OWN: Final = frozenset({"anthropic-compatible", "openai-compatible"})
+"""Keys of APIs of one's own: their models are listed as `provider/model`, and a key that lacks a model which another has is passed over."""
+
 _BY_ID: Final = {model.id: model for model in TABLE}
 _FAMILIES: Final[tuple[tuple[str, tuple[Kind, ...]], ...]] = (
     ("gemini-", _FLASH),

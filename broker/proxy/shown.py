@@ -10,8 +10,8 @@ import msgspec
 
 from broker.ipc.schema import WatchAccount
 from broker.proxy.catalog import Catalog
-from broker.proxy.learnt import OWN, Found, Learnt
-from broker.proxy.models import Model
+from broker.proxy.learnt import Found, Learnt
+from broker.proxy.models import OWN, Model
 from broker.proxy.upstreams.base import Kind
 
 

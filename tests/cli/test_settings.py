@@ -309,6 +309,14 @@ def test_an_api_that_is_not_known_is_told(run, config) -> None:
     assert "upstream vertex" not in found
 
 
+def test_a_model_that_nobody_serves_is_told(run, config) -> None:
+    config('[models.mystery]\ntitle = "?"\n[models.odd]\nproviders = ["odd"]\n[models."gpt-9"]\ntitle = "9"\n')
+    found = findings(run("config", "check", "--json"))
+    assert found["model mystery"]["problem"] == "the proxy does not know who serves it, so it needs providers"
+    assert found["model odd"]["problem"] == "the proxy serves from no provider odd"
+    assert "model gpt-9" not in found
+
+
 def test_rules_for_bodies_are_shown_and_looked_at(run, config) -> None:
     config(
         '[policies."gpt-*"]\nthinking = "high"\n[payload]\noverride = [{ path = "a.0", value = { b = [1.5] }, upstream = "vortex" }]\n'

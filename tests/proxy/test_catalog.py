@@ -2,8 +2,8 @@ import pytest
 
 from broker.model.errors import BrokerError
 from broker.model.told import ThinkingKind, ThinkingLevel, ToldModel, ToldThinking
-from broker.proxy.catalog import Catalog
-from broker.proxy.models import TABLE
+from broker.proxy.catalog import Catalog, idle
+from broker.proxy.models import TABLE, Model
 from broker.proxy.upstreams.table import PROVIDERS
 from broker.translate.effort import ThinkingClass, ThinkingLimits
 from broker.translate.ir import Effort
@@ -53,3 +53,13 @@ def test_limits() -> None:
 def test_two_patterns_for_one_name_are_an_error() -> None:
     with pytest.raises(BrokerError, match="equally well"):
         Catalog({"a*": LLAMA, "*b": LLAMA}).providers("ab")
+    listed = (Model("ab", "AB"), Model("openai-compatible/x", "X"), Model("gpt-5", "GPT"))
+    both = Catalog(
+        {"a*": ToldModel(output_tokens=1), "*b": ToldModel(output_tokens=1), "x": ToldModel(output_tokens=2)}
+    )
+    assert both.known_limits(listed) == {"openai-compatible/x": Limits(None, 2)}
+
+
+def test_tables_that_do_nothing() -> None:
+    told = {"a": ToldModel(), "b": ToldModel(providers=("mystery",)), "c-*": ToldModel(), "gpt-9": ToldModel()}
+    assert [name for name, _ in idle({**told, "d": LLAMA}, PROVIDERS)] == ["a", "b"]
