@@ -9,8 +9,8 @@ import re
 from typing import Final
 
 from broker.translate.effort import ThinkingClass, ThinkingLimits
-from broker.translate.ir import Effort, Value
-from broker.translate.limits import UNTOLD, Limits
+from broker.translate.ir import Effort, Reasoning, Value
+from broker.translate.limits import UNTOLD, Limits, fitted
 
 _MINIMAL, _LOW, _MEDIUM, _HIGH, _XHIGH = (
     Effort.MINIMAL,
@@ -63,3 +63,13 @@ def openai_model(name: str, told: Limits = UNTOLD) -> OpenAIModel:
     """Return what is known of a model; what is `told` of it comes first."""
     known = next((model for pattern, model in _FAMILIES if pattern.match(name)), _UNKNOWN)
     return known if told.thinking is None else OpenAIModel(told.thinking, known.bare)
+
+
+def word(wish: Reasoning, limits: ThinkingLimits) -> Effort | None:
+    """Return the word for a wish that the model takes; None for none, which leaves it to the model, or where it takes none."""
+    if wish.effort is Effort.AUTO:
+        return None
+    if wish.effort is Effort.NONE and limits.off:
+        return Effort.NONE
+    fits = fitted(wish, Limits(limits))
+    return fits.effort if fits is not None else None

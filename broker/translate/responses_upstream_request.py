@@ -15,7 +15,7 @@ from typing import Final, assert_never
 import msgspec
 
 from broker.translate.data_url import join_data_url
-from broker.translate.effort import level_of
+from broker.translate.effort import ThinkingClass, ThinkingLimits
 from broker.translate.exchange import Target
 from broker.translate.fields import bad_field
 from broker.translate.ir import (
@@ -42,8 +42,9 @@ from broker.translate.ir import (
     ToolMode,
     ToolResult,
 )
-from broker.translate.limits import capped, fitted
+from broker.translate.limits import capped
 from broker.translate.names import ToolNames
+from broker.translate.openai_models import openai_model, word
 from broker.translate.signatures import SignatureMemory
 from broker.translate.signers import Signer, unmarked
 from broker.translate.turns import Answered, Turn, laid_out
@@ -78,7 +79,7 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     body |= _tools(request, names)
     body |= _sampling(capped(request.sampling, target.limits))
     body |= _output(request.output)
-    body |= _reasoning(fitted(request.reasoning, target.limits))
+    body |= _reasoning(request.reasoning, openai_model(target.model, target.limits).thinking)
     if request.session is not None:
         body["prompt_cache_key"] = request.session
     if request.stream:
@@ -278,13 +279,13 @@ def _output(output: JsonOutput | None) -> _Object:
     return {"text": {"format": form}}
 
 
-def _reasoning(wish: Reasoning | None) -> _Object:
-    if wish is None:
+def _reasoning(wish: Reasoning | None, limits: ThinkingLimits) -> _Object:
+    if wish is None or limits.kind is ThinkingClass.NONE:
         return {}
     out: _Object = {}
-    level = level_of(wish.budget) if wish.budget is not None else wish.effort
-    if level is not None and level is not Effort.AUTO:
-        out["effort"] = Effort.XHIGH.value if level is Effort.MAX else level.value
-    if level is not Effort.NONE and wish.visible is not False:
+    level = word(wish, limits)
+    if level is not None:
+        out["effort"] = level.value
+    if wish.effort is not Effort.NONE and wish.visible is not False:
         out["summary"] = "auto"
     return {"reasoning": out} if out else {}

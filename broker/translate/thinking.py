@@ -15,8 +15,8 @@ from broker.translate.effort import ThinkingClass, ThinkingLimits, fit, split_su
 from broker.translate.fields import attempt
 from broker.translate.gemini_models import gemini_model
 from broker.translate.ir import Effort, Reasoning
-from broker.translate.limits import UNTOLD, Limits, fitted
-from broker.translate.openai_models import openai_model
+from broker.translate.limits import UNTOLD, Limits
+from broker.translate.openai_models import openai_model, word
 from broker.translate.paths import found, put, removed
 
 # Google's JSON takes both spellings of a name.
@@ -75,22 +75,12 @@ def _openai(body: bytes, wish: Reasoning, model: str, told: Limits, path: tuple[
     off = wish.effort is Effort.NONE
     if known.thinking.kind is ThinkingClass.NONE and not off:
         return body
-    level = _word(wish, known.thinking)
+    level = word(wish, known.thinking)
     if level is None:
         body = removed(body, path)
         return claude_thinking.without_empty(body, path[:-1]) if path[:-1] else body
     body = put(body, path, msgspec.json.encode(level))
     return _unsampled(body) if known.bare and level is not Effort.NONE else body
-
-
-def _word(wish: Reasoning, limits: ThinkingLimits) -> Effort | None:
-    """Return what is said; None for nothing, which leaves it to the model."""
-    if wish.effort is Effort.AUTO:
-        return None
-    if wish.effort is Effort.NONE and limits.off:
-        return Effort.NONE
-    fits = fitted(wish, Limits(limits))
-    return fits.effort if fits is not None else None
 
 
 def _unsampled(body: bytes) -> bytes:

@@ -1,9 +1,9 @@
 import pytest
 
 from broker.translate.effort import ThinkingClass, ThinkingLimits
-from broker.translate.ir import Effort
+from broker.translate.ir import Effort, Reasoning
 from broker.translate.limits import Limits
-from broker.translate.openai_models import openai_model
+from broker.translate.openai_models import openai_model, word
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,18 @@ def test_what_is_told_comes_first() -> None:
     told = ThinkingLimits(ThinkingClass.LEVEL, levels=(Effort.LOW,))
     assert openai_model("gpt-4o", Limits(told)).thinking is told
     assert openai_model("gpt-5", Limits(max_output=9)).thinking.levels[0] is Effort.MINIMAL
+
+
+@pytest.mark.parametrize(
+    ("name", "wish", "told"),
+    [
+        ("gpt-5", Reasoning(effort=Effort.AUTO), None),
+        ("gpt-5", Reasoning(effort=Effort.NONE), Effort.MINIMAL),
+        ("gpt-5.1", Reasoning(effort=Effort.NONE), Effort.NONE),
+        ("gpt-5.1", Reasoning(effort=Effort.MAX), Effort.HIGH),
+        ("gpt-5.2", Reasoning(budget=5000), Effort.MEDIUM),
+        ("gpt-4o", Reasoning(effort=Effort.HIGH), None),
+    ],
+)
+def test_wishes_become_words_that_the_model_takes(name: str, wish: Reasoning, told: Effort | None) -> None:
+    assert word(wish, openai_model(name).thinking) == told

@@ -235,3 +235,17 @@ def test_how_hard_to_think(wish, told):
 )
 def test_json_output(output, told):
     assert body(output=output).get("text", {}).get("format") == told
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("gpt-5.1", {"effort": "high", "summary": "auto"}),
+        ("gpt-5.2", {"effort": "xhigh", "summary": "auto"}),
+        ("gpt-4o", None),
+    ],
+)
+def test_models_are_told_words_that_they_take(model, told):
+    request = Request(model, (Message(Role.USER, (Text("hi"),)),), model, reasoning=Reasoning(Effort.MAX))
+    made, _ = build(request, Target(model, SignatureMemory()))
+    assert made.get("reasoning") == told
