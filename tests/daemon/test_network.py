@@ -5,12 +5,15 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from broker.ipc.network_schema import NetworkTest
+from broker.ipc.schema import LoginStart
 from broker.model.account import AccountId
 from broker.model.errors import BrokerError, ErrorCode
+from broker.model.network import Network, read
 from broker.model.secret import Secret
 from tests.fakes.broker import ANN, BOB, PROVIDER, Running, running_daemon
 from tests.fakes.outbound import LOGIN, PASSWORD, ConnectProxy, OutboundProxy, SocksProxy, listening
@@ -178,3 +181,28 @@ async def test_what_cannot_be_tried(running: Running, asked: NetworkTest, code: 
         await running.client.test_network(asked)
     assert caught.value.code is code
     assert "canary" not in str(caught.value)
+
+
+async def test_a_login_too_goes_by_its_providers_way_and_never_past_it() -> None:
+    async with running_daemon() as made, out_there(ConnectProxy(locked=True)) as out:
+        made.daemon.outbound.network = Network({PROVIDER: read(Secret(out.url("http", LOGIN)))})
+        view = await made.client.start_login(LoginStart(provider=PROVIDER, callback=False))
+        assert view.state == "waiting"
+        assert len(out.targets) == 1  # discovery
+        made.daemon.outbound.network = Network({PROVIDER: read(Secret(out.url("http")))})
+        paths = len(made.sandbox.stats.requests)
+        callback = f"{view.redirect_uri}?code=fake-code&state={parse_qs(urlsplit(str(view.url)).query)['state'][0]}"
+        view = await made.client.finish_login(view.id, Secret(callback))
+        while view.state in {"waiting", "finishing"}:
+            view = await made.client.login(view.id, wait=10)
+        assert view.state == "failed"
+        assert view.problem is not None
+        assert f"the proxy 127.0.0.1:{out.port} refused" in view.problem.detail
+        assert len(made.sandbox.stats.requests) == paths
+
+
+async def test_a_logout_is_revoked_by_its_accounts_way() -> None:
+    async with out_there(ConnectProxy()) as out, daemon(out.url("http"), ANN) as made:
+        assert (await made.client.logout(ANN)).revoked
+        assert out.connections > 0
+        assert all(host == "127.0.0.1" for host in out.asked)

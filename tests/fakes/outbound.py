@@ -21,13 +21,14 @@ LOGIN = "fake-user:fake-pass%3Aword%401"
 
 @dataclass
 class OutboundProxy:
-    """What both have in common. `targets` are those a connection was made to, as they were asked for."""
+    """What both have in common. `asked` are the hosts it was asked for, `targets` those a connection was made to, as they were asked for."""
 
     port: int = 0
     locked: bool = False
     refuses: int = 0
     silent: bool = False
     connections: int = 0
+    asked: list[str] = field(default_factory=list)
     targets: list[tuple[str, int]] = field(default_factory=list)
 
     def url(self, scheme: str, login: str = "") -> str:
@@ -73,6 +74,7 @@ class ConnectProxy(OutboundProxy):
         if self.locked and wanted not in head:
             writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n")
             return None
+        self.asked.append(authority.decode().rpartition(":")[0])
         if self.refuses:
             writer.write(b"HTTP/1.1 %d No\r\nContent-Length: 3\r\n\r\nno\n" % self.refuses)
             return None
@@ -114,6 +116,7 @@ class SocksProxy(OutboundProxy):
         raw = await reader.readexactly(length)
         (port,) = struct.unpack(">H", await reader.readexactly(2))
         host = raw.decode() if kind == 3 else str(ipaddress.ip_address(raw))
+        self.asked.append(host)
         if self.refuses:
             writer.write(bytes([5, self.refuses, 0, 1, 0, 0, 0, 0, 0, 0]))
             return None
