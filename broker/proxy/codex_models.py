@@ -78,6 +78,8 @@ class _Model(msgspec.Struct, frozen=True, kw_only=True):
     supports_parallel_tool_calls: bool = True
     context_window: int | None
     experimental_supported_tools: tuple[str, ...] = ()
+    include_skills_usage_instructions: bool = True  # what these are Codex says by itself
+    include_plugin_usage_instructions: bool = True
     input_modalities: tuple[str, ...] = ("text", "image")
 
 

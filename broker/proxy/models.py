@@ -82,7 +82,10 @@ _FAMILIES: Final[tuple[tuple[str, tuple[Kind, ...]], ...]] = (
     ("codex-", _GPT_5),
     ("kimi-", (Kind.KIMI,)),
     ("qwen", (Kind.QWEN,)),
-    *((prefix, _GPT) for prefix in ("gpt-", "chatgpt-", "o1", "o3", "o4", "dall-e-", "text-embedding-3-", "text-embedding-ada-")),
+    *(
+        (prefix, _GPT)
+        for prefix in ("gpt-", "chatgpt-", "o1", "o3", "o4", "dall-e-", "text-embedding-3-", "text-embedding-ada-")
+    ),
     ("text-embedding-", (Kind.VERTEX,)),
     ("text-multilingual-embedding-", (Kind.VERTEX,)),
 )

@@ -1,5 +1,6 @@
 """Other ways in which programs come by a key, and what they do where a person must log in."""
 
+import json
 import time
 
 import aiohttp
@@ -25,6 +26,11 @@ async def test_codex_asks_a_command_for_its_key(bench: Bench, scratch: Scratch) 
     driver("codex")
     ran = await bench.judge(await codex(scratch, bench.url, Wish(CLAUDE, "Say damson-plum"), auth=CODEX_AUTH))
     assert "damson-plum" in ran.out, str(ran)
+    # With a command it asks for the list of models too, in its own schema, and keeps it where it could read it.
+    (kept,) = scratch.home.rglob("models_cache.json")
+    listed = {each["slug"]: each for each in json.loads(kept.read_text())["models"]}
+    assert "You are a coding agent" in json.dumps(listed[CLAUDE]), listed[CLAUDE]
+    assert "metadata" not in ran.out, str(ran)
 
 
 async def test_claude_code_ends_at_once_where_a_person_must_log_in(scratch: Scratch) -> None:

@@ -146,7 +146,7 @@ def proxy() -> MakeProxy:
             Config(
                 proxy=given,
                 upstreams=there | (upstreams or {}),
-                routing=routing or RoutingConfig(),
+                routing=routing or RoutingConfig(discover_models=False),  # nobody outside is asked by a test
                 models=models or {},
                 policies=policies or {},
                 payload=payload or Payload(),

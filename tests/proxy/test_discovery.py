@@ -16,7 +16,7 @@ from broker.proxy import discovery
 from tests.fakes.broker_socket import FakeDaemon, account, lease
 from tests.proxy.conftest import MakeProxy, Proxy
 
-Answer = Callable[[web.Request], Any]
+ASKING = RoutingConfig()
 
 
 @dataclass
@@ -90,7 +90,7 @@ async def test_the_models_of_keys_of_one_s_own_are_listed_and_routed_to_those_wh
     one, two = await serve(Lists(names("llama-4", "both"))), await serve(Lists(names("meta/phi", "both")))
     daemon = FakeDaemon()
     daemon.put(key("openai-compatible/one", one, "fake-access-1"), key("openai-compatible/two", two, "fake-access-2"))
-    async with proxy(daemon) as p:
+    async with proxy(daemon, routing=ASKING) as p:
         own = ["openai-compatible/both", "openai-compatible/llama-4", "openai-compatible/meta/phi"]
         assert await listed(p) == own
         assert await listed(p) == own
@@ -112,7 +112,7 @@ async def test_a_name_that_nobody_is_known_for_is_looked_for_first(proxy: MakePr
     claude = await serve(Lists({"data": [{"id": "claude-opus-4-5", "display_name": "Opus"}]}))
     daemon = FakeDaemon()
     daemon.put(key("openai-compatible/one", api), key("anthropic-compatible/two", claude, path=""))
-    async with proxy(daemon) as p:
+    async with proxy(daemon, routing=ASKING) as p:
         assert (await p.chat(model="llama-4")).status == 200
         assert claude.asked == [("/v1/models?limit=1000", "fake-access-1")]
         message = {"model": "claude-opus-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
@@ -132,7 +132,7 @@ async def test_vendors_are_asked_too_and_the_table_stands_whatever_they_say(
         daemon.put(key(f"openai-compatible/{number}", await serve(api)))
     gone = Lists(url="http://127.0.0.1:9")
     daemon.put(key("openai-compatible/gone", gone), account("kimi/x", lease("kimi/x")))
-    async with proxy(daemon) as p:
+    async with proxy(daemon, routing=ASKING) as p:
         with caplog.at_level(logging.WARNING):
             assert await listed(p) == ["kimi-for-coding", "kimi-k2.5"]
         told = [record for record in caplog.records if record.message == "list of models not had"]
@@ -149,7 +149,7 @@ async def test_a_list_that_does_not_come_keeps_nobody_waiting(
     slow = await serve(Lists(names("late"), hold=asyncio.Event()))
     daemon = FakeDaemon()
     daemon.put(key("openai-compatible/slow", slow))
-    async with proxy(daemon) as p:
+    async with proxy(daemon, routing=ASKING) as p:
         assert await listed(p) == []
         assert await listed(p) == []
         assert len(slow.asked) == 1, "one question at a time"
@@ -165,7 +165,7 @@ async def test_a_client_that_leaves_does_not_stop_the_asking(proxy: MakeProxy, s
     slow = await serve(Lists(names("late"), hold=asyncio.Event()))
     daemon = FakeDaemon()
     daemon.put(key("openai-compatible/slow", slow))
-    async with proxy(daemon) as p:
+    async with proxy(daemon, routing=ASKING) as p:
         _, writer = await p.dial()
         writer.write(p.request("GET", "/v1/models"))
         async with asyncio.timeout(10):
@@ -185,7 +185,7 @@ async def test_accounts_are_asked_anew_on_request_and_not_at_all_where_that_is_o
     api = await serve(Lists(names("a")))
     daemon = FakeDaemon()
     daemon.put(key("openai-compatible/x", api))
-    async with proxy(daemon) as p:
+    async with proxy(daemon, routing=ASKING) as p:
         assert await listed(p) == ["openai-compatible/a"]
         api.models = names("b")
         assert await listed(p) == ["openai-compatible/a"]
@@ -211,7 +211,7 @@ async def test_a_token_is_borrowed_where_there_is_none_and_who_cannot_serve_is_n
     made = lease(name, "fake-access-9", 2, facts={"base_url": api.url + "/v1"})
     daemon.renew = lambda _: made
     daemon.put(account(name, None), account("openai-compatible/paused", made, paused=True))
-    async with proxy(daemon) as p:
+    async with proxy(daemon, routing=ASKING) as p:
         assert await listed(p) == ["openai-compatible/a"]
         assert api.asked == [("/v1/models", "Bearer fake-access-9")]
         daemon.renew = None
@@ -224,7 +224,7 @@ async def test_models_of_the_config_are_served_listed_and_asked_to_think(proxy: 
     daemon = FakeDaemon()
     daemon.put(key("openai-compatible/x", api))
     told = {"mine-1": ToldModel(providers=("openai-compatible",), title="Mine", input_tokens=9)}
-    async with proxy(daemon, models=told) as p:
+    async with proxy(daemon, models=told, routing=ASKING) as p:
         assert await listed(p) == ["mine-1"]
         gemini = (await p.ask("GET", "/v1beta/models/mine-1")).json()
         assert (gemini["displayName"], gemini["inputTokenLimit"]) == ("Mine", 9)
@@ -238,7 +238,7 @@ async def test_codex_reads_a_list_of_its_own(proxy: MakeProxy, serve: Any) -> No
     api = await serve(Lists({"models": [entry]}))
     daemon = FakeDaemon()
     daemon.put(account("codex/me", lease("codex/me", facts={"account_id": "a"})), account("kimi/x", lease("kimi/x")))
-    async with proxy(daemon, upstreams={"codex": UpstreamConfig(base_url=api.url)}) as p:
+    async with proxy(daemon, upstreams={"codex": UpstreamConfig(base_url=api.url)}, routing=ASKING) as p:
         found = (await p.ask("GET", "/v1/models?client_version=0.169.0")).json()["models"]
         assert found[0] == entry
         assert [each["slug"] for each in found[1:]] == ["kimi-for-coding", "kimi-k2.5"]
@@ -254,7 +254,7 @@ async def test_a_kept_connection_that_has_died_is_no_failure_and_too_long_a_list
     api = await serve(Lists(names("a")))
     daemon = FakeDaemon()
     daemon.put(key("openai-compatible/x", api))
-    async with proxy(daemon) as p:
+    async with proxy(daemon, routing=ASKING) as p:
         assert await listed(p) == ["openai-compatible/a"]
         assert p.worker.pool.idle() == 1
         assert await listed(p, "?refresh=true") == ["openai-compatible/a"]
