@@ -18,10 +18,12 @@ from broker.cli import (
     imports,
     local_keys,
     login,
+    network,
     quota,
     running,
     services,
     settings,
+    usage,
 )
 from broker.cli.demo import command as demo
 from broker.cli.exits import EXIT_OF, Exit
@@ -68,6 +70,10 @@ for _command in (
     accounts.logout,
     quota.quota,
     local_keys.key,
+    network.network,
+    usage.usage,
+    usage.sessions,
+    usage.limits,
     running.serve,
     running.proxy,
     demo.demo,

@@ -205,7 +205,7 @@ def _key_revoked(result: results.KeyRevoked) -> list[RenderableType]:
 
 @layout.register
 def _usage(result: usage_results.UsageReport) -> list[RenderableType]:
-    return list(usage_listing.usage(result))
+    return [usage_listing.UsageListing(result)]
 
 
 @layout.register

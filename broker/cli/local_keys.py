@@ -89,8 +89,15 @@ def add(name: str, *, models: tuple[str, ...], rpm: int | None, expires: int | N
     from broker.cli import output
     from broker.proxy.keyfile import change
     from broker.proxy.keys import NAME, PREFIX, RANDOM_BYTES, LocalKey, digest_of, free_slot
+    from broker.proxy.usage_table import RESERVED
     from broker.system import SystemChance
 
+    if name in RESERVED:
+        raise BrokerError(
+            ErrorCode.BAD_REQUEST,
+            f"{name!r} is what usage is counted under that no local key had",
+            hint="Choose another name.",
+        )
     if not NAME.fullmatch(name):
         raise BrokerError(
             ErrorCode.BAD_REQUEST,

@@ -1,3 +1,5 @@
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -7,6 +9,8 @@ from rich.console import Console
 from broker.cli import results
 from broker.cli.human import layout
 from broker.cli.network_results import Ways, WayTried
+from broker.cli.usage_listing import short
+from broker.cli.usage_results import KeyLimit, LimitsOf, SessionLine, UsageLine, Used
 from broker.doctor.catalogue import CATALOGUE
 from broker.doctor.finding import Finding as Fault
 from broker.doctor.finding import SetMode, Severity, mendable
@@ -16,6 +20,7 @@ from broker.ipc.network_schema import NetworkRoute, NetworkTestAnswer
 from broker.ipc.schema import (
     AccountQuota,
     AccountView,
+    Cooldown,
     Health,
     ImportAnswer,
     ImportedLogin,
@@ -25,6 +30,7 @@ from broker.ipc.schema import (
     problem_of,
 )
 from broker.model.errors import BrokerError, ErrorCode
+from broker.proxy.usage_limits import Window
 from broker.service.steps import Action, Step, UnitState
 from tests.cli.conftest import NOW, QUOTA, views
 
@@ -119,6 +125,40 @@ CASES: dict[str, results.Result] = {
     "local-keys-none": results.LocalKeys("/c/proxy-keys.json", (), NOW),
     "key-made": results.KeyMade(CI, "ccsb-fake"),
     "key-revoked": results.KeyRevoked("ci"),
+    "usage": results.UsageReport(
+        "/s/usage.db", NOW - 86_400 * 30, NOW, ("account", "model"),
+        (
+            UsageLine(Used(1234, 12, 3, 40, 12_345_678, 234_567, 9_876_543, 12_000, 2, 14_000.0, 1222, 611.0),
+                              account="claude/alice@example.com", model="claude-sonnet-4-5"),
+            UsageLine(Used(2, 0, 0, 0, 30, 12, 0, 0, 0, 1.5, 2, 0.5), account="gemini/bob", model="gemini-2.5-pro"),
+            UsageLine(Used(1, 1, 0, 0, 0, 0, 0, 0, 0, 0.01, 0, 0.0), account="none", model="gpt-5"),
+        ),
+        Used(1237, 13, 3, 40, 12_345_708, 234_579, 9_876_543, 12_000, 2, 14_001.51, 1224, 611.5),
+    ),
+    "usage-one": results.UsageReport(
+        "/s/usage.db", NOW - 3600, NOW, ("day",), (UsageLine(Used(2, 0, 0, 0, 30, 12, 0, 0, 0, 25.0, 2, 0.5), day="2025-06-15"),),
+        Used(2, 0, 0, 0, 30, 12, 0, 0, 0, 25.0, 2, 0.5),
+    ),
+    "usage-none": results.UsageReport("/s/usage.db", NOW - 3600, NOW, ("key",), (), Used(0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0.0)),
+    "sessions": results.Sessions(
+        (SessionLine("0a1b2c3d4e5f", "ci", "claude/alice@example.com", "claude-sonnet-4-5", 17, NOW - 7000, NOW - 20),), NOW
+    ),
+    "sessions-none": results.Sessions((), NOW),
+    "limits": results.Limits(
+        (
+            LimitsOf(
+                "claude/alice@example.com", NOW - 40,
+                (
+                    Window("unified-5h", used=0.97, resets_at=NOW + 3000, status="allowed_warning"), Window("requests", 50, 40, 0.2, NOW - 5),
+                    Window("tokens", limit=1000), Window("input-tokens", remaining=7), Window("bare"),
+                ),
+                {"anthropic-ratelimit-unified-representative-claim": "five_hour"}, {}, (Cooldown("opus", NOW + 90, "quota"), Cooldown(None, NOW + 9, "slow")),
+            ),
+            LimitsOf("gemini/bob", None, (), {}, {}, (Cooldown(None, NOW + 60, "429"),)),
+        ),
+        (KeyLimit("ci", 60, 12),), None, NOW,
+    ),
+    "limits-none": results.Limits((), (), "no daemon answers", NOW),
     "imported-nothing": results.Imported(ImportAnswer()),
     "service-change": results.ServiceChange(
         "systemd",
@@ -197,6 +237,16 @@ CASES: dict[str, results.Result] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Times of day stand in some results."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
 def rendered(result: results.Result, width: int = 120) -> str:
     console = Console(width=width, no_color=True, highlight=False, markup=False, emoji=False)
     with console.capture() as captured:
@@ -214,6 +264,22 @@ def test_a_command_in_a_sentence_is_not_broken() -> None:
     note = "This login was known already. To give it another name: ccs-broker rename gemini/work LABEL"
     told = results.LoggedIn(msgspec.structs.replace(LOGIN, notes=(note,)))
     assert note in rendered(told, width=40).splitlines()
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 110, 200])
+def test_usage_is_not_cut_at_any_width(width: int) -> None:
+    shown = rendered(CASES["usage"], width=width)
+    assert all(len(line) <= width for line in shown.splitlines())
+    assert "claude-sonnet-4-5" in "".join(shown.split())
+    assert "12.3M" in shown
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0"), (9999, "9,999"), (10_000, "10.0k"), (999_949, "999.9k"), (999_950, "1.0M"), (12_345_678, "12.3M"), (10**16, "10,000.0T")],
+)
+def test_numbers_are_short(number: int, text: str) -> None:
+    assert short(number) == text
 
 
 def test_no_golden_file_is_left_over() -> None:

@@ -7,13 +7,17 @@ import pytest
 
 from broker.cli import results
 from broker.cli.exits import Exit
+from broker.cli.network_results import Ways, WayTried
 from broker.cli.results import document, exit_of
+from broker.cli.usage_results import KeyLimit, LimitsOf, SessionLine, UsageLine, Used
 from broker.doctor.catalogue import CATALOGUE
 from broker.doctor.finding import Finding as Fault
 from broker.doctor.finding import SetMode, Severity, mendable
 from broker.doctor.mend import Repair
 from broker.ipc.config_view import ReloadAnswer
+from broker.ipc.network_schema import NetworkRoute, NetworkTestAnswer
 from broker.ipc.schema import Health, ImportAnswer, ImportedLogin, LoginView, LogoutAnswer
+from broker.proxy.usage_limits import Window
 from broker.service.steps import Action, Step, UnitState
 from tests.cli.conftest import NOW, QUOTA, views
 
@@ -31,6 +35,7 @@ LOGIN = ImportedLogin(
 
 
 KEY = results.KeyLine("ci", ("gemini-*",), 60, 1_700_000_000, None, expired=False)
+USED = Used(3, 1, 0, 1, 1200, 340, 0, 0, 0, 4.5, 2, 1.5)
 
 EVERY: dict[type, tuple[results.Result, set[str]]] = {
     results.Text: (results.Text("a"), {"text"}),
@@ -50,6 +55,15 @@ EVERY: dict[type, tuple[results.Result, set[str]]] = {
     results.LocalKeys: (results.LocalKeys("/k.json", (KEY,), NOW), {"file", "keys", "now"}),
     results.KeyMade: (results.KeyMade(KEY, "ccsb-fake"), {"key", "text"}),
     results.KeyRevoked: (results.KeyRevoked("ci"), {"revoked"}),
+    results.UsageReport: (
+        results.UsageReport("/u.db", NOW - 60, NOW, ("key",), (UsageLine(USED, key="ci"),), USED),
+        {"file", "since", "until", "by", "lines", "total"},
+    ),
+    results.Sessions: (results.Sessions((SessionLine("abc", "ci", "gemini/a", "m", 2, NOW - 9, NOW),), NOW), {"sessions", "now"}),
+    results.Limits: (
+        results.Limits((LimitsOf("gemini/a", NOW, (Window("5h"),), {}, {"x-codex-a": "b"}, ()),), (KeyLimit("ci", 60, 59),), None, NOW),
+        {"accounts", "keys", "reason", "now"},
+    ),
     results.ServiceChange: (
         results.ServiceChange("systemd", (Step(Action.RAN, "systemctl"),), "hint"), {"manager", "steps", "hint"},
     ),
