@@ -50,7 +50,6 @@ def with_model(body: bytes, model: str) -> bytes:
     Raises:
         BrokerError: `bad_request` where it is no JSON object.
     """
-    read(_MEMBERS, body)
     pieces: list[bytes] = []
     kept = 0
     for member in _members(body):
@@ -66,7 +65,6 @@ def with_members(body: bytes, wanted: Mapping[str, bytes | None]) -> bytes:
     Raises:
         BrokerError: `bad_request` where it is no JSON object.
     """
-    read(_MEMBERS, body)
     members = _members(body)
     named = {member.name for member in members}
     added = [(name, told) for name, told in wanted.items() if told is not None and name not in named]
@@ -109,7 +107,6 @@ def inserted(body: bytes, place: int, told: bytes) -> bytes:
     Raises:
         BrokerError: `bad_request` where it is no list.
     """
-    read(_LIST, body)
     elements = _elements(body)
     if place < len(elements):
         at = elements[place].start
@@ -160,22 +157,19 @@ def _rewritten(
 
 
 def _checked(body: bytes) -> list[_Member]:
-    if is_list(body):
-        read(_LIST, body)
-        return _elements(body)
-    read(_MEMBERS, body)
-    return _members(body)
+    return _elements(body) if is_list(body) else _members(body)
 
 
 def _members(body: bytes) -> list[_Member]:
-    """Return the members of an object that is known to be valid."""
+    """Return the members of an object; raises BrokerError `bad_request` where it is none."""
+    values = read(_MEMBERS, body)
     found: list[_Member] = []
     at = _after(_SPACE, body, body.index(b"{") + 1)
     while body[at : at + 1] != b"}":
         key = _KEY.match(body, at)
         assert key is not None  # the body has been read as JSON
         name: str = msgspec.json.decode(key[0].rstrip(_WHITE)[:-1])
-        end = _end_of_value(body, key.end())
+        end = _end_of_value(body, key.end(), values[name])
         found.append(_Member(name, at, key.end(), end))
         comma = _NEXT.match(body, end)
         at = comma.end() if comma else _after(_SPACE, body, end)
@@ -183,11 +177,12 @@ def _members(body: bytes) -> list[_Member]:
 
 
 def _elements(body: bytes) -> list[_Member]:
-    """Return the elements of a list that is known to be valid."""
+    """Return the elements of a list; raises BrokerError `bad_request` where it is none."""
+    values = read(_LIST, body)
     found: list[_Member] = []
     at = _after(_SPACE, body, body.index(b"[") + 1)
     while body[at : at + 1] != b"]":
-        end = _end_of_value(body, at)
+        end = _end_of_value(body, at, values[len(found)])
         found.append(_Member(str(len(found)), at, at, end))
         comma = _NEXT.match(body, end)
         at = comma.end() if comma else _after(_SPACE, body, end)
@@ -199,10 +194,16 @@ _SCALAR: Final = re.compile(rb"[^,}\]\s]+")
 _STEP: Final = re.compile(rb'[^"\[\]{}]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^"\[\]{}]*)*', re.DOTALL)
 
 
-def _end_of_value(body: bytes, at: int) -> int:
+def _end_of_value(body: bytes, at: int, likely: msgspec.Raw) -> int:
+    """Return where a value ends. `likely` is what the reader took for it: of members of one name it is the last, and stands for the others too."""
     first = body[at : at + 1]
-    if first not in (b"{", b"["):
-        return _after(_QUOTED if first == b'"' else _SCALAR, body, at)
+    if first not in (b"{", b"[", b'"'):
+        return _after(_SCALAR, body, at)
+    text = bytes(likely)
+    if body.startswith(text, at):
+        return at + len(text)  # what begins with a bracket or a quote goes on to its own end, so this is the whole
+    if first == b'"':
+        return _after(_QUOTED, body, at)
     depth = 0
     while True:
         depth += 1 if body[at] in b"{[" else -1
