@@ -9,6 +9,8 @@ import asyncio
 import logging
 from typing import Final
 
+import msgspec
+
 from broker.ipc.schema import Lease, WatchAccount
 from broker.model.account import AccountId
 from broker.model.errors import BrokerError, ErrorCode
@@ -116,9 +118,10 @@ async def _fetched(shop: Shop, account: WatchAccount) -> tuple[Found, ...] | Non
     assert sent is not None  # only what has a list is asked
     origin, path = shop.origin(shop.homes(upstream, lease, ())[0], lease)
     headers = overlaid(sent.headers, shop.headers.get(upstream.kind, ()))
-    head = request_head(b"GET", path + sent.target, origin.authority, headers, None)
-    body = await _answer(shop.pool, origin, head)
-    return LISTERS[upstream.kind].read(body)
+    lister = LISTERS[upstream.kind]
+    length = None if lister.body is None else len(sent.body)
+    head = request_head(lister.method.encode(), path + sent.target, origin.authority, headers, length)
+    return lister.read(await _answer(shop.pool, origin, _Question(lister.method, head, sent.body)))
 
 
 async def _borrowed(shop: Shop, account: WatchAccount) -> Lease:
@@ -128,15 +131,21 @@ async def _borrowed(shop: Shop, account: WatchAccount) -> Lease:
     return leased.lease
 
 
-async def _answer(pool: Pool, origin: Origin, head: bytes) -> bytes:
+class _Question(msgspec.Struct, frozen=True):
+    method: str
+    head: bytes
+    body: bytes
+
+
+async def _answer(pool: Pool, origin: Origin, asked: _Question) -> bytes:
     kept = pool.take(origin)
     if kept is not None:
         try:
-            return await _Answer().over(kept, head)
+            return await _Answer().over(kept, asked)
         except UpstreamError as error:
             if not error.stale:
                 raise
-    return await _Answer().over(await pool.connect(origin), head)
+    return await _Answer().over(await pool.connect(origin), asked)
 
 
 class _Answer:
@@ -148,9 +157,9 @@ class _Answer:
         self._status = 0
         self._over = False
 
-    async def over(self, connection: UpstreamConnection, head: bytes) -> bytes:
+    async def over(self, connection: UpstreamConnection, asked: _Question) -> bytes:
         """Ask over a connection; raises UpstreamError where it fails, ValueError for anything but a whole answer of status 200."""
-        connection.send(self, "GET", head, b"")
+        connection.send(self, asked.method, asked.head, asked.body)
         try:
             return await self._done
         finally:

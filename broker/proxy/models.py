@@ -110,6 +110,11 @@ def served(kinds: Collection[Kind]) -> tuple[Model, ...]:
     return tuple(model for model in TABLE if any(kind in kinds for kind in model.kinds))
 
 
+def in_table(name: str) -> bool:
+    """Tell whether the table has a model of this name."""
+    return name in _BY_ID
+
+
 def find(name: str, models: Sequence[Model]) -> Model | None:
     """Return a model by its name, with or without `models/` before it."""
     plain = name.removeprefix("models/")

@@ -106,7 +106,10 @@ def _goal(name: str, served: Served) -> Goal:
 
 
 def _serving(name: str, served: Served) -> tuple[str, ...]:
-    """Return who serves a plain name: by the config; else by the table; where there is no account of these, by what accounts said they have."""
+    """Return who serves a plain name: by the config; else by the table; where there is no account of these, by what accounts said they have.
+
+    Where only the beginning of the name told who would, vendors that said they have it come after those.
+    """
     told = served.catalog.providers(name)
     if told:
         return told
@@ -117,9 +120,12 @@ def _serving(name: str, served: Served) -> tuple[str, ...]:
         if not learnt:
             raise
         return learnt
-    if any(provider in served.present for provider in known):
+    if not any(provider in served.present for provider in known):
+        return served.learnt.providers(name) or known
+    if models.in_table(name):
         return known
-    return served.learnt.providers(name) or known
+    more = (each for each in served.learnt.providers(name) if each not in models.OWN)
+    return tuple(dict.fromkeys((*known, *more)))
 
 
 def _of(model: str, providers: tuple[str, ...], served: Served, prefix: str | None = None) -> Goal:

@@ -57,6 +57,7 @@ async def serve() -> AsyncIterator[Callable[[Lists], Any]]:
     async def start(api: Lists) -> Lists:
         app = web.Application()
         app.router.add_get("/{tail:.*}", api.list)
+        app.router.add_post("/v1internal:fetchAvailableModels", api.list)
         app.router.add_post("/{tail:.*}", api.chat)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         runners.append(runner)
@@ -279,3 +280,13 @@ async def test_a_file_that_names_its_models_is_believed_and_nobody_asked(proxy: 
             assert (await p.chat(model="other")).status == 404
     assert api.asked == []
     assert api.chats == ["big", "big"]
+
+
+async def test_antigravity_is_asked_by_a_post(proxy: MakeProxy, serve: Any) -> None:
+    api = await serve(Lists({"models": {"gemini-9-ultra": {"displayName": "Nine"}}}))
+    daemon = FakeDaemon()
+    daemon.put(account("antigravity/me", lease("antigravity/me", facts={"project_id": "p"})))
+    there = {"antigravity": UpstreamConfig(base_url=api.url)}
+    async with proxy(daemon, upstreams=there, routing=ASKING) as p:
+        assert "gemini-9-ultra" in await listed(p)
+        assert api.asked == [("/v1internal:fetchAvailableModels", "Bearer fake-access-1")]

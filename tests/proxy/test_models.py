@@ -3,7 +3,7 @@ import json
 import pytest
 
 from broker.model.errors import BrokerError
-from broker.proxy.models import TABLE, described, find, listed, providers_of, served
+from broker.proxy.models import TABLE, described, find, in_table, listed, providers_of, served
 from broker.proxy.routes import Voice
 from broker.proxy.upstreams.base import Kind
 from broker.proxy.upstreams.table import PROVIDERS
@@ -66,6 +66,8 @@ def test_one_model() -> None:
     assert model is not None
     assert find("gemini-2.5-pro", TABLE) is model
     assert find("gpt", TABLE) is None
+    assert in_table("gemini-2.5-pro")
+    assert not in_table("gpt")
     assert json.loads(described(model, Voice.OPENAI))["id"] == "gemini-2.5-pro"
 
 

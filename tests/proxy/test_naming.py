@@ -75,6 +75,7 @@ LEARNT = Learnt()
 for _name, _models in {"one": ("llama", "meta/llama"), "two": ("other",)}.items():
     LEARNT.put(f"openai-compatible/{_name}", "openai-compatible", tuple(Found(Model(m, m)) for m in _models), 0.0)
 LEARNT.put("claude-like/x", "anthropic-compatible", (Found(Model("claude-opus-4-5", "Opus")),), 0.0)
+LEARNT.put("kiro/x", "kiro", (Found(Model("gemini-9-thinking", "Nine")), Found(Model("gemini-2.5-pro", "Pro"))), 0.0)
 CATALOG = Catalog({"mine": ToldModel(providers=("kimi",))})
 
 
@@ -89,6 +90,7 @@ CATALOG = Catalog({"mine": ToldModel(providers=("kimi",))})
         ("openai-compatible/unheard-of", "unheard-of", ("openai-compatible",), ()),
         ("claude-opus-4-5", "claude-opus-4-5", ("anthropic-compatible",), ()),
         ("grok-4", "grok-4", ("xai",), ()),
+        ("gemini-9-thinking", "gemini-9-thinking", ("gemini", "antigravity", "gemini-api", "vertex", "kiro"), ()),
         ("gemini-2.5-pro", "gemini-2.5-pro", ("gemini", "gemini-api", "vertex"), ()),
     ],
 )

@@ -1,10 +1,10 @@
 """The lists of models that APIs have: where to ask, and what an answer says.
 
-Owns: the table of lists. Pure. An API that is not named here is not asked: Code Assist, Antigravity and Vertex have no such list, and for Kimi's, Qwen's
-and Kiro's none is established.
+Owns: the table of lists. Pure. An API that is not named here is not asked: Code Assist and Vertex have no such list, and for Kimi's, Qwen's and Kiro's none
+is established.
 
 Sources: platform.openai.com "List models" (and docs.x.ai, which has the same), docs.anthropic.com "List Models", ai.google.dev "models.list"; for ChatGPT
-logins the source of Codex, for Copilot that of CLIProxyAPI Plus.
+logins the source of Codex, for Antigravity that of CLIProxyAPI, for Copilot that of CLIProxyAPI Plus.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,18 +24,28 @@ MAX_MODELS: Final = 2000
 _MAX_NAME: Final = 200
 _CODEX_VERSION: Final = "0.169.0"  # the backend leaves out what an older Codex could not use
 _JSON: Final = (b"accept", b"application/json")
+_POSTED: Final = (b"content-type", b"application/json")
 _REPLACED: Final = frozenset({b"accept", b"content-type"})
 
 
 class Lister(msgspec.Struct, frozen=True):
-    """Where to ask below a base URL, and how to read the answer; reading raises `msgspec.MsgspecError` or ValueError for what is no list."""
+    """Where to ask below a base URL, and how to read the answer; reading raises `msgspec.MsgspecError` or ValueError for what is no list.
+
+    `body` makes what is posted, where it is not simply got.
+    """
 
     target: bytes
     read: Callable[[bytes], tuple[Found, ...]]
+    body: Callable[[Lease], bytes] | None = None
+
+    @property
+    def method(self) -> str:
+        """How it is asked."""
+        return "GET" if self.body is None else "POST"
 
 
 def listing(upstream: Upstream, lease: Lease) -> Sent | None:
-    """Write the GET for an account's models, with the headers its other requests have; None where its API has no list.
+    """Write the question for an account's models, with the headers its other requests have; None where its API has no list.
 
     Raises:
         BrokerError: as `Upstream.request`.
@@ -45,7 +55,9 @@ def listing(upstream: Upstream, lease: Lease) -> Sent | None:
         return None
     headers: Headers = upstream.request(lease, Ask("list"), [], b"{}").headers
     kept = [header for header in headers if header[0] not in _REPLACED]
-    return Sent(lister.target, [*kept, _JSON], b"")
+    if lister.body is None:
+        return Sent(lister.target, [*kept, _JSON], b"")
+    return Sent(lister.target, [*kept, _JSON, _POSTED], lister.body(lease))
 
 
 class _OpenAIModel(msgspec.Struct):
@@ -77,6 +89,14 @@ class _GeminiModel(msgspec.Struct, rename="camel"):
 
 class _GeminiList(msgspec.Struct):
     models: list[_GeminiModel]
+
+
+class _AntigravityModel(msgspec.Struct, rename="camel"):
+    display_name: str | None = None
+
+
+class _AntigravityList(msgspec.Struct):
+    models: dict[str, _AntigravityModel]
 
 
 class _CodexModel(msgspec.Struct):
@@ -116,6 +136,17 @@ def _codex(body: bytes) -> tuple[Found, ...]:
     return _bounded(_model(one.slug, one.display_name, one.context_window or 0, 0, "openai", raw) for one, raw in read)
 
 
+def _antigravity(body: bytes) -> tuple[Found, ...]:
+    each = msgspec.json.decode(body, type=_AntigravityList).models
+    # Those without a name for people are its editor's own.
+    return _bounded(_model(name, one.display_name, 0, 0, "google") for name, one in each.items() if one.display_name)
+
+
+def _project(lease: Lease) -> bytes:
+    project = lease.facts.get("project_id", "")
+    return msgspec.json.encode({"project": project} if project else {})
+
+
 def _model(
     name: str, title: str | None, input_tokens: int, output_tokens: int, owner: str | None, codex: bytes = b""
 ) -> Found:
@@ -145,5 +176,6 @@ LISTERS: Final[dict[Kind, Lister]] = {
     Kind.ANTHROPIC: _ANTHROPIC,
     Kind.ANTHROPIC_COMPATIBLE: _ANTHROPIC,
     Kind.GEMINI: Lister(b"/v1beta/models?pageSize=1000", _gemini),
+    Kind.ANTIGRAVITY: Lister(b"/v1internal:fetchAvailableModels", _antigravity, _project),
     Kind.CODEX: Lister(f"/models?client_version={_CODEX_VERSION}".encode(), _codex),
 }

@@ -18,10 +18,12 @@ def test_every_list_is_asked_for_with_the_account_s_own_credential(provider: str
         return
     assert sent is not None
     assert sent.target == LISTERS[kind].target
-    assert sent.body == b""
+    posted = kind is Kind.ANTIGRAVITY
+    assert LISTERS[kind].method == ("POST" if posted else "GET")
+    assert sent.body == (b'{"project":"p"}' if posted else b"")
     assert b"fake-access-1" in b" ".join(value for _, value in sent.headers)
     names = [name for name, _ in sent.headers]
-    assert b"content-type" not in names
+    assert names.count(b"content-type") == int(posted)
     assert names.count(b"accept") == 1
 
 
@@ -46,6 +48,11 @@ def test_lists_as_the_vendors_write_them() -> None:
     methods = {"supportedGenerationMethods": ["generateContent"]}
     gemini = {"models": [pro | methods, {"name": "models/embed", "supportedGenerationMethods": ["embedContent"]}]}
     assert read(Kind.GEMINI, gemini) == [("gemini-x", "X", 5, "google")]
+    agy = {"models": {"gemini-9": {"displayName": "Nine", "quotaInfo": {}}, "tab_1": {}}}
+    assert read(Kind.ANTIGRAVITY, agy) == [("gemini-9", "Nine", 0, "google")]
+    bare = listing(UPSTREAMS[Kind.ANTIGRAVITY], lease("antigravity/me"))
+    assert bare is not None
+    assert bare.body == b"{}"
     codex = {"models": [{"slug": "gpt-x", "display_name": "GPT", "context_window": 7, "base_instructions": "be"}]}
     assert read(Kind.CODEX, codex) == [("gpt-x", "GPT", 7, "openai")]
     (found,) = LISTERS[Kind.CODEX].read(json.dumps(codex).encode())
