@@ -42,3 +42,10 @@ def test_expand() -> None:
     assert paths.expand("~", HOME) == Path("/home/u")
     assert paths.expand("~/a", HOME) == Path("/home/u/a")
     assert paths.expand("/a", HOME) == Path("/a")
+
+
+def test_the_proxy_s_state_directory_is_not_in_the_daemon_s() -> None:
+    env = {"HOME": "/home/a"}
+    assert paths.proxy_state_dir(env) == Path("/home/a/.local/state/ccs-broker-proxy")
+    assert paths.proxy_state_dir(env | {"XDG_STATE_HOME": "/s"}) == Path("/s/ccs-broker-proxy")
+    assert paths.proxy_state_dir(env | {"STATE_DIRECTORY": "/var/lib/p:/var/lib/q"}) == Path("/var/lib/p")

@@ -67,7 +67,9 @@ def manager(
             f"systemd does not start programs with quotes or backslashes in their path: {program}",
             hint="Install ccs-broker in another folder.",
         )
-    values = Values(escape_percent(program), _runtime(environ), _writable(auth_directories, environ), carried)
+    own = (escape_percent(str(paths.proxy_state_dir(_plain(environ)))),)
+    writable = _writable(auth_directories, environ)
+    values = Values(escape_percent(program), _runtime(environ), writable, carried, proxy_writable=own)
     return Systemd(
         values, paths.config_file({**environ, "CCS_BROKER_CONFIG": ""}).parents[1] / "systemd" / "user", environ
     )
@@ -81,7 +83,7 @@ def prepare(
     Raises:
         BrokerError: `storage_unwritable`, naming the folder.
     """
-    folders = [*auth_directories, paths.state_dir(_plain(environ))]
+    folders = [*auth_directories, paths.state_dir(_plain(environ)), paths.proxy_state_dir(_plain(environ))]
     if platform == "darwin":
         folders.append(paths.home(environ) / "Library" / "Logs" / paths.APP)
     for folder in folders:

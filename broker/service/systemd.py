@@ -110,7 +110,7 @@ class Systemd:
             why = "no manager to try it with"
         else:
             if self._works_inside(units.daemon_sandbox(self._values), *map(_literal, self._values.writable)) and (
-                self._works_inside(units.proxy_sandbox(self._values))
+                self._works_inside(units.proxy_sandbox(self._values), *map(_literal, self._values.proxy_writable))
             ):
                 return None
             why = "it cannot be made here, or would hide our files (are they below /tmp?)"

@@ -41,8 +41,9 @@ class Values:
     """What differs between machines.
 
     `executable` is the absolute path of `ccs-broker`; `runtime_dir` the folder of the sockets; `writable` the folders the daemon writes
-    to (auth and state); `environment` the variables the services need to find the same files as the shell; `log_dir` where launchd sends stderr.
-    Under systemd, `executable`, `runtime_dir` and `writable` may hold specifiers (`%h`), so a literal `%` in them is written `%%`.
+    to (auth and state), `proxy_writable` those of the proxy, which lie outside them; `environment` the variables the services need to find
+    the same files as the shell; `log_dir` where launchd sends stderr. Under systemd, `executable`, `runtime_dir` and the writable folders may
+    hold specifiers (`%h`), so a literal `%` in them is written `%%`.
     """
 
     executable: str
@@ -50,9 +51,15 @@ class Values:
     writable: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
     log_dir: str | None = None
+    proxy_writable: tuple[str, ...] = ()
 
 
-SYSTEMD_DEFAULTS: Final = Values("%h/.local/bin/ccs-broker", "%t/ccs-broker", ("%h/.ccs", "%h/.local/state/ccs-broker"))
+SYSTEMD_DEFAULTS: Final = Values(
+    "%h/.local/bin/ccs-broker",
+    "%t/ccs-broker",
+    ("%h/.ccs", "%h/.local/state/ccs-broker"),
+    proxy_writable=("%h/.local/state/ccs-broker-proxy",),
+)
 LAUNCHD_DEFAULTS: Final = Values("/usr/local/bin/ccs-broker", "", ())
 
 
@@ -74,8 +81,9 @@ def daemon_sandbox(values: Values) -> tuple[str, ...]:
 
 
 def proxy_sandbox(values: Values) -> tuple[str, ...]:
-    """Return the proxy's: it writes nothing, and cannot open what the daemon writes (the safe), not even to read."""
-    return (*_SANDBOX, f"InaccessiblePaths={_paths(values.writable)}")
+    """Return the proxy's: it writes to its own state directory only, and cannot open what the daemon writes (the safe), not even to read."""
+    own = (f"ReadWritePaths={_paths(values.proxy_writable)}",) if values.proxy_writable else ()
+    return (*_SANDBOX, f"InaccessiblePaths={_paths(values.writable)}", *own)
 
 
 def launchd_plists(values: Values) -> dict[str, bytes]:

@@ -83,7 +83,7 @@ def test_folders_are_made_private(
     environ: dict[str, str], tmp_path: Path, platform: str, extra: tuple[str, ...]
 ) -> None:
     prepare((tmp_path / "auth",), environ, platform)
-    for name in ("auth", ".local/state/ccs-broker", *extra):
+    for name in ("auth", ".local/state/ccs-broker", ".local/state/ccs-broker-proxy", *extra):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o700
     assert (tmp_path / "Library").exists() == bool(extra)
 

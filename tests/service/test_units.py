@@ -26,6 +26,7 @@ AWKWARD = Values(
     executable="/opt/a b/100%%/$x;y/ccs-broker",
     runtime_dir="/run/my sockets",
     writable=("/home/a b/auth", "/var/50%%"),
+    proxy_writable=("/var/own 50%%",),
     environment=(("CCS_DIR", '/home/a b/50%/"x"'), ("PATH", "/usr/bin:/opt/back\\slash")),
 )
 
@@ -128,7 +129,8 @@ def test_a_missing_folder_does_not_stop_the_sandbox() -> None:
 def test_the_sandboxed_proxy_cannot_see_what_the_daemon_writes() -> None:
     drop_in = systemd_units(AWKWARD)[units.PROXY_SANDBOX]
     assert 'InaccessiblePaths="-/home/a b/auth" -/var/50%%\n' in drop_in
-    assert "ReadWritePaths" not in drop_in
+    assert 'ReadWritePaths="-/var/own 50%%"\n' in drop_in
+    assert "ReadWritePaths" not in units.systemd_units(Values("/x", "/run", ("/home/a",)))[units.PROXY_SANDBOX]
 
 
 @pytest.mark.parametrize(
