@@ -62,6 +62,8 @@ class Policies:
 
 def edits_of(policies: Policies | None, wanted: Wanted, suffix: Reasoning | None, *, count: bool) -> "Edits | None":
     """Return what is changed of a request; None where nothing can be. `suffix` is how hard to think by the name that the client wrote."""
+    if policies is None and suffix is None and not wanted.own:
+        return None  # only the user's own names can wish something
     wishes = {goal.model: goal.wish for goal in wanted.goals if goal.wish is not None}
     if policies is None and suffix is None and not wishes:
         return None

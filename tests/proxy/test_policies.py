@@ -49,6 +49,7 @@ def test_nothing_in_the_config_is_nothing() -> None:
     assert Policies.of({"*": Policy()}, Payload()) is not None
     assert Policies.of({}, Payload(remove=(Removal(path="a"),))) is not None
     assert edits_of(None, WANTED, None, count=False) is None
+    assert edits_of(None, msgspec.structs.replace(WANTED, own=True), None, count=False) is None
 
 
 def test_every_word_of_thinking_is_understood() -> None:
@@ -79,7 +80,7 @@ def test_each_setting_comes_from_the_glob_that_says_most_of_it() -> None:
 
 def test_a_suffix_comes_before_the_users_own_name_and_that_before_policies() -> None:
     made = policies(ANY=Policy(thinking="high"))
-    named = Wanted("fast", (Goal("gemini-3-pro", ("gemini",), wish=LOW),))
+    named = Wanted("fast", (Goal("gemini-3-pro", ("gemini",), wish=LOW),), own=True)
     assert passed(edits(made)) == thinking("high")
     assert passed(edits(made, None, named)) == thinking("low")
     assert passed(edits(made, HIGH, named)) == thinking("high")
