@@ -68,6 +68,32 @@ def test_proxy_tells_where_it_serves(home: Path) -> None:
     assert process.returncode == 0
 
 
+def test_the_service_manager_is_told_what_came_of_a_reload(home: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(home / "notify"))
+        listener.settimeout(SECONDS)
+        (home / "config.toml").write_text("[proxy]\nport = 0\n")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "broker", "proxy"],
+            env={"PATH": os.environ["PATH"], "HOME": str(home), "CCS_BROKER_CONFIG": str(home / "config.toml"),
+                 "NOTIFY_SOCKET": str(home / "notify")},
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            assert said(listener)["READY"] == "1"
+            process.send_signal(signal.SIGHUP)
+            assert said(listener) == {"RELOADING": "1"}
+            assert said(listener) == {"READY": "1", "STATUS": "settings reloaded", "MAINPID": str(process.pid)}
+            (home / "config.toml").write_text("[proxy]\nport = 0\nworkers = 0\n")
+            process.send_signal(signal.SIGHUP)
+            assert said(listener) == {"RELOADING": "1"}
+            refused = said(listener)["STATUS"]
+            assert refused == f"settings not reloaded: {home}/config.toml:3: proxy.workers: must be greater than 0"
+        finally:
+            process.terminate()
+            assert process.wait(SECONDS) == 0
+
+
 def test_what_they_write_is_private_whatever_the_umask(home: Path) -> None:
     with started(home, "serve") as (process, _):
         assert [

@@ -89,6 +89,16 @@ def test_both_serve_and_ctrl_c_stops_both(home: Path) -> None:
             assert answer.status == 200
         pids = running.children()
         assert set(pids) == {"serve", "proxy"}
+        running.process.send_signal(signal.SIGHUP)
+        for _ in pids:
+            running.until("settings reloaded changed=nothing")
+        (home / "config.toml").write_text('[proxy]\nport = 0\nallowed_hosts = ["box.test"]\n')
+        for _ in pids:
+            running.until(r"settings reloaded changed=proxy\.allowed_hosts")
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{url}/health", headers={"Host": "box.test"}), timeout=SECONDS
+        ) as answer:
+            assert answer.status == 200
         running.process.send_signal(signal.SIGINT)
         assert running.ended() == 0
         assert not [pid for pid in pids.values() if Path(f"/proc/{pid}").exists()]
