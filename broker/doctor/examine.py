@@ -176,6 +176,7 @@ CHECKS: dict[str, _Judge] = {
     "login-unsaved": lambda s: running.unsaved(s.daemon.accounts),
     "login-troubled": lambda s: running.troubled(s.daemon.accounts),
     "provider-unreachable": lambda s: running.unreachable(s.reached),
+    "outbound-proxy": lambda s: running.outbound(s.outbound_proxies),
     "callback-port": _callback_ports,
     "other-refresher": lambda s: machine.refreshers(s.refreshers, _resolved(s)),
     "other-refresher-config": lambda s: machine.configured_refreshers(

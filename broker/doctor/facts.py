@@ -163,6 +163,14 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboundProxy:
+    """An outbound proxy that a setting names, which cannot be used or reached. `where` is the setting, the variable or the auth file."""
+
+    where: str
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """`XDG_RUNTIME_DIR`: what it is set to, and whether it matters. `exists` holds for a folder of ours."""
 

@@ -20,6 +20,8 @@ from broker.doctor.look import programs as look_programs
 from broker.doctor.look import sockets as look_sockets
 from broker.model.clock import Clock
 from broker.model.errors import BrokerError
+from broker.model.network import Network
+from broker.network.settings import network_of
 from broker.providers.registry import Registry, build
 from broker.store.keys import KEYRING_SECONDS
 
@@ -188,7 +190,17 @@ class Scene:
             return []
         used = {file.record.account.provider for file in self.auth_files if file.record is not None and file.refresh}
         wanted = [each for each in self.registry if each.name in used or each.name in self.config.providers]
-        return look_online.reach(wanted, self.around.clock, self.around.answer_seconds)
+        return look_online.reach(wanted, self._network, self.around.clock, self.around.answer_seconds)
+
+    @property
+    def _network(self) -> Network:
+        return network_of(self.config, self.around.env)
+
+    @cached_property
+    def outbound_proxies(self) -> list[facts.OutboundProxy]:
+        """The outbound proxies that cannot be used, or where they may be asked, reached."""
+        around = self.around
+        return look_online.proxies(self._network, self.auth_files, online=around.online, seconds=around.answer_seconds)
 
     @cached_property
     def refreshers(self) -> list[facts.Refresher]:

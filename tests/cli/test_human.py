@@ -73,8 +73,20 @@ CASES: dict[str, results.Result] = {
         (
             NetworkRoute(level="global", source="network.proxy_url", proxy="http://proxy.example:3128"),
             NetworkRoute(level="provider", source="providers.codex.proxy_url", provider="codex"),
-            NetworkRoute(level="account", source="proxy_url in its file", provider="codex", account="codex/a", fault="names no host"),
-            NetworkRoute(level="account", source="proxy_url in its file", provider="codex", account="codex/b", proxy="socks5h://b.example:1080"),
+            NetworkRoute(
+                level="account",
+                source="proxy_url in its file",
+                provider="codex",
+                account="codex/a",
+                fault="names no host",
+            ),
+            NetworkRoute(
+                level="account",
+                source="proxy_url in its file",
+                provider="codex",
+                account="codex/b",
+                proxy="socks5h://b.example:1080",
+            ),
         )
     ),
     "network-tried": WayTried(
@@ -82,7 +94,12 @@ CASES: dict[str, results.Result] = {
     ),
     "network-failed": WayTried(
         NetworkTestAnswer(
-            target="a.example:443", level="environment", source="HTTPS_PROXY", ok=False, seconds=1.0, proxy="http://p.example:80",
+            target="a.example:443",
+            level="environment",
+            source="HTTPS_PROXY",
+            ok=False,
+            seconds=1.0,
+            proxy="http://p.example:80",
             error="cannot connect to a.example through the proxy p.example:80 (timed out)",
         )
     ),
@@ -126,37 +143,58 @@ CASES: dict[str, results.Result] = {
     "key-made": results.KeyMade(CI, "ccsb-fake"),
     "key-revoked": results.KeyRevoked("ci"),
     "usage": results.UsageReport(
-        "/s/usage.db", NOW - 86_400 * 30, NOW, ("account", "model"),
+        "/s/usage.db",
+        NOW - 86_400 * 30,
+        NOW,
+        ("account", "model"),
         (
-            UsageLine(Used(1234, 12, 3, 40, 12_345_678, 234_567, 9_876_543, 12_000, 2, 14_000.0, 1222, 611.0),
-                              account="claude/alice@example.com", model="claude-sonnet-4-5"),
+            UsageLine(
+                Used(1234, 12, 3, 40, 12_345_678, 234_567, 9_876_543, 12_000, 2, 14_000.0, 1222, 611.0),
+                account="claude/alice@example.com",
+                model="claude-sonnet-4-5",
+            ),
             UsageLine(Used(2, 0, 0, 0, 30, 12, 0, 0, 0, 1.5, 2, 0.5), account="gemini/bob", model="gemini-2.5-pro"),
             UsageLine(Used(1, 1, 0, 0, 0, 0, 0, 0, 0, 0.01, 0, 0.0), account="none", model="gpt-5"),
         ),
         Used(1237, 13, 3, 40, 12_345_708, 234_579, 9_876_543, 12_000, 2, 14_001.51, 1224, 611.5),
     ),
     "usage-one": results.UsageReport(
-        "/s/usage.db", NOW - 3600, NOW, ("day",), (UsageLine(Used(2, 0, 0, 0, 30, 12, 0, 0, 0, 25.0, 2, 0.5), day="2025-06-15"),),
+        "/s/usage.db",
+        NOW - 3600,
+        NOW,
+        ("day",),
+        (UsageLine(Used(2, 0, 0, 0, 30, 12, 0, 0, 0, 25.0, 2, 0.5), day="2025-06-15"),),
         Used(2, 0, 0, 0, 30, 12, 0, 0, 0, 25.0, 2, 0.5),
     ),
-    "usage-none": results.UsageReport("/s/usage.db", NOW - 3600, NOW, ("key",), (), Used(0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0.0)),
+    "usage-none": results.UsageReport(
+        "/s/usage.db", NOW - 3600, NOW, ("key",), (), Used(0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0.0)
+    ),
     "sessions": results.Sessions(
-        (SessionLine("0a1b2c3d4e5f", "ci", "claude/alice@example.com", "claude-sonnet-4-5", 17, NOW - 7000, NOW - 20),), NOW
+        (SessionLine("0a1b2c3d4e5f", "ci", "claude/alice@example.com", "claude-sonnet-4-5", 17, NOW - 7000, NOW - 20),),
+        NOW,
     ),
     "sessions-none": results.Sessions((), NOW),
     "limits": results.Limits(
         (
             LimitsOf(
-                "claude/alice@example.com", NOW - 40,
+                "claude/alice@example.com",
+                NOW - 40,
                 (
-                    Window("unified-5h", used=0.97, resets_at=NOW + 3000, status="allowed_warning"), Window("requests", 50, 40, 0.2, NOW - 5),
-                    Window("tokens", limit=1000), Window("input-tokens", remaining=7), Window("bare"),
+                    Window("unified-5h", used=0.97, resets_at=NOW + 3000, status="allowed_warning"),
+                    Window("requests", 50, 40, 0.2, NOW - 5),
+                    Window("tokens", limit=1000),
+                    Window("input-tokens", remaining=7),
+                    Window("bare"),
                 ),
-                {"anthropic-ratelimit-unified-representative-claim": "five_hour"}, {}, (Cooldown("opus", NOW + 90, "quota"), Cooldown(None, NOW + 9, "slow")),
+                {"anthropic-ratelimit-unified-representative-claim": "five_hour"},
+                {},
+                (Cooldown("opus", NOW + 90, "quota"), Cooldown(None, NOW + 9, "slow")),
             ),
             LimitsOf("gemini/bob", None, (), {}, {}, (Cooldown(None, NOW + 60, "429"),)),
         ),
-        (KeyLimit("ci", 60, 12),), None, NOW,
+        (KeyLimit("ci", 60, 12),),
+        None,
+        NOW,
     ),
     "limits-none": results.Limits((), (), "no daemon answers", NOW),
     "imported-nothing": results.Imported(ImportAnswer()),
@@ -276,7 +314,15 @@ def test_usage_is_not_cut_at_any_width(width: int) -> None:
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(0, "0"), (9999, "9,999"), (10_000, "10.0k"), (999_949, "999.9k"), (999_950, "1.0M"), (12_345_678, "12.3M"), (10**16, "10,000.0T")],
+    [
+        (0, "0"),
+        (9999, "9,999"),
+        (10_000, "10.0k"),
+        (999_949, "999.9k"),
+        (999_950, "1.0M"),
+        (12_345_678, "12.3M"),
+        (10**16, "10,000.0T"),
+    ],
 )
 def test_numbers_are_short(number: int, text: str) -> None:
     assert short(number) == text

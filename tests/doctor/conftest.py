@@ -7,7 +7,8 @@ import pytest
 from tests.cli.conftest import desk, home, run  # noqa: F401 - fixtures
 from tests.doctor.planting import OWN, put
 
-_CATCHING = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "SUDO_USER", "DISPLAY", "WAYLAND_DISPLAY",
+_CATCHING = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "https_proxy", "HTTPS_PROXY",
+             "SUDO_USER", "DISPLAY", "WAYLAND_DISPLAY",
              "CREDENTIALS_DIRECTORY", "CCS_BROKER_PASSPHRASE_FILE")  # fmt: skip
 
 

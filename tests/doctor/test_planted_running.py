@@ -251,6 +251,39 @@ def test_a_provider_that_does_not_answer(config) -> None:
         assert "no answer in time" in one("provider-unreachable", online=True, answer_seconds=0.2).what
 
 
+def test_a_provider_behind_a_proxy_is_looked_for_through_it(config) -> None:
+    with socket.socket() as listening, socket.socket() as closed:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        closed.bind(("127.0.0.1", 0))
+        proxy = f"127.0.0.1:{closed.getsockname()[1]}"
+        own = OWN.replace("https://id.example/token", f"http://127.0.0.1:{listening.getsockname()[1]}/token")
+        config(own=f'{own}proxy_url = "http://me:canary-pass@{proxy}"\n')
+        assert f"cannot connect to the proxy {proxy}" in one("provider-unreachable", online=True).what
+        listening.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            listening.accept()
+
+
+@plants("outbound-proxy")
+def test_outbound_proxies_of_no_use(config, auth: Path) -> None:
+    with socket.socket() as port:
+        port.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{port.getsockname()[1]}"
+        config(f'[network]\nproxy_url = "socks5://me:canary-pass@{where}"\n')
+        file = put(auth / "own-a.json", login(proxy_url="socks4://me:canary-pass@x.example"))
+        assert one("outbound-proxy").where == str(file)  # nobody is asked unless the user says so
+        broken, down = found("outbound-proxy", {"ALL_PROXY": "direct"}, online=True)
+        assert "is neither http://" in broken.what
+        assert (down.where, down.severity) == ("network.proxy_url", Severity.ERROR)
+        assert f"names socks5://{where}, which cannot be connected to: Connection refused" in down.what
+        port.listen()
+        assert [each.where for each in found("outbound-proxy", online=True)] == [str(file)]
+        file.unlink()
+        assert one("outbound-proxy", {"HTTPS_PROXY": "http://"}).where == "HTTPS_PROXY"
+        assert found("outbound-proxy") == ()
+
+
 @pytest.mark.parametrize(("status", "date", "told"), [
     (405, "Thu, 01 Jan 2060 00:00:00 GMT", "behind"), (302, "Thu, 01 Jan 2015 00:00:00 GMT", "ahead"), (200, "yesterday", ""), (400, "", ""),
 ])  # fmt: skip

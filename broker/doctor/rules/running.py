@@ -8,6 +8,7 @@ from broker.doctor.facts import (
     Daemon,
     Folder,
     Kind,
+    OutboundProxy,
     Port,
     Proxy,
     ProxyState,
@@ -20,6 +21,7 @@ from broker.doctor.facts import (
 from broker.doctor.finding import Finding, RemoveSocket, SetMode, Severity, aside, capital, mendable, quoted
 from broker.ipc.schema import AccountView
 from broker.model.account import StateName
+from broker.model.network import PROXY_HINT
 
 _SHORT = "Set CCS_BROKER_RUNTIME_DIR to a shorter folder."
 _NOTED_SKEW_SECONDS = 60.0  # a Date header has whole seconds and is read late
@@ -252,8 +254,17 @@ def unreachable(reached: Iterable[Reach]) -> Iterator[Finding]:
     for each in reached:
         if each.fault is not None:
             what = f"{each.provider} cannot be reached at {each.host}: {each.fault}"
-            mend = f"Try: curl --noproxy '*' -I https://{each.host}/ (the daemon connects directly, whatever https_proxy says)"
+            mend = f"By which way it is reached, and whether that works: ccs-broker network test {each.provider}"
             yield Finding("provider-unreachable", Severity.ERROR, what, mend, each.host)
+
+
+def outbound(proxies: Iterable[OutboundProxy]) -> Iterator[Finding]:
+    """Outbound proxies through which nothing gets out."""
+    for each in proxies:
+        what = f"An outbound proxy is of no use, and nothing goes past it: its setting {each.fault}"
+        yield Finding(
+            "outbound-proxy", Severity.ERROR, what, f"Start it, or correct the setting. {PROXY_HINT}", each.where
+        )
 
 
 def callback_ports(ports: Iterable[Port]) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from broker.doctor.facts import (
     Daemon,
     Folder,
     Kind,
+    OutboundProxy,
     Port,
     Proxy,
     ProxyState,
@@ -186,3 +187,9 @@ def test_callback_ports() -> None:
     )
     assert "logins of a, b come back, is taken by nginx (pid 9)" in taken.what
     assert "cannot be had: no leave" in refused.what
+
+
+def test_an_outbound_proxy_of_no_use() -> None:
+    (finding,) = rules.outbound([OutboundProxy("HTTPS_PROXY", "names no host")])
+    assert (finding.id, finding.severity, finding.where) == ("outbound-proxy", "error", "HTTPS_PROXY")
+    assert "names no host" in finding.what
