@@ -49,7 +49,7 @@ async def counting(
     """A worker that counts; all is written when it ends."""
     config = Config(
         proxy=ProxyConfig(port=0, api_keys=(Secret(KEY),)),
-        upstreams={name: UpstreamConfig(base_url=upstream) for name in ("gemini", "anthropic", "openai")}
+        upstreams={name: UpstreamConfig(base_url=upstream) for name in ("gemini", "anthropic", "openai", "codex")}
         if upstream
         else {},
         usage=UsageConfig(enabled=enabled),
