@@ -1,5 +1,6 @@
 """One worker whose settings change while it serves."""
 
+import ast
 import asyncio
 import json
 import subprocess
@@ -16,6 +17,7 @@ from broker.model.secret import Secret
 from broker.proxy.listen import bind
 from broker.proxy.workers import READY, Order, write_order
 from broker.settings.effective import Edition
+from tests.architecture.imports import tree
 from tests.fakes.broker_socket import FakeDaemon, account, lease
 from tests.fakes.upstream import Peer, RawUpstream, Taken, answer
 from tests.proxy.conftest import KEY, MakeProxy, parse
@@ -135,3 +137,21 @@ def test_a_worker_process_takes_orders_that_come_at_once_and_later(
                 assert time.monotonic() < end
             process.stdin.close()
             assert process.wait(10) == 0
+
+
+def test_whatever_a_worker_is_made_from_is_made_anew() -> None:
+    """A part that only `__init__` gives its settings to would go on by the old ones."""
+
+    def used(function: str) -> set[str]:
+        methods = [node for node in ast.walk(tree("broker.proxy.server")) if isinstance(node, ast.FunctionDef)]
+        (body,) = [node for node in methods if node.name == function and node.args.args[0].arg == "self"]
+        found = set()
+        for node in ast.walk(body):
+            if isinstance(node, ast.Attribute) and ast.unparse(node).split(".")[0] in {"config", "proxy"}:
+                found.add(ast.unparse(node))
+            if isinstance(node, ast.Call) and {"config", "proxy"} & {ast.unparse(each) for each in node.args}:
+                found.add(ast.unparse(node.func))
+        return found
+
+    assert len(used("__init__")) > 5
+    assert used("__init__") <= used("apply")
