@@ -11,12 +11,16 @@ from tests.clients.table import CLAUDE_CODE, CODEX, GEMINI_CLI, OPENCODE, Progra
 
 @dataclass(frozen=True)
 class Wish:
-    """What a program is to do. `streamed`: it prints what comes as it comes, as JSON; `image`: the picture goes along."""
+    """What a program is to do.
+
+    `streamed`: it prints what comes as it comes, as JSON; `image`: the picture goes along; `again`: it goes on with its last conversation.
+    """
 
     model: str
     prompt: str
     streamed: bool = False
     image: bool = False
+    again: bool = False
 
 
 Act = Callable[[Scratch, str, Wish], Awaitable[Ran]]
@@ -43,6 +47,7 @@ async def claude_code(scratch: Scratch, url: str, wish: Wish, *, helper: bool = 
         key = {"ANTHROPIC_AUTH_TOKEN": INTERNAL_KEY}
     return await scratch.run(
         str(CLAUDE_CODE.path), "-p", wish.prompt, "--model", wish.model, "--allowedTools", "Read", "--output-format", *shape,
+        *(["--continue"] if wish.again else []),
         ANTHROPIC_BASE_URL=url,
         ANTHROPIC_DEFAULT_HAIKU_MODEL=wish.model,
         CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
@@ -63,7 +68,7 @@ async def gemini_cli(scratch: Scratch, url: str, wish: Wish) -> Ran:
     prompt = f"@picture.png {wish.prompt}" if wish.image else wish.prompt
     return await scratch.run(
         str(GEMINI_CLI.path), "-p", prompt, "-m", wish.model, "--approval-mode", "yolo", "--skip-trust",
-        "-o", "stream-json" if wish.streamed else "text",
+        "-o", "stream-json" if wish.streamed else "text", *(["--resume", "latest"] if wish.again else []),
         GEMINI_API_KEY=INTERNAL_KEY,
         GOOGLE_GEMINI_BASE_URL=url,
     )  # fmt: skip
@@ -83,7 +88,7 @@ async def codex(scratch: Scratch, url: str, wish: Wish, *, auth: str = CODEX_KEY
     )
     return await scratch.run(
         str(CODEX.path), "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox",
-        *(["--json"] if wish.streamed else []), *(["-i", str(scratch.picture)] if wish.image else []), "-",
+        *(["--json"] if wish.streamed else []), *(["resume", "--last"] if wish.again else []), *(["-i", str(scratch.picture)] if wish.image else []), "-",
         stdin=wish.prompt, CCS_KEY=INTERNAL_KEY,
     )  # fmt: skip
 
@@ -110,7 +115,7 @@ async def opencode(scratch: Scratch, url: str, wish: Wish) -> Ran:
     }
     (folder / "opencode.json").write_text(json.dumps(settings))
     return await scratch.run(
-        str(OPENCODE.path), "run", "-m", f"ccs/{wish.model}", *(["--format", "json"] if wish.streamed else []),
+        str(OPENCODE.path), "run", "-m", f"ccs/{wish.model}", *(["--format", "json"] if wish.streamed else []), *(["--continue"] if wish.again else []),
         *(["-f", str(scratch.picture)] if wish.image else []),
         stdin=wish.prompt, CCS_KEY=INTERNAL_KEY, OPENCODE_DISABLE_AUTOUPDATE="1", OPENCODE_DISABLE_MODELS_FETCH="1",
     )  # fmt: skip

@@ -59,6 +59,17 @@ async def test_a_tool_round_trip(bench: Bench, scratch: Scratch, name: str, mode
 
 
 @every_pair
+async def test_a_conversation_goes_on_after_its_tools(bench: Bench, scratch: Scratch, name: str, model: str) -> None:
+    act = driver(name).act
+    await bench.judge(await act(scratch, bench.url, Wish(model, driver(name).reads(str(scratch.note)))))
+    await bench.begin()
+    ran = await bench.judge(await act(scratch, bench.url, Wish(model, "Say medlar-quince", again=True)))
+    assert "medlar-quince" in ran.out, str(ran)
+    sent, _ = await bench.seen()
+    assert TIDE in json.dumps(sent), "the conversation so far was not sent"
+
+
+@every_pair
 async def test_two_calls_at_once(bench: Bench, scratch: Scratch, name: str, model: str) -> None:
     other = scratch.work / "other.txt"
     other.write_text("and the ebb at 1147\n")
