@@ -114,7 +114,7 @@ CATALOGUE: Final = (
     Check("login-troubled", _L, "A login could not be renewed the last time, or its answer was lost.", "It is tried again; the reason is given."),
     Check("provider-unreachable", _L, "A provider's token endpoint does not answer. Only looked at with `--online`.",
           "Mend the network; `ccs-broker network test PROVIDER` says by which way it is reached."),
-    Check("outbound-proxy", _L, "An outbound proxy that is set cannot be used: nothing goes where it should lead. With `--online` also one that nobody answers at.",
+    Check("outbound-proxy", _L, "An outbound proxy that is set cannot be used: nothing goes where it leads. With `--online` also one that nobody answers at.",
           "Start it, or correct the setting."),
     Check("callback-port", _L, "The fixed port a provider's login comes back to cannot be had; it is said who has it.",
           "Stop that program, or log in with `--no-browser`."),

@@ -14,11 +14,13 @@ from broker.model.account import (
     Paused,
     Record,
     Refreshing,
+    Routing,
     State,
     Tokens,
     Unsaved,
 )
 from broker.model.errors import ErrorCode
+from broker.model.network import PROXY_HINT
 from broker.model.secret import Digest, Secret
 from broker.store.base import Entry
 
@@ -88,6 +90,25 @@ def test_every_state_says_why_and_what_to_do(
     assert (reason or "") in (told.reason or "")
     assert (hint or "") in (told.hint or "")
     assert (told.reason is None) == (reason is None)
+
+
+def test_an_account_whose_way_out_cannot_be_says_so() -> None:
+    made = entry()
+    routing = Routing(proxy_url=Secret("socks4://me:fake-pass@a.example"), proxy_fault="is no URL")
+    made = replace(made, record=replace(made.record, routing=routing))
+    told = explain(made, Active())
+    assert (told.reason, told.hint) == ("not served: proxy_url in its file is no URL", PROXY_HINT)
+
+
+def test_a_lease_has_the_way_out_and_a_view_has_not() -> None:
+    made = entry()
+    way = Secret("socks5h://me:fake-pass@a.example")
+    made = replace(made, record=replace(made.record, routing=Routing(proxy_url=way)))
+    assert lease_of(made, TOKENS, short=False).proxy_url == way
+    assert lease_of(entry(), TOKENS, short=False).proxy_url is None
+    shown = account_view(made, Active(), TOKENS, last_refresh=None, next_refresh=None, cooldowns=(), default=True)
+    assert b"fake-pass" not in encode(shown)
+    assert b"a.example" not in encode(shown)
 
 
 def test_an_account_disabled_in_its_file_says_so() -> None:

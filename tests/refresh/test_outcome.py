@@ -111,6 +111,12 @@ def test_without_a_refresh_token_a_person_must_log_in() -> None:
     assert error.code is ErrorCode.LOGIN_REQUIRED
 
 
+def test_a_way_out_that_cannot_be_names_the_field() -> None:
+    error = outcome.unreachable(ALICE, "is no URL")
+    assert (error.code, error.account) == (ErrorCode.MISCONFIGURED, str(ALICE))
+    assert "proxy_url in its file is no URL" in error.detail
+
+
 def test_disabled_names_the_field() -> None:
     assert '"disabled"' in outcome.disabled(ALICE).hint
 

@@ -1,6 +1,14 @@
 import pytest
 
-from broker.config import Config, NotifyConfig, ProviderConfig, ProxyConfig, RoutingConfig, UpstreamConfig
+from broker.config import (
+    Config,
+    NetworkConfig,
+    NotifyConfig,
+    ProviderConfig,
+    ProxyConfig,
+    RoutingConfig,
+    UpstreamConfig,
+)
 from broker.model.naming import Combo
 from broker.model.secret import Secret
 from broker.settings.checks import Fault, dotted, faults, is_loopback, url_faults
@@ -44,6 +52,18 @@ def test_the_defaults_have_no_fault() -> None:
         (Config(upstreams={"x": UpstreamConfig(headers={"Cookie": "x"})}), [(*UPSTREAM, "headers", "Cookie")]),
         (Config(upstreams={"x": UpstreamConfig(headers={"a": "\n"})}), [(*UPSTREAM, "headers", "a")]),
         (Config(upstreams={"x": UpstreamConfig(headers={"a": "b"})}), []),
+        (
+            Config(
+                network=NetworkConfig(
+                    proxy_url=Secret("socks5h://me:fake@a.example"), no_proxy=("a.example", "10.0.0.0/8")
+                )
+            ),
+            [],
+        ),
+        (Config(network=NetworkConfig(proxy_url=Secret("socks4://a.example"))), [("network", "proxy_url")]),
+        (Config(network=NetworkConfig(no_proxy=("a b", "c d"))), [("network", "no_proxy")] * 2),
+        (Config(providers={"x": ProviderConfig(proxy_url=Secret("direct"))}), []),
+        (Config(providers={"x": ProviderConfig(proxy_url=Secret("a.example:1"))}), [(*PROVIDER, "proxy_url")]),
     ],
 )
 def test_each_fault_names_its_key_and_none_hides_another(config: Config, keys: list[tuple[str, ...]]) -> None:

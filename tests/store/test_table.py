@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from broker.model.account import AccountId, NeedsLogin, Record, Tokens
+from broker.model.account import AccountId, NeedsLogin, Record, Routing, Tokens
 from broker.model.secret import Secret
 from broker.oauth.client import Client
 from broker.store.table import Place, Source, arrange, checked, fingerprint
@@ -139,8 +139,10 @@ def test_fingerprint_sees_what_a_client_could_notice() -> None:
         fingerprint(record(2), None, paused=False, terminal=None),
         fingerprint(record(disabled=True), None, paused=False, terminal=None),
         fingerprint(record(facts={"a": "b"}), None, paused=False, terminal=None),
+        fingerprint(record(routing=Routing(proxy_url=Secret("direct"))), None, paused=False, terminal=None),
+        fingerprint(record(routing=Routing(proxy_url=Secret("none"))), None, paused=False, terminal=None),
     }
-    assert len(seen) == 9
+    assert len(seen) == 11
     assert fingerprint(record(), None, paused=False, terminal=None) in seen
 
 
