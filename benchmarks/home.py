@@ -72,13 +72,13 @@ class Home:
         """The other one."""
         return self.path / "run" / CONTROL_SOCKET
 
-    def configure(self, *, upstream: str = "http://127.0.0.1:9", port: int = 0) -> None:
-        """Write a config: every upstream and OAuth server is `upstream`, the proxy's port is `port`. All else is as by default."""
+    def configure(self, *, upstream: str = "http://127.0.0.1:9", port: int = 0, more: str = "") -> None:
+        """Write a config: every upstream and OAuth server is `upstream`, the proxy's port is `port`. All else is as by default, but for what `more` says."""
         secret = self.path / "client-secret"
         secret.write_text("fake-client-secret")
         secret.chmod(0o600)
         text = config_toml(upstream, "fake-client", str(secret))
-        (self.path / "config.toml").write_text(f"[proxy]\nport = {port}\n\n{text}")
+        (self.path / "config.toml").write_text(f"[proxy]\nport = {port}\n\n{text}\n{more}")
 
     def plant(self, number: int, *, provider: str = "gemini") -> Path:
         """Put an auth file in place as careful programs do, by a rename; return its path."""

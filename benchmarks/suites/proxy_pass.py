@@ -1,7 +1,8 @@
 """Requests through the proxy: passed on untouched, and translated.
 
-Two homes, each with one account, so that there is nothing to choose: one with an API key (Gemini clients pass untouched), one with a Gemini CLI
-login (everything is put into Code Assist's envelope; OpenAI's chat is translated). The upstream is the fixed-answer server, so `direct` is the ceiling.
+Homes with one account each, so that there is nothing to choose: one with an API key (Gemini clients pass untouched), the same without counting usage, to see
+what that costs, and one with a Gemini CLI login (everything is put into Code Assist's envelope; OpenAI's chat is translated). The upstream is the fixed-answer
+server, so `direct` is the ceiling.
 """
 
 import json
@@ -18,38 +19,41 @@ MODEL = "gemini-2.5-flash"
 _SIZE = 1024
 _CONNECTIONS = (1, 32)
 _GEMINI = f"/v1beta/models/{MODEL}:generateContent"
-_PASSED, _ENVELOPED, _TRANSLATED = "pass-through", "gemini to code assist", "openai to code assist"
+_PASSED, _UNCOUNTED, _ENVELOPED, _TRANSLATED = (
+    "pass-through",
+    "pass-through, usage off",
+    "gemini to code assist",
+    "openai to code assist",
+)
 
 
 async def run(context: Context) -> list[Outcome]:
     """Measure each way at 1 and at 32 connections."""
     async with AsyncExitStack() as stack:
-        passing, logged_in = Home(), Home()
-        for home in (passing, logged_in):
+        homes = passing, uncounted, logged_in = Home(), Home(), Home()
+        for home in homes:
             stack.push_async_callback(home.close)
         upstream = peers.fixed(passing.path, _answers())
         stack.callback(upstream.stop)
         assert isinstance(upstream.target, tuple)
         ports = (
             await _start(passing, API_KEY_PROVIDER, upstream.target),
+            await _start(uncounted, API_KEY_PROVIDER, upstream.target, more="[usage]\nenabled = false\n"),
             await _start(logged_in, "gemini", upstream.target),
         )
         nginx = None
         if context.has("nginx"):
             nginx = await peers.nginx_proxy(passing.path, upstream.target, free_port())
             stack.callback(nginx.stop)
-        outcomes = [
-            await _contest(context, connections, upstream, nginx, passing, logged_in, ports)
-            for connections in _CONNECTIONS
-        ]
+        outcomes = [await _contest(context, connections, upstream, nginx, homes, ports) for connections in _CONNECTIONS]
         if context.has("wrk"):
             outcomes.append(await _generators(context, upstream))
         return outcomes
 
 
-async def _start(home: Home, provider: str, upstream: tuple[str, int]) -> int:
+async def _start(home: Home, provider: str, upstream: tuple[str, int], *, more: str = "") -> int:
     port = free_port()
-    home.configure(upstream=f"http://{upstream[0]}:{upstream[1]}", port=port)
+    home.configure(upstream=f"http://{upstream[0]}:{upstream[1]}", port=port, more=more)
     home.plant(0, provider=provider)
     await home.start("serve")
     await home.start("proxy")
@@ -61,9 +65,8 @@ async def _contest(
     connections: int,
     upstream: peers.Peer,
     nginx: peers.Peer | None,
-    passing: Home,
-    logged_in: Home,
-    ports: tuple[int, int],
+    homes: tuple[Home, Home, Home],
+    ports: tuple[int, int, int],
 ) -> Outcome:
     seconds = context.seconds(0.5, 1.2)
 
@@ -76,9 +79,13 @@ async def _contest(
     subjects: dict[str, Subject] = {"direct": Loaded(upstream.target, _gemini(), upstream.pid, connections, seconds)}
     if nginx is not None:
         subjects["nginx proxy_pass"] = behind(nginx.target, _gemini(), nginx.pid)
-    subjects[_PASSED] = own(passing, ports[0], _gemini())
-    subjects[_ENVELOPED] = own(logged_in, ports[1], _gemini())
-    subjects[_TRANSLATED] = own(logged_in, ports[1], _openai())
+    names = (
+        (_PASSED, 0, _gemini()),
+        (_UNCOUNTED, 1, _gemini()),
+        (_ENVELOPED, 2, _gemini()),
+        (_TRANSLATED, 2, _openai()),
+    )
+    subjects |= {name: own(homes[number], ports[number], asked) for name, number, asked in names}
     contest = Contest(
         f"proxy_pass_{connections}",
         f"1 KiB JSON through the proxy, {connections} connection{'s' * (connections > 1)}",

@@ -7,7 +7,6 @@ A member of a JSON object is found by its key from the end of the text: `{` and 
 at the top level. So neither text that looks like usage (its quotes would be escaped) nor a tool's arguments that hold such a member are taken for it.
 """
 
-import contextlib
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -160,8 +159,12 @@ _BAD: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 Found = TypeVar("Found")
 
 
+def _chat_usage(text: bytes) -> _ChatUsage | None:
+    return _CHAT.decode(text).usage
+
+
 def _chat(tail: bytes) -> Tokens:
-    told = _last(tail, b'"usage"', _OPEN, lambda text: _CHAT.decode(text).usage)
+    told = _last(tail, b'"usage"', _OPEN, _chat_usage)
     if told is None:
         return UNTOLD
     cached = (told.prompt_tokens_details or _NO_DETAILS).cached_tokens
@@ -175,12 +178,13 @@ def _chat(tail: bytes) -> Tokens:
     return _tokens(prompt, completion, cached, reasoning)
 
 
-def _responses(tail: bytes) -> Tokens:
-    def read(text: bytes) -> _ResponsesUsage | None:
-        event = _RESPONSE.decode(text)
-        return (event.response or event).usage
+def _responses_usage(text: bytes) -> _ResponsesUsage | None:
+    event = _RESPONSE.decode(text)
+    return (event.response or event).usage
 
-    told = _last(tail, b'"usage"', _IN_RESPONSE, read)
+
+def _responses(tail: bytes) -> Tokens:
+    told = _last(tail, b'"usage"', _IN_RESPONSE, _responses_usage)
     if told is None:
         return UNTOLD
     cached = (told.input_tokens_details or _NO_DETAILS).cached_tokens
@@ -188,12 +192,13 @@ def _responses(tail: bytes) -> Tokens:
     return _tokens(told.input_tokens, told.output_tokens, cached, reasoning)
 
 
-def _gemini(tail: bytes) -> Tokens:
-    def read(text: bytes) -> _GeminiUsage | None:
-        answer = _GEMINI.decode(text)
-        return (answer.response or answer).usage
+def _gemini_usage(text: bytes) -> _GeminiUsage | None:
+    answer = _GEMINI.decode(text)
+    return (answer.response or answer).usage
 
-    told = _last(tail, b'"usageMetadata"', _IN_RESPONSE, read)
+
+def _gemini(tail: bytes) -> Tokens:
+    told = _last(tail, b'"usageMetadata"', _IN_RESPONSE, _gemini_usage)
     if told is None:
         return UNTOLD
     cached, thoughts = told.cached_content_token_count, told.thoughts_token_count
@@ -205,10 +210,14 @@ def _gemini(tail: bytes) -> Tokens:
     return _tokens(prompt, spoken or 0, cached or 0, thoughts or 0)
 
 
+def _claude_usage(text: bytes) -> _ClaudeUsage | None:
+    return _MESSAGE.decode(text).usage
+
+
 def _claude(head: bytes, tail: bytes) -> Tokens:
     """A stream tells the prompt in its first event, and everything again, or the rest, in its last but one."""
     start = _started(head) or _NO_CLAUDE
-    end = _last(tail, b'"usage"', _OPEN, lambda text: _MESSAGE.decode(text).usage) or _NO_CLAUDE
+    end = _last(tail, b'"usage"', _OPEN, _claude_usage) or _NO_CLAUDE
     cached = _either(end.cache_read_input_tokens, start.cache_read_input_tokens)
     written = _either(end.cache_creation_input_tokens, start.cache_creation_input_tokens)
     fresh = _either(end.input_tokens, start.input_tokens)
@@ -239,10 +248,12 @@ def _last(text: bytes, key: bytes, befores: tuple[bytes, ...], read: Callable[[b
         # An event's data is one line; a whole answer may have several lines, and may be the last one of an array.
         for part in (rest.partition(b"\n")[0], rest.rstrip().removesuffix(b"]")):
             for before in befores:
-                with contextlib.suppress(*_BAD):
+                try:
                     found = read(before + part)
-                    if found is not None:
-                        return found
+                except _BAD:
+                    continue
+                if found is not None:
+                    return found
     return None
 
 
