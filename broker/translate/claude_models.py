@@ -2,7 +2,7 @@
 
 Owns: how each is told to think, how much it may say and which settings of chance it takes, by the name. A name that is not known is taken for a new one.
 
-Source: docs.anthropic.com, "Models overview", "Extended thinking", "Adaptive thinking", "Effort", "Migration guide".
+Source: docs.anthropic.com, "Models overview", "Extended thinking", "Adaptive thinking", "Effort", "Migration guide", "What's new".
 """
 
 import re
@@ -18,10 +18,12 @@ DEFAULT_MAX_TOKENS: Final = 32_000
 
 _LEVELS: Final = (Effort.LOW, Effort.MEDIUM, Effort.HIGH, Effort.MAX)
 _ADAPTIVE: Final = ThinkingLimits(ThinkingClass.LEVEL, levels=_LEVELS)
+_FINER: Final = ThinkingLimits(ThinkingClass.LEVEL, levels=(*_LEVELS[:-1], Effort.XHIGH, Effort.MAX))
 _BUDGET: Final = ThinkingLimits(ThinkingClass.BUDGET, low=1024, high=128_000, off=True)
 _NONE: Final = ThinkingLimits()
 
 _FAMILY_FIRST: Final = re.compile(r"claude-(?:opus|sonnet|haiku)-(\d+)(?:-(\d{1,2})(?!\d))?")
+_SWITCHED: Final = re.compile(r"claude-(?:opus|sonnet)-5(?!-\d{1,2}(?!\d))|claude-haiku-5")
 _VERSION_FIRST: Final = re.compile(r"claude-(\d+)(?:-(\d{1,2}))?-(?:opus|sonnet|haiku|instant)")
 
 
@@ -33,12 +35,21 @@ class Chance(StrEnum):
     NONE = "none"
 
 
+class Off(StrEnum):
+    """How a model is told not to think: by silence, by the type `disabled` (refused beside an effort above `high`), or not at all."""
+
+    SILENCE = "silence"
+    DISABLED = "disabled"
+    NEVER = "never"
+
+
 class ClaudeModel(Value, frozen=True):
     """One model. `max_output` is tokens, None where it is not known to be less than `DEFAULT_MAX_TOKENS`."""
 
     thinking: ThinkingLimits
     max_output: int | None = None
     chance: Chance = Chance.ALL
+    off: Off = Off.SILENCE
 
 
 def claude_model(name: str, told: Limits = UNTOLD) -> ClaudeModel:
@@ -46,7 +57,7 @@ def claude_model(name: str, told: Limits = UNTOLD) -> ClaudeModel:
     known = _known(name)
     if told is UNTOLD:
         return known
-    return ClaudeModel(told.thinking or known.thinking, told.max_output or known.max_output, known.chance)
+    return ClaudeModel(told.thinking or known.thinking, told.max_output or known.max_output, known.chance, known.off)
 
 
 def _known(name: str) -> ClaudeModel:
@@ -57,12 +68,22 @@ def _known(name: str) -> ClaudeModel:
             return ClaudeModel(_NONE, 8192 if version == (3, 5) else 4096)
         return ClaudeModel(_BUDGET)
     new = _FAMILY_FIRST.search(name)
-    if new is None:
+    if new is None and not name.startswith("claude-"):
         # What only speaks Anthropic's dialect is not Anthropic's, and takes what the dialect has.
-        return ClaudeModel(_ADAPTIVE, chance=Chance.NONE if name.startswith("claude-") else Chance.ALL)
+        return ClaudeModel(_ADAPTIVE)
+    if new is None:
+        return ClaudeModel(_FINER, chance=Chance.NONE, off=Off.NEVER)
     version = _version(new)
     chance = Chance.ALL if version < (4, 1) else Chance.EITHER if version < (4, 7) else Chance.NONE
-    return ClaudeModel(_BUDGET if version < (4, 6) else _ADAPTIVE, chance=chance)
+    thinking = _BUDGET if version < (4, 6) else _ADAPTIVE if version < (4, 7) else _FINER
+    return ClaudeModel(thinking, chance=chance, off=_off(name, version))
+
+
+def _off(name: str, version: tuple[int, int]) -> Off:
+    """From the fifth generation on models think unless told not to, and some of them always."""
+    if version < (5, 0):
+        return Off.SILENCE
+    return Off.DISABLED if _SWITCHED.search(name) else Off.NEVER
 
 
 def _version(found: re.Match[str]) -> tuple[int, int]:

@@ -3,16 +3,17 @@
 Owns: which members say it, and what Anthropic refuses beside them. Every other byte stays as it is.
 
 Held after the edit (docs.anthropic.com, "Extended thinking", "Adaptive thinking", "Context editing"): a budget is at least 1024 and less than `max_tokens`;
-while thinking there is no `temperature` but 1, no `top_k`, no `top_p` below 0.95; where a call is forced there is no thinking; within a turn whose first
-thoughts were lost there is none with a budget; without thinking no thoughts are cleared.
+while thinking there is no `temperature` but 1, no `top_k`, no `top_p` below 0.95; where a call is forced there is no thinking, as far as the model can do
+without; within a turn whose first thoughts were lost there is none with a budget; without thinking no thoughts are cleared, and where it is switched off effort
+is `high` at most.
 """
 
 from typing import Final
 
 import msgspec
 
-from broker.translate.claude_models import claude_model
-from broker.translate.effort import Thinking, ThinkingClass, fit
+from broker.translate.claude_models import Off, claude_model
+from broker.translate.effort import Thinking, fit
 from broker.translate.fields import attempt, read
 from broker.translate.ir import Effort, Reasoning
 from broker.translate.limits import UNTOLD, Limits
@@ -23,6 +24,7 @@ _LEAST_TOP_P: Final = 0.95
 _NULL: Final = msgspec.Raw(b"null")
 _THOUGHTS: Final = ("thinking", "redacted_thinking")
 _EFFORT: Final = ("output_config", "effort")
+_LOUD: Final = (b'"xhigh"', b'"max"')
 
 
 class _Asked(msgspec.Struct):
@@ -58,17 +60,15 @@ def with_thinking(body: bytes, wish: Reasoning, model: str, told: Limits = UNTOL
     Raises:
         BrokerError: `bad_request` where it is no JSON object.
     """
-    known = claude_model(model, told).thinking
+    known = claude_model(model, told)
     asked = read(_ASKED, body)
-    if wish.effort is Effort.NONE:
-        # Models that adapt may think when nothing is said: they are told not to.
-        adapts = known.kind is ThinkingClass.LEVEL
-        return put(_uncleared(body), ("thinking",), b'{"type":"disabled"}') if adapts else _dropped(body)
-    fitted = fit(wish, known)
+    if wish.effort is Effort.NONE and known.off is not Off.NEVER:
+        return _silent(body, known.off)
+    fitted = fit(wish, known.thinking)
     if fitted is None:
         return body
     if _forced(asked.tool_choice):
-        return _dropped(body)
+        return _silent(body, known.off)
     if fitted.level is not None:
         return _adaptive(body, asked, fitted.level if wish.effort is not Effort.AUTO else None, count=count)
     return _budgeted(body, asked, fitted)
@@ -89,7 +89,7 @@ def _budgeted(body: bytes, asked: _Asked, fitted: Thinking) -> bytes:
         # Thoughts count against the limit: a quarter of it is left to say something.
         budget = min(budget, asked.max_tokens - asked.max_tokens // 4)
     if budget < LEAST_BUDGET or _thoughts_lost(asked.messages):
-        return _dropped(body)
+        return _silent(body, Off.SILENCE)
     body = put(body, ("thinking", "type"), b'"enabled"')
     return _unsampled(put(body, ("thinking", "budget_tokens"), b"%d" % budget), asked)
 
@@ -102,8 +102,13 @@ def _unsampled(body: bytes, asked: _Asked) -> bytes:
     return removed(body, ("top_k",))
 
 
-def _dropped(body: bytes) -> bytes:
-    return removed(_uncleared(body), ("thinking",))
+def _silent(body: bytes, off: Off) -> bytes:
+    body = _uncleared(body)
+    if off is not Off.DISABLED:
+        return removed(body, ("thinking",))
+    if found(body, _EFFORT) in _LOUD:
+        body = put(body, _EFFORT, b'"high"')
+    return put(body, ("thinking",), b'{"type":"disabled"}')
 
 
 def _uncleared(body: bytes) -> bytes:

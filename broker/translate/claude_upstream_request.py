@@ -12,7 +12,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from broker.translate.claude_models import DEFAULT_MAX_TOKENS, Chance, ClaudeModel, claude_model
+from broker.translate.claude_models import DEFAULT_MAX_TOKENS, Chance, ClaudeModel, Off, claude_model
 from broker.translate.claude_schema import output_schema
 from broker.translate.effort import ThinkingClass, fit
 from broker.translate.exchange import Target
@@ -48,6 +48,7 @@ from broker.translate.turns import Answered, Turn, laid_out
 _Object = dict[str, object]
 
 _LEAST_BUDGET: Final = 1024
+_OFF: Final[_Object] = {"type": "disabled"}
 _OPENING: Final = "(The conversation begins.)"  # Anthropic refuses a conversation the model opens.
 _UNANSWERED: Final = "(no answer)"
 _NATIVE: Final = {
@@ -72,12 +73,12 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     most = _most(request.sampling, model)
     thinking = _thinking(request.reasoning, model, most)
     if request.tools and request.tool_choice is not None and request.tool_choice.mode is ToolMode.REQUIRED:
-        thinking.pop("thinking", None)  # refused where a call is forced
-    messages = _messages(request, names, thinks="thinking" in thinking)
+        thinking = _unthinking(thinking, model)  # refused where a call is forced
+    messages = _messages(request, names, thinks=thinking.get("thinking", _OFF) != _OFF)
     if model.thinking.kind is ThinkingClass.BUDGET and "thinking" in thinking and _thoughts_lost(messages):
         del thinking["thinking"]  # refused within such a turn where thinking has a budget
         messages = _messages(request, names, thinks=False)
-    thinks = "thinking" in thinking
+    thinks = thinking.get("thinking", _OFF) != _OFF
     body: _Object = {"model": target.model, "max_tokens": most, "messages": messages}
     system = [{"type": "text", "text": part.text} for part in request.system if part.text]
     if system and request.messages:
@@ -287,14 +288,26 @@ def _sampling(sampling: Sampling, chance: Chance) -> _Object:
 
 def _thinking(wish: Reasoning | None, model: ClaudeModel, most: int) -> _Object:
     fitted = fit(wish, model.thinking) if wish else None
-    if wish is None or fitted is None or wish.effort is Effort.NONE:
+    if wish is None or fitted is None:
         return {}
+    if wish.effort is Effort.NONE and model.off is not Off.NEVER:
+        return _unthinking({}, model)
     if fitted.level is not None:
         effort: _Object = {} if wish.effort is Effort.AUTO else {"effort": fitted.level.value}
         return {"thinking": {"type": "adaptive"}, **effort}
     # Thoughts count against the limit: a quarter of it is left to say something.
     budget = min(fitted.budget or 0, most - most // 4)
     return {"thinking": {"type": "enabled", "budget_tokens": budget}} if budget >= _LEAST_BUDGET else {}
+
+
+def _unthinking(thinking: _Object, model: ClaudeModel) -> _Object:
+    """Return how hard to work without thinking; some models have to be told that, and then take no effort above `high`."""
+    effort = {key: value for key, value in thinking.items() if key == "effort"}
+    if model.off is not Off.DISABLED:
+        return effort
+    if effort.get("effort") in (Effort.XHIGH, Effort.MAX):
+        effort = {"effort": Effort.HIGH.value}
+    return {"thinking": _OFF, **effort}
 
 
 def _output(request: Request, thinking: _Object) -> _Object:

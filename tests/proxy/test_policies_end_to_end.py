@@ -179,12 +179,12 @@ async def test_counts_are_told_instructions_but_nothing_of_the_answer(proxy: Mak
     asked = {"model": "claude-opus-4-6", "messages": [{"role": "user", "content": "hi"}]}
     async with RawUpstream([reply]) as there:
         async with proxy(daemon(), upstreams=everywhere(there.url), **settings) as p:
-            for model in ("claude-opus-4-6", "claude-opus-4-6(none)", "gemini-api/gemini-3-pro"):
+            for model in ("claude-opus-4-6", "claude-opus-4-6(low)", "gemini-api/gemini-3-pro"):
                 got = await p.ask("POST", "/v1/messages/count_tokens", {**asked, "model": model})
                 assert got.json() == {"input_tokens": 3}
         plain, suffixed, translated = [seen(each) for each in there.requests]
     assert plain == {**asked, "system": "P"}
-    assert suffixed == {**asked, "system": "P", "thinking": {"type": "disabled"}}
+    assert suffixed == {**asked, "system": "P", "thinking": {"type": "adaptive"}}
     assert "generationConfig" not in json.dumps(translated)
 
 

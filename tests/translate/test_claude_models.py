@@ -1,7 +1,8 @@
 import pytest
 
-from broker.translate.claude_models import Chance, claude_model
+from broker.translate.claude_models import Chance, Off, claude_model
 from broker.translate.effort import ThinkingClass
+from broker.translate.ir import Effort
 from broker.translate.limits import Limits
 
 
@@ -41,3 +42,25 @@ def test_models_are_told_apart_by_their_names(name, kind, most):
 def test_which_settings_of_chance_a_model_takes(name, chance):
     assert claude_model(name).chance is chance
     assert claude_model(name, Limits(max_output=9)).chance is chance
+
+
+@pytest.mark.parametrize(
+    ("name", "off", "finer"),
+    [
+        ("claude-opus-4-5", Off.SILENCE, None),
+        ("claude-opus-4-6", Off.SILENCE, False),
+        ("claude-opus-4-8", Off.SILENCE, True),
+        ("claude-opus-5", Off.DISABLED, True),
+        ("claude-sonnet-5-20260601", Off.DISABLED, True),
+        ("claude-haiku-5-5", Off.DISABLED, True),
+        ("claude-opus-5-5", Off.NEVER, True),
+        ("claude-sonnet-5-5", Off.NEVER, True),
+        ("claude-fable-5", Off.NEVER, True),
+        ("another-vendors-model", Off.SILENCE, False),
+    ],
+)
+def test_how_a_model_is_told_not_to_think(name, off, finer):
+    model = claude_model(name)
+    assert model.off is off
+    assert (Effort.XHIGH in model.thinking.levels) is bool(finer)
+    assert claude_model(name, Limits(max_output=9)).off is off

@@ -31,8 +31,7 @@ def edited(body: str, wish: str, model: str, *, count: bool = False) -> str:
             '{"thinking":{"type":"disabled"},"output_config":{"format":{},"effort":"high"}}',
             '{"thinking":{"type":"adaptive"},"output_config":{"format":{}}}',
         ),
-        ("none", '{"thinking":{"type":"adaptive"}}', '{"thinking":{"type":"disabled"}}'),
-        ("none", "{}", '{"thinking":{"type":"disabled"}}'),
+        ("none", '{"thinking":{"type":"adaptive"} ,"x":1}', '{"x":1}'),
     ],
 )
 def test_models_that_adapt_are_told_an_effort(wish: str, body: str, made: str) -> None:
@@ -131,6 +130,31 @@ def test_without_thinking_no_thoughts_are_cleared(model: str) -> None:
     assert "context_management" not in json.loads(edited(one, "none", model))
     odd = '{"max_tokens":9000,"context_management":{"edits":7}}'
     assert "context_management" in json.loads(edited(odd, "none", model))
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "made"),
+    [
+        ("claude-opus-5", "{}", '{"thinking":{"type":"disabled"}}'),
+        ("claude-sonnet-5", '{"thinking":{"type":"adaptive"}}', '{"thinking":{"type":"disabled"}}'),
+        (
+            "claude-opus-5",
+            '{"output_config":{"effort":"max"}}',
+            '{"output_config":{"effort":"high"},"thinking":{"type":"disabled"}}',
+        ),
+        ("claude-opus-5-5", "{}", '{"thinking":{"type":"adaptive"},"output_config":{"effort":"low"}}'),
+        ("claude-fable-5", "{}", '{"thinking":{"type":"adaptive"},"output_config":{"effort":"low"}}'),
+        ("kimi-k2.5", '{"thinking":{"type":"enabled"}}', "{}"),
+    ],
+)
+def test_newer_models_think_unless_they_are_told_not_to(model: str, body: str, made: str) -> None:
+    assert edited(body, "none", model) == made
+
+
+def test_a_model_that_thinks_by_itself_is_switched_off_where_a_call_is_forced() -> None:
+    forced = '{"tool_choice":{"type":"any"}}'
+    assert edited(forced, "high", "claude-opus-5") == '{"tool_choice":{"type":"any"},"thinking":{"type":"disabled"}}'
+    assert edited(forced, "high", "claude-opus-5-5") == forced
 
 
 def test_a_count_is_told_whether_to_think_only() -> None:

@@ -210,6 +210,13 @@ def test_how_tokens_are_drawn():
         (NEW, Reasoning(Effort.AUTO), {"thinking": {"type": "adaptive"}}),
         (NEW, Reasoning(Effort.MINIMAL), {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}),
         (NEW, Reasoning(Effort.MAX), {"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}}),
+        ("claude-opus-5", Reasoning(Effort.NONE), {"thinking": {"type": "disabled"}}),
+        ("claude-opus-5", None, {}),
+        (
+            "claude-opus-5-5",
+            Reasoning(Effort.NONE),
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+        ),
         ("claude-3-haiku-20240307", Reasoning(Effort.HIGH), {}),
     ],
 )
@@ -228,6 +235,9 @@ def test_there_is_no_thinking_where_a_call_is_forced():
     assert "thinking" in body(**forced)
     made = body(model=NEW, tools=(TOOL,), **forced)
     assert ("thinking" in made, made["output_config"]) == (False, {"effort": "high"})
+    for effort, left in ((Effort.MAX, "high"), (Effort.LOW, "low")):
+        made = body(model="claude-opus-5", tools=(TOOL,), **{**forced, "reasoning": Reasoning(effort)})
+        assert (made["thinking"], made["output_config"]) == ({"type": "disabled"}, {"effort": left})
 
 
 def test_a_budget_of_thinking_waits_where_a_turn_goes_on_whose_thoughts_are_lost():
