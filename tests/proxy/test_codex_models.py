@@ -24,7 +24,7 @@ def test_an_entry_has_all_that_codex_cannot_do_without() -> None:
     assert required <= pro.keys()
     assert pro["base_instructions"] == INSTRUCTIONS
     assert pro["context_window"] == 1_048_576
-    assert [level["effort"] for level in pro["supported_reasoning_levels"]] == ["low", "medium", "high"]
+    assert [level["effort"] for level in pro["supported_reasoning_levels"]] == ["low", "medium", "high", "xhigh"]
     assert pro["default_reasoning_level"] == "medium"
     assert pro["truncation_policy"] == {"mode": "bytes", "limit": 10_000}
 
@@ -38,7 +38,7 @@ def test_how_hard_a_model_can_think() -> None:
     assert plain["default_reasoning_level"] is None
     assert plain["supports_reasoning_summaries"] is False
     assert plain["context_window"] is None
-    assert [level["effort"] for level in opus["supported_reasoning_levels"]] == ["low", "medium", "high"]
+    assert [level["effort"] for level in opus["supported_reasoning_levels"]] == ["low", "medium", "high", "xhigh"]
     assert [level["effort"] for level in mine["supported_reasoning_levels"]] == ["low"]
     assert read(Model("claude-9", "C"), **{"claude-9": Limits(None, 5)})[0]["supports_reasoning_summaries"]
 
