@@ -59,6 +59,9 @@ class Kept:
 Keep = Callable[[Record, Client, tuple[str, ...]], Awaitable[Kept]]
 """Stores a login. Raises BrokerError where it cannot."""
 
+WayOut = Callable[[str, str], Secret | None]
+"""Tells the `proxy_url` of an account that is logged in again, by provider and label; None where there is none."""
+
 
 class Providers(Protocol):
     """Where vendors are looked up (`broker.providers.registry.Registry`)."""
@@ -95,8 +98,10 @@ class Logins:
         clock: Clock,
         chance: Chance,
         keep: Keep,
+        way_out: WayOut = lambda _provider, _label: None,
     ) -> None:
         """Start nothing yet."""
+        self._way_out = way_out
         self._providers = providers
         self._clients = clients
         self._transport = transport
@@ -125,7 +130,7 @@ class Logins:
             flow = _flow(start, provider)
             client = await self._clients.find(provider)
             # Before the lock: a slow provider holds up its own login only.
-            given = await self._device_code(provider, client) if flow is LoginFlow.DEVICE else None
+            given = await self._device_code(provider, client, start) if flow is LoginFlow.DEVICE else None
         except FlowFailedError as error:
             raise _explained(provider, error) from None
         async with self._starting:
@@ -206,9 +211,9 @@ class Logins:
         if sum(not session.over for session in self._sessions.values()) >= MAX_LOGINS:
             raise BrokerError(ErrorCode.TOO_MANY, f"{MAX_LOGINS} logins are under way", hint="Finish or cancel one.")
 
-    async def _device_code(self, provider: Provider, client: Client) -> DeviceCode:
+    async def _device_code(self, provider: Provider, client: Client, start: LoginStart) -> DeviceCode:
         try:
-            return await device.ask(provider, client, self._transport.on_behalf(provider.name), self._clock)
+            return await device.ask(provider, client, self._network(provider, start), self._clock)
         except FlowFailedError as error:
             self._learn(provider, error)
             raise
@@ -298,21 +303,26 @@ class Logins:
             case ByDevice(given) as way:
                 seconds = _seconds(session.start, way)
                 tokens = await device.approved(
-                    session.provider, session.client, given, seconds, self._network(session), self._clock
+                    session.provider,
+                    session.client,
+                    given,
+                    seconds,
+                    self._network(session.provider, session.start),
+                    self._clock,
                 )
                 session.become(Finishing())
                 return await self._set_up(session, tokens)
             case ByItself():
                 session.become(Finishing())
                 ask = session.provider.grant_to_client(session.client, self._clock.now())
-                tokens, identity = await run_flow(ask, self._network(session), self._clock)
+                tokens, identity = await run_flow(ask, self._network(session.provider, session.start), self._clock)
                 return await self._put_away(session, tokens, identity)
             case _ as never:
                 assert_never(never)
 
-    def _network(self, session: Session) -> Transport:
-        """By the provider's way: which account it will be is known when it is over."""
-        return self._transport.on_behalf(session.provider.name)
+    def _network(self, provider: Provider, start: LoginStart) -> Transport:
+        own = self._way_out(provider.name, start.label) if start.label is not None else None
+        return self._transport.on_behalf(provider.name, own)
 
     async def _redeemed(self, session: Session, way: ByCode) -> Tokens:
         if not await self._within(asyncio.shield(way.returned), session.start.timeout, "login-deadline"):
@@ -321,13 +331,13 @@ class Logins:
         if isinstance(returned, Denied):
             raise BrokerError(ErrorCode.LOGIN_DENIED, returned.reason)
         exchange = session.provider.exchange(way.authorization, returned.code, session.client, self._clock.now())
-        return await run_flow(exchange, self._network(session), self._clock)
+        return await run_flow(exchange, self._network(session.provider, session.start), self._clock)
 
     async def _set_up(self, session: Session, tokens: Tokens) -> Done:
         provider = session.provider
         try:
             identify = provider.identify(tokens, self._clock.now(), session.start.project)
-            identity = await run_flow(identify, self._network(session), self._clock)
+            identity = await run_flow(identify, self._network(session.provider, session.start), self._clock)
         except FlowFailedError as error:
             raise error_of(error.failure, setting_up=True) from None
         return await self._put_away(session, tokens, identity)

@@ -106,6 +106,7 @@ class Shop:
         self._chance = chance
         self.counts = Counts()
         self._network = network
+        self._silent = network.silent
         self._origins: dict[str | tuple[str, str, Secret | None], tuple[Origin, bytes]] = {}
 
     def inherit(self, former: "Shop") -> None:
@@ -118,7 +119,7 @@ class Shop:
         Raises:
             BrokerError: `misconfigured`: the account is to go by a way that cannot be.
         """
-        direct = self._network.silent and lease.proxy_url is None
+        direct = self._silent and lease.proxy_url is None
         key = url if direct else (url, lease.provider, lease.proxy_url)
         known = self._origins.get(key)
         if known is None:

@@ -14,6 +14,7 @@ from broker.config import Config, NetworkConfig, ProviderConfig, ProxyConfig, Ro
 from broker.model.secret import Secret
 from broker.proxy.listen import bind
 from broker.proxy.server import Worker
+from broker.proxy.workers import Order, read_order, write_order
 from broker.sandbox.server import Sandbox
 from broker.sandbox.settings import SandboxSettings
 from broker.system import SystemChance
@@ -62,11 +63,17 @@ def keys(sandbox: Sandbox, **ways: str | None) -> FakeDaemon:
 
 @contextlib.asynccontextmanager
 async def serving(
-    daemon: FakeDaemon, upstream: str, network: NetworkConfig | None = None, provider: str | None = None, **env: str
+    daemon: FakeDaemon,
+    upstream: str,
+    network: NetworkConfig | None = None,
+    provider: str | None = None,
+    *,
+    connect_timeout: float = 5.0,
+    **env: str,
 ) -> AsyncIterator[Proxy]:
     tables = {"gemini-api": ProviderConfig(proxy_url=Secret(provider))} if provider else {}
     config = Config(
-        proxy=ProxyConfig(port=0, api_keys=(Secret(KEY),), connect_timeout=5.0),
+        proxy=ProxyConfig(port=0, api_keys=(Secret(KEY),), connect_timeout=connect_timeout),
         upstreams={"gemini": UpstreamConfig(base_url=upstream)},
         network=network or NetworkConfig(),
         providers=tables,
@@ -222,3 +229,19 @@ async def test_new_settings_lead_new_requests_another_way(sandbox: Sandbox) -> N
             p.worker.apply(before)
             assert (await p.chat()).status == 200
     assert (len(one.targets), len(two.targets)) == (1, 1)
+
+
+async def test_the_time_to_connect_is_for_the_way_and_the_target_together(sandbox: Sandbox) -> None:
+    async with running(ConnectProxy(silent=True)) as mute:
+        async with serving(keys(sandbox, a=mute.url("http", LOGIN)), sandbox.url, connect_timeout=0.2) as p:
+            answer = await p.chat()
+    assert answer.status == 504
+    assert f"did not accept a connection through the proxy 127.0.0.1:{mute.port} within 0.2 s" in told(answer)
+
+
+def test_workers_are_told_of_proxies_with_their_passwords() -> None:
+    config = Config(
+        network=NetworkConfig(proxy_url=Secret("http://me:fake-pass@a.example"), no_proxy=("b.example",)),
+        providers={"codex": ProviderConfig(proxy_url=Secret("direct"))},
+    )
+    assert read_order(write_order(Order(config, 1, 2))).config == config
