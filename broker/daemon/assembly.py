@@ -43,10 +43,11 @@ from broker.ipc.unix import adopt, bind_socket, private_folder, remove_socket
 from broker.login.adopt import Adopter, discover, read_login
 from broker.login.clients import Clients
 from broker.login.credentials import Credentials, file_of
-from broker.login.sessions import Keep, Kept, Logins
+from broker.login.sessions import Keep, Kept, Logins, WayOut
 from broker.model.account import AccountId, Record
 from broker.model.clock import Chance, Clock
 from broker.model.errors import BrokerError
+from broker.model.secret import Secret
 from broker.network.settings import network_of
 from broker.observe.audit import Audit, Event
 from broker.observe.logs import log_id
@@ -187,7 +188,7 @@ def build(
     )  # fmt: skip
     cooldowns, work = Cooldowns(), Work()
     audit = Audit(state_dir, lambda: clock.now().wall)
-    logins = Logins(providers, clients, outbound, clock, chance, _keeper(store, clock, audit, work))
+    logins = Logins(providers, clients, outbound, clock, chance, _keeper(store, clock, audit, work), _ways_out(store))
     copies = Copies(lambda: discover("all", None, env), store, providers, clock)
     accounts = Accounts(store, engine, providers, cooldowns, clock, warnings=copies.warnings)
     imports = Imports(accounts, store, Adopter(providers, clients, outbound, clock), audit, work, env)
@@ -227,7 +228,7 @@ def build(
     )
     server = Server(dispatch, metrics, config.socket, keepalive_seconds=keepalive_seconds)
     reloading = Reloading(
-        providers, outbound, clients, engine, notices, leases, quotas, reports, server, env,
+        files, providers, outbound, clients, engine, notices, leases, quotas, reports, server, env,
     )  # fmt: skip
     running.on_change(reloading.prepare)
     return Daemon(
@@ -306,6 +307,16 @@ async def run_daemon(
             _log.info("daemon stopped")
     finally:
         sockets.close()
+
+
+def _ways_out(store: Store) -> WayOut:
+    """Return what knows the outbound proxies of accounts that are there already."""
+
+    def way_out(provider: str, label: str) -> Secret | None:
+        known = store.get(AccountId(provider, label))
+        return known.record.routing.proxy_url if known is not None else None
+
+    return way_out
 
 
 def _keeper(store: Store, clock: Clock, audit: Audit, work: Work) -> Keep:

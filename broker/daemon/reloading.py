@@ -20,12 +20,14 @@ from broker.network.settings import network_of
 from broker.providers import registry
 from broker.providers.registry import Registry
 from broker.refresh.engine import Engine
+from broker.store.store import FileStore
 
 
 @dataclass(frozen=True, slots=True)
 class Reloading:
     """The parts that have settings."""
 
+    files: FileStore
     providers: Registry
     outbound: Outbound
     clients: Clients
@@ -48,6 +50,7 @@ class Reloading:
         listed = Credentials(file_of(config, self.env), wanted.names, config.providers)
 
         def take() -> None:
+            self.files.rescan_seconds = config.store.rescan_seconds
             self.providers.renew(wanted)
             self.outbound.timeout = config.refresh.request_timeout_seconds
             self.outbound.network = network

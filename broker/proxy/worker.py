@@ -26,6 +26,8 @@ def main() -> None:
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as pipe:
         order = read_order(pipe.readline(_MAX_ORDER_BYTES))
     configure(order.config.logging.level, order.config.logging.format)
+    # It is for the parent, which tells us by the pipe; it comes here too where a whole group is signalled.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(_run(order))
 

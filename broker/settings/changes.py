@@ -37,7 +37,6 @@ RESTART: Final[Mapping[str, Held]] = {
     "store.directories": Held(Program.DAEMON, "the folders are read, watched and locked from the start on"),
     "store.mode": Held(Program.DAEMON, "what the files are written with is decided once"),
     "store.key_source": Held(Program.DAEMON, "the key is fetched once"),
-    "store.rescan_seconds": Held(Program.DAEMON, "its pace is part of how rarely an idle daemon wakes"),
     "refresh.stop_timeout_seconds": Held(Program.DAEMON, "`up` and service managers are told it at the start"),
     "proxy.host": Held(Program.PROXY, "the listening socket stays open"),
     "proxy.port": Held(Program.PROXY, "the listening socket stays open"),

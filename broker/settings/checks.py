@@ -34,6 +34,7 @@ _POSITIVE: Final = {
     "refresh": ("request_timeout_seconds", "stop_timeout_seconds"),
     "socket": ("max_connections", "max_body_bytes", "request_timeout_seconds", "max_wait_seconds"),
     "routing": ("rounds",),
+    "request_log": ("max_megabytes", "max_age_days", "max_body_bytes", "max_string_bytes"),
     "proxy": (
         "workers", "max_body_bytes", "max_connections",
         "connect_timeout", "headers_timeout", "first_byte_timeout", "idle_timeout", "total_timeout", "keepalive_seconds",
@@ -120,6 +121,12 @@ def _routing(config: "Config") -> Iterator[Fault]:
         yield Fault(("routing", "max_wait_seconds"), "must not be less than 0")
 
 
+def _request_log(config: "Config") -> Iterator[Fault]:
+    directory = config.request_log.directory
+    if directory is not None and not directory.startswith(("/", "~/")):
+        yield Fault(("request_log", "directory"), "must be an absolute path, or begin with ~/")
+
+
 def _names(config: "Config") -> Iterator[Fault]:
     try:
         Names(config.routing.aliases, config.combos)
@@ -192,4 +199,16 @@ def _policies(config: "Config") -> Iterator[Fault]:
         yield Fault(("payload", *key), text)
 
 
-_checks: Final = (_positive, _notify, _proxy, _routing, _names, _models, _policies, _network, _providers, _upstreams)
+_checks: Final = (
+    _positive,
+    _notify,
+    _proxy,
+    _routing,
+    _request_log,
+    _names,
+    _models,
+    _policies,
+    _network,
+    _providers,
+    _upstreams,
+)

@@ -84,7 +84,10 @@ class Running:
             self.since = self._clock.now().wall
             self.reloads += 1
         for take in takes:
-            take()
+            try:
+                take()
+            except Exception:  # noqa: BLE001 - a fault of one part must not keep the others, or the next change, from being taken over
+                _log.exception("a part of the program goes on by the settings it had")
         _log.info("settings reloaded", extra={"changed": named(told) or "nothing", "generation": digest_of(config)})
         if self._pending:
             _log.warning("needs a restart: %s", named(self._pending))

@@ -92,8 +92,10 @@ class Follower:
         for reading in good:
             self._remark(reading)
 
-    def start_rescans(self, seconds: float, blind: Callable[[], bool], also: Callable[[], Awaitable[None]]) -> None:
-        """Look at everything each `seconds`, more often while `blind`; then run `also`."""
+    def start_rescans(
+        self, seconds: Callable[[], float], blind: Callable[[], bool], also: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Look at everything each `seconds()`, more often while `blind`; then run `also`."""
         self._tasks.append(spawn(self._rescans(seconds, blind, also), name="store-rescan"))
 
     async def close(self) -> None:
@@ -194,9 +196,11 @@ class Follower:
             self._shelf.accept(gone=[place])
             self._forget(place)
 
-    async def _rescans(self, seconds: float, blind: Callable[[], bool], also: Callable[[], Awaitable[None]]) -> None:
+    async def _rescans(
+        self, seconds: Callable[[], float], blind: Callable[[], bool], also: Callable[[], Awaitable[None]]
+    ) -> None:
         while True:
-            await self._clock.sleep(min(seconds, _BLIND_RESCAN_SECONDS) if blind() else seconds)
+            await self._clock.sleep(min(seconds(), _BLIND_RESCAN_SECONDS) if blind() else seconds())
             await self.rescan()
             await also()
 

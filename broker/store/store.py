@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 from broker.model.account import AccountId, Generation, NeedsLogin, Record, Tokens
 from broker.model.clock import Chance, Clock, Now
 from broker.model.errors import BrokerError, ErrorCode
+from broker.observe.watch import Watcher
 from broker.providers.base import Client
 from broker.store.base import (
     OWN,
@@ -47,7 +48,6 @@ from broker.store.rotating import Rotations
 from broker.store.shelf import Shelf
 from broker.store.state import StateDb
 from broker.store.table import Place
-from broker.observe.watch import Watcher
 from broker.store.write import Sealer, Writer
 
 T = TypeVar("T")
@@ -84,7 +84,8 @@ class FileStore:
         self._folders = tuple(Folders(directory.absolute()) for directory in directories)
         self._registry = registry
         self._clock = clock
-        self._rescan_seconds = rescan_seconds
+        self.rescan_seconds = rescan_seconds
+        """May be replaced at any time; counts from the next rescan on."""
         self._sealed = seal is not None
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
         self._disk = Disk(lambda: chance.token(9), calls)
@@ -121,7 +122,7 @@ class FileStore:
         self._shelf.restore(remembered)
         await self._follower.load()
         await self._rotations.load()
-        self._follower.start_rescans(self._rescan_seconds, self._blind, self._housekeeping)
+        self._follower.start_rescans(lambda: self.rescan_seconds, self._blind, self._housekeeping)
 
     async def close(self) -> None:
         """Stop watching, let go of all locks, write what is still unwritten."""

@@ -40,6 +40,7 @@ async def test_every_part_goes_by_what_it_is_given(running: Running) -> None:
     parts = daemon.reloading
     config = msgspec.structs.replace(
         daemon.config,
+        store=msgspec.structs.replace(daemon.config.store, rescan_seconds=5),
         refresh=RefreshConfig(request_timeout_seconds=7),
         socket=SocketConfig(max_wait_seconds=3, max_connections=9),
         notify=NotifyConfig(desktop=False),
@@ -51,6 +52,7 @@ async def test_every_part_goes_by_what_it_is_given(running: Running) -> None:
     take()
     assert parts.providers.get("claude").policy.lead_seconds == 77
     assert parts.outbound.timeout == 7
+    assert parts.files.rescan_seconds == 5
     assert (daemon.dispatch.leases.max_wait, daemon.dispatch.quotas.max_wait, daemon.dispatch.reports.max_wait) == (
         3,
         3,

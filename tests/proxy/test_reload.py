@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -130,6 +131,7 @@ def test_a_worker_process_takes_orders_that_come_at_once_and_later(
             process.stdin.flush()
             assert process.stdout.readline() == READY
             assert generation() == "two"
+            process.send_signal(signal.SIGHUP)
             process.stdin.write(order("three"))
             process.stdin.flush()
             end = time.monotonic() + 20

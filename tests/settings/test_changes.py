@@ -16,6 +16,7 @@ from broker.settings.shape import is_table
 # here only once the program that acts on it does so for a changed config (see tests/system/test_reload.py).
 LIVE = [
     "store.provider_credentials",
+    "store.rescan_seconds",
     "refresh.ahead",
     "refresh.request_timeout_seconds",
     "socket.max_connections",
@@ -48,6 +49,7 @@ LIVE = [
     "payload.*",
     "policies.NAME.*",
     "usage.*",
+    "request_log.*",
 ]
 
 

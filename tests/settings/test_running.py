@@ -101,6 +101,20 @@ def test_settings_that_one_part_cannot_work_with_are_taken_by_none(file: Path, r
     assert running.config.proxy.safety_off is False
 
 
+def test_a_part_that_breaks_keeps_nobody_else_from_new_settings(
+    file: Path, running: Running, parts: Parts, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaks() -> None:
+        raise RuntimeError("a fault of ours")
+
+    running.on_change(lambda _config: breaks)
+    running.on_change(parts.of("last"))
+    file.write_text("[proxy]\nsafety_off = true\n")
+    running.reload()
+    assert [name for name, _ in parts.taken] == ["first", "second", "last"]
+    assert "a part of the program goes on by the settings it had" in caplog.text
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():
