@@ -24,7 +24,7 @@ def test_an_entry_has_all_that_codex_cannot_do_without() -> None:
     assert required <= pro.keys()
     assert pro["base_instructions"] == INSTRUCTIONS
     assert pro["context_window"] == 1_048_576
-    assert [level["effort"] for level in pro["supported_reasoning_levels"]] == ["low", "medium", "high", "xhigh"]
+    assert [level["effort"] for level in pro["supported_reasoning_levels"]] == ["low", "medium", "high"]
     assert pro["default_reasoning_level"] == "medium"
     assert pro["truncation_policy"] == {"mode": "bytes", "limit": 10_000}
 
