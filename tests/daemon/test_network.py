@@ -206,3 +206,21 @@ async def test_a_logout_is_revoked_by_its_accounts_way() -> None:
         assert (await made.client.logout(ANN)).revoked
         assert out.connections > 0
         assert all(host == "127.0.0.1" for host in out.asked)
+
+
+async def test_who_logs_in_again_goes_by_the_accounts_way() -> None:
+    async with out_there(ConnectProxy()) as out, daemon(out.url("http"), ANN) as made:
+        view = await made.client.start_login(LoginStart(provider=PROVIDER, label=ANN.label, callback=False))
+        before = len(out.targets)
+        state = parse_qs(urlsplit(str(view.url)).query)["state"][0]
+        await made.client.finish_login(view.id, Secret(f"{view.redirect_uri}?code=fake-code&state={state}"))
+        while view.state in {"waiting", "finishing"}:
+            view = await made.client.login(view.id, wait=10)
+        assert view.state == "failed"  # the code is none, says the provider
+        assert len(out.targets) == before + 1
+        new = await made.client.start_login(LoginStart(provider=PROVIDER, label="new", callback=False))
+        state = parse_qs(urlsplit(str(new.url)).query)["state"][0]
+        await made.client.finish_login(new.id, Secret(f"{new.redirect_uri}?code=fake-code&state={state}"))
+        while new.state in {"waiting", "finishing"}:
+            new = await made.client.login(new.id, wait=10)
+        assert len(out.targets) == before + 1
