@@ -10,6 +10,7 @@ import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,17 @@ from broker.cli.demo.stage import Stage
 from broker.ipc.schema import KeyAdd
 from broker.model.secret import Secret
 from tests.fakes.chat_api import ChatApi
+from tests.fakes.chatgpt_api import ACCOUNT, ChatGptApi
 from tests.fakes.claude_api import ClaudeApi
+from tests.fakes.judge import JudgingServer
+from tests.fakes.vendors.codex import id_token
 from tests.system.conftest import staged
+from tests.system.test_vendor_files import leased, leave
 
 GEMINI = "gemini-3-pro-preview"
 CLAUDE, CLAUDE_ADAPTIVE = "claude-sonnet-4-5", "claude-opus-4-7"
-OPENAI, OPENAI_PLAIN = "gpt-5.1", "gpt-4.1"
+OPENAI, OPENAI_PLAIN = "openai-api/gpt-5.1", "openai-api/gpt-4.1"
+CHATGPT = "codex/gpt-5.2-codex"
 
 TIDE = "the tide turns at 4711"
 """What is in the scratch folder's file: no prompt has it, so whoever says it has read it."""
@@ -48,6 +54,11 @@ class Bench:
     stage: Stage
     claude: ClaudeApi
     chat: ChatApi
+    chatgpt: ChatGptApi
+
+    @property
+    def judges(self) -> list[JudgingServer]:
+        return [self.claude, self.chat, self.chatgpt]
 
     @property
     def url(self) -> str:
@@ -55,17 +66,17 @@ class Bench:
 
     async def begin(self) -> None:
         """Forget what was seen."""
-        self.claude.seen.clear()
-        self.chat.seen.clear()
+        for judge in self.judges:
+            judge.seen.clear()
         async with aiohttp.ClientSession() as session:
             async with session.delete(f"{self.stage.sandbox_url}/sandbox/stats"):
                 pass
 
     async def seen(self) -> tuple[list[dict[str, Any]], list[str]]:
         """Return what the upstreams were sent since, and what of it was refused."""
-        judges = [*self.claude.seen, *self.chat.seen]
-        sent = [{"path": each.path, "body": each.body, "refused": each.refused} for each in judges]
-        refused = [each.refused for each in judges if each.refused]
+        judged = [each for judge in self.judges for each in judge.seen]
+        sent = [{"path": each.path, "body": each.body, "refused": each.refused} for each in judged]
+        refused = [each.refused for each in judged if each.refused]
         async with aiohttp.ClientSession() as session:
             async with session.get(f"{self.stage.sandbox_url}/sandbox/requests?last=50") as answer:
                 sent += [
@@ -152,6 +163,15 @@ def shown(sent: list[dict[str, Any]]) -> str:
     return "\n".join(json.dumps(cut(note), ensure_ascii=False)[:_SHOWN] for note in kept[-6:])
 
 
+def chatgpt_login(access_token: str) -> dict[str, object]:
+    """Return a login as Codex' file in CLIProxyAPI's folder holds it, good for days."""
+    now = datetime.now(UTC)
+    return {
+        "type": "codex", "access_token": access_token, "refresh_token": "fake-refresh", "id_token": id_token(ACCOUNT), "account_id": ACCOUNT,
+        "email": "user@example.com", "last_refresh": now.isoformat(), "expired": (now + timedelta(days=9)).isoformat(),
+    }  # fmt: skip
+
+
 def png(width: int = 24, height: int = 24) -> bytes:
     """Return a red picture."""
 
@@ -179,13 +199,17 @@ async def running() -> AsyncIterator[Bench]:
     async with AsyncExitStack() as stack:
         claude = await stack.enter_async_context(ClaudeApi())
         chat = await stack.enter_async_context(ChatApi())
-        config = f'[upstreams.anthropic]\nbase_url = "{claude.url}"\n\n[upstreams.openai]\nbase_url = "{chat.url}/v1"'
+        chatgpt = await stack.enter_async_context(ChatGptApi())
+        urls = {"anthropic": claude.url, "openai": f"{chat.url}/v1", "codex": f"{chatgpt.url}/codex"}
+        config = "\n\n".join(f'[upstreams.{name}]\nbase_url = "{url}"' for name, url in urls.items())
         stage = await stack.enter_async_context(staged(config=config, proxy=False))
         async with stage.client() as client:
             await client.add_key(KeyAdd(provider="anthropic-api", key=Secret(claude.key)))
             await client.add_key(KeyAdd(provider="openai-api", key=Secret(chat.key)))
+            leave(stage.auth_dir, "codex-user@example.com-plus.json", chatgpt_login(chatgpt.key))
+            await leased(client, "codex")
         await stage.start_proxy()
-        yield Bench(stage, claude, chat)
+        yield Bench(stage, claude, chat, chatgpt)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from tests.clients.conftest import CLAUDE, CLAUDE_ADAPTIVE, GEMINI, OPENAI, OPENAI_PLAIN, TIDE, Bench, Scratch
+from tests.clients.conftest import CHATGPT, CLAUDE, CLAUDE_ADAPTIVE, GEMINI, OPENAI, OPENAI_PLAIN, TIDE, Bench, Scratch
 from tests.clients.install import ready
 from tests.clients.programs import DRIVERS, Driver, Wish
 
 OTHERS = {
-    "claude-code": (GEMINI, OPENAI),
-    "gemini-cli": (CLAUDE, OPENAI_PLAIN),
+    "claude-code": (GEMINI, OPENAI, CHATGPT),
+    "gemini-cli": (CLAUDE, OPENAI_PLAIN, CHATGPT),
     "codex": (CLAUDE_ADAPTIVE, GEMINI),
-    "opencode": (GEMINI, CLAUDE),
+    "opencode": (GEMINI, CLAUDE, CHATGPT),
 }
 SKIPS_VALIDATION = "skip_thought_signature_validator"
 
@@ -56,6 +56,10 @@ async def test_a_tool_round_trip(bench: Bench, scratch: Scratch, name: str, mode
     signatures = list(found(sent, "thoughtSignature"))
     assert bool(signatures) is (model == GEMINI)
     assert SKIPS_VALIDATION not in signatures
+    # ChatGPT's reasoning has come back, and its seal was looked at.
+    assert (model == CHATGPT) is any(
+        item["type"] == "reasoning" for each in bench.chatgpt.seen for item in each.body["input"]
+    )
 
 
 @every_pair
