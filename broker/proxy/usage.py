@@ -22,7 +22,7 @@ from broker.proxy.headers import Headers
 from broker.proxy.keys import LocalKey
 from broker.proxy.usage_limits import limits_in
 from broker.proxy.usage_store import Batch, Bucket, UsageStore
-from broker.proxy.usage_table import MAX_SESSIONS, NOBODY, Counts, Pending, Seen, Table
+from broker.proxy.usage_table import MAX_SESSIONS, NOBODY, Counts, Pending, Seen, Table, name_of
 from broker.proxy.wire.heads import ResponseHead
 from broker.proxy.witness import Attempt
 from broker.translate.codecs import Dialect
@@ -78,6 +78,7 @@ class Usage:
         self._limited: dict[str, LocalKey] = {}
         self._looks = _SESSIONS_EACH
         self._told = ""
+        self._closed = False
 
     def witness(
         self, name: str, key: LocalKey | None, model: str, since: float, session: Session, *, free: bool
@@ -100,7 +101,7 @@ class Usage:
             said = session()
             if said is not None:
                 digest = hashlib.sha256(said.encode(errors="backslashreplace")).hexdigest()
-                self._see((digest[:_ID_DIGITS], key), Seen(account, model, 1))
+                self._see((digest[:_ID_DIGITS], key), Seen(name_of(account), name_of(model), 1))
         if self._timer is None:
             self._arm(FLUSH_SECONDS)
 
@@ -113,7 +114,7 @@ class Usage:
             elif batch.usage or batch.sessions or batch.limits or batch.buckets:
                 try:
                     await self._loop.run_in_executor(self._thread, self._store.write, batch)
-                except (OSError, sqlite3.Error, BrokerError) as error:
+                except (OSError, sqlite3.Error, BrokerError, ValueError) as error:
                     self._keep(batch)
                     self._tell(str(error) or type(error).__name__)
                     return False
@@ -123,6 +124,7 @@ class Usage:
 
     async def close(self) -> None:
         """Write what is left, and end."""
+        self._closed = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self.flush()
@@ -134,7 +136,8 @@ class Usage:
         self._thread.shutdown(wait=False)
 
     def _arm(self, seconds: float) -> None:
-        self._timer = self._loop.call_later(seconds, self._due)
+        if not self._closed:
+            self._timer = self._loop.call_later(seconds, self._due)
 
     def _due(self) -> None:
         self._timer = None
@@ -159,8 +162,8 @@ class Usage:
         self._pending.add(int(now.wall // 3600), self.table.take())
         heads, self.heads = self.heads, {}
         limits, self._limits = self._limits, {}
-        for account, headers in heads.items():
-            found = limits_in(headers)
+        for name, headers in heads.items():
+            account, found = name_of(name), limits_in(headers)
             if found and (account in limits or len(limits) < _MAX_KEPT):
                 limits[account] = found
         limited, self._limited = self._limited, {}

@@ -88,6 +88,11 @@ class _Row(msgspec.Struct):
     changed: int  # the number of the take at which it was last seen to have changed
 
 
+def name_of(text: str) -> str:
+    """Return a name as it can be kept: cut, and without halves of characters, which no file takes."""
+    return text[:_MAX_NAME].encode(errors="replace").decode()
+
+
 class Table:
     """The rows of one worker since it began, of which `take` returns what is new."""
 
@@ -106,7 +111,7 @@ class Table:
         if len(self._rows) > self._limit:
             return self._other.now
         key, account, model = who
-        return self._made((key[:_MAX_NAME], account[:_MAX_NAME], model[:_MAX_NAME])).now
+        return self._made((name_of(key), name_of(account), name_of(model))).now
 
     def rows(self) -> Iterator[tuple[Who, Counts]]:
         """Yield every row as it stands; the caller changes nothing."""

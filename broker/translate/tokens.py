@@ -8,7 +8,7 @@ at the top level. So neither text that looks like usage (its quotes would be esc
 """
 
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final, TypeVar, assert_never
 
 import msgspec
 
@@ -65,8 +65,12 @@ class Ends:
                 return _chat(tail)
             case Dialect.RESPONSES:
                 return _responses(tail)
-            case _:
+            case Dialect.KIRO:
+                return _kiro(tail)
+            case Dialect.GEMINI | Dialect.CODE_ASSIST | Dialect.ANTIGRAVITY:
                 return _gemini(tail)
+            case _:
+                assert_never(self.dialect)
 
     def _shorten(self) -> None:
         if not self._head and self.dialect is Dialect.CLAUDE:
@@ -140,6 +144,13 @@ class _Message(Value, frozen=True):
     usage: _ClaudeUsage | None = None
 
 
+class _KiroUsage(Value, frozen=True, rename="camel"):
+    uncached_input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_write_input_tokens: int | None = None
+
+
 class _MessageStart(Value, frozen=True):
     message: _Message = _Message()
 
@@ -148,6 +159,7 @@ _CHAT: Final = msgspec.json.Decoder(_Chat)
 _RESPONSE: Final = msgspec.json.Decoder(_ResponseEvent)
 _GEMINI: Final = msgspec.json.Decoder(_Envelope)
 _MESSAGE: Final = msgspec.json.Decoder(_Message)
+_KIRO: Final = msgspec.json.Decoder(_KiroUsage)
 _START: Final = msgspec.json.Decoder(_MessageStart)
 
 _OPEN: Final = (b"{",)
@@ -235,6 +247,21 @@ def _started(head: bytes) -> _ClaudeUsage | None:
         return _START.decode(head[begin + 5 : end if end >= 0 else len(head)]).message.usage
     except _BAD:
         return None
+
+
+def _kiro(tail: bytes) -> Tokens:
+    """An event of its own, whose JSON stands between the binary parts of a frame: the object under the key is flat."""
+    at = tail.rfind(b'"tokenUsage"')
+    begin = tail.find(b"{", at)
+    if at < 0 or begin < 0:
+        return UNTOLD
+    try:
+        told = _KIRO.decode(tail[begin : tail.find(b"}", begin) + 1])
+    except _BAD:
+        return UNTOLD
+    cached, fresh = told.cache_read_input_tokens, told.uncached_input_tokens
+    prompt = None if fresh is None else fresh + (cached or 0) + (told.cache_write_input_tokens or 0)
+    return _tokens(prompt, told.output_tokens, cached, None)
 
 
 def _last(text: bytes, key: bytes, befores: tuple[bytes, ...], read: Callable[[bytes], Found | None]) -> Found | None:

@@ -34,6 +34,15 @@ def test_a_new_key_in_an_old_one_s_place_begins_with_a_full_bucket() -> None:
     buckets.close()
 
 
+def test_it_can_be_told_when_a_bucket_is_full() -> None:
+    buckets = Buckets()
+    assert buckets.until(key("old")) == 0.0
+    buckets.take(key("old"), 100.0)
+    assert buckets.until(key("old")) == 130.0
+    assert buckets.until(key("new")) == 0.0
+    buckets.close()
+
+
 CHILD = """
 import sys
 from broker.proxy.buckets import Buckets

@@ -308,6 +308,23 @@ async def test_only_some_bodies_are_read_for_their_conversation(path: Path) -> N
     assert len(UsageReader(path).sessions(0.0)) == usage_module._SESSIONS_EACH
 
 
+async def test_strange_names_are_written_too(path: Path) -> None:
+    made = Made(path)
+    made.request(name="a/\ud800\0")
+    assert await made.usage.flush()
+    await made.usage.close()
+    assert list(kept(path)) == [("config", "a/?\0", "m")]
+
+
+async def test_after_the_end_nothing_is_planned(path: Path) -> None:
+    path.mkdir(parents=True)
+    made = Made(path)
+    made.request()
+    await made.usage.close()
+    made.request()
+    assert made.usage._timer is None
+
+
 async def test_a_conversation_without_a_name_is_none(path: Path) -> None:
     made = Made(path)
     made.request(None)

@@ -47,6 +47,13 @@ def test_what_finds_no_room_is_counted_with_the_others_and_room_is_made() -> Non
     assert sum(counts.requests for _, counts in table.rows()) == 11
 
 
+def test_a_name_that_no_file_takes_is_mended() -> None:
+    table = Table()
+    for _ in range(2):
+        table.row(("k", "a", "m\ud800\0")).requests += 1
+    assert table.take() == [(("k", "a", "m?\0"), Counts(requests=2))]
+
+
 def test_a_long_name_is_cut() -> None:
     table = Table()
     table.row(("k", "a", "m" * 5000)).requests += 1

@@ -138,6 +138,18 @@ def test_a_part_that_is_told_counts_and_the_rest_does_not() -> None:
     assert told(Dialect.CLAUDE, sse(claude_start)) == Tokens(30, None, 20)
 
 
+def test_kiro_tells_it_in_a_frame() -> None:
+    frame = (
+        b'\x00\x00\x01{\x0b:event-type{"stopReason":"END_TURN","tokenUsage":{"uncachedInputTokens":7,"outputTokens":12,'
+    )
+    whole = frame + b'"cacheReadInputTokens":20,"cacheWriteInputTokens":3,"totalTokens":42}}\xd3}\x00"'
+    assert told(Dialect.KIRO, b'\x00{"content":"\\"tokenUsage\\": {}"}' + whole) == CLAUDE
+    assert told(Dialect.KIRO, frame + b'"cacheWriteInputTokens":3}}') == Tokens(10, 12)
+    assert told(Dialect.KIRO, frame) == UNTOLD
+    assert told(Dialect.KIRO, b'"tokenUsage":') == UNTOLD
+    assert told(Dialect.KIRO, b'{"tokenUsage":{"outputTokens":2}}') == Tokens(None, 2)
+
+
 def test_what_a_model_says_is_not_what_it_costs() -> None:
     said = {"usage": CHAT_USAGE, "usageMetadata": GEMINI_USAGE}
     text = {"choices": [{"message": {"content": json.dumps(said)}}]}
