@@ -158,6 +158,18 @@ class UsageConfig(_Table, frozen=True):
     enabled: bool = True
 
 
+class RequestLogConfig(_Table, frozen=True):
+    """[request_log]: whether the proxy writes down what passes, and where; how much is kept, of each request and of all."""
+
+    enabled: bool = False
+    only: Literal["all", "errors"] = "all"
+    directory: str | None = None
+    max_megabytes: int = 256
+    max_age_days: float = 7.0
+    max_body_bytes: int = 262_144
+    max_string_bytes: int = 4096
+
+
 class LoggingConfig(_Table, frozen=True):
     """[logging]: to stderr."""
 
@@ -182,6 +194,7 @@ class Config(_Table, frozen=True):
     policies: dict[str, Policy] = {}
     payload: Payload = Payload()
     usage: UsageConfig = UsageConfig()
+    request_log: RequestLogConfig = RequestLogConfig()
     logging: LoggingConfig = LoggingConfig()
 
     def auth_directories(self) -> tuple[Path, ...]:

@@ -38,14 +38,38 @@ _RULES: Final = (
     (re.compile("|".join(_SHAPES)), MASK),
 )
 
+# In what clients and APIs say a `code` is an error's. Names are spelt in more ways there, and JSON stands within JSON.
+_TRAFFIC_NAMES: Final = (
+    r"[\w-]*(?:access|refresh|id|session|auth|bearer)[_-]?token|[\w-]*(?:client|shared)[_-]?secret|private[_-]?key|code[_-]?verifier|device[_-]?code|"
+    r"authorization[_-]?code|[\w-]*api[_-]?key|password|passphrase|assertion|authorization|cookie|token|secret|key"
+)
+_TRAFFIC_RULES: Final = (
+    (re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*"), MASK),
+    (re.compile(rf"(?i)([\"'])({_TRAFFIC_NAMES})\1(\s*:\s*)([\"'])(?:(?!\4)[^\\]|\\.)*\4"), rf"\1\2\1\3\4{MASK}\4"),
+    (
+        re.compile(rf"(?i)(\\+[\"'])({_TRAFFIC_NAMES})\1((?:\s|\\+[nrt])*:(?:\s|\\+[nrt])*)(\\+[\"'])(?:(?!\4).)*\4"),
+        rf"\1\2\1\3\4{MASK}\4",
+    ),
+    *(rule for number, rule in enumerate(_RULES) if number != 1),
+)
+
 
 def redact(text: str) -> str:
     """Return `text` with everything that looks like a credential masked."""
-    for pattern, replacement in _RULES:
-        text = pattern.sub(replacement, text)
-    return text
+    return _masked(text, _RULES)
+
+
+def redact_traffic(text: str) -> str:
+    """Return what a client or an API said, with everything that looks like a credential masked; the words of its errors stay."""
+    return _masked(text, _TRAFFIC_RULES)
 
 
 def secret_name(name: str) -> bool:
     """Tell whether a field's name promises a credential. `code` does not: our own errors have one."""
     return name != "code" and re.fullmatch(rf"(?i)(?:\w+_)?(?:{_NAMES}|authorization|cookie)", name) is not None
+
+
+def _masked(text: str, rules: tuple[tuple[re.Pattern[str], str], ...]) -> str:
+    for pattern, replacement in rules:
+        text = pattern.sub(replacement, text)
+    return text

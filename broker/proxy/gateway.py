@@ -27,6 +27,7 @@ from broker.proxy.keys import Holder
 from broker.proxy.naming import Served, meaning
 from broker.proxy.peers import same_user
 from broker.proxy.porter import Porter
+from broker.proxy.reqlog.log import Recording, RequestLog
 from broker.proxy.routes import (
     ChatCompletions,
     Compact,
@@ -55,7 +56,7 @@ from broker.proxy.usage import Usage
 from broker.proxy.usage_table import CONFIG, INTERNAL
 from broker.proxy.verdict import Asked
 from broker.proxy.wire.exchange import Exchange
-from broker.proxy.witness import Witness
+from broker.proxy.witness import Both, Witness
 from broker.proxy.works import Context, GeminiWork, TalkWork, Work
 from broker.proxy.works_compact import CompactWork
 from broker.proxy.works_embeddings import EmbeddingsWork
@@ -110,6 +111,7 @@ class Gateway:
         self._safety_off = safety_off
         self.edition: Edition | None = None
         self.usage: Usage | None = None
+        self.request_log: RequestLog | None = None
         self.discovery = Discovery()
 
     def renew(self, shop: Shop, names: Names, *, safety_off: bool) -> None:
@@ -198,6 +200,7 @@ class ClientCall:
         "_holder",
         "_internal",
         "_job",
+        "_recording",
         "_route",
         "_waiting",
         "request_id",
@@ -210,6 +213,7 @@ class ClientCall:
         self._route = where
         self.request_id = request_id
         self._job: Job | None = None
+        self._recording: Recording | None = None
         self._holder: Holder | None = None
         self._internal = False
         self._waiting: asyncio.Task[None] | None = None
@@ -271,6 +275,8 @@ class ClientCall:
             return
         if self._waiting is not None:
             self._waiting.cancel()
+        if self._recording is not None:
+            self._recording.ended(499)
         self._done(499)
 
     def tick(self, now: float) -> None:
@@ -280,6 +286,9 @@ class ClientCall:
 
     def _serve(self, body: bytes) -> None:
         gateway, head = self._gateway, self._exchange.head
+        if gateway.request_log is not None and self._recording is None:
+            name = type(self._route.target).__name__
+            self._recording = gateway.request_log.begin(self._exchange, body, self.request_id, name)
         try:
             work = self._work(body)
         except BrokerError as error:
@@ -352,11 +361,16 @@ class ClientCall:
 
     def _witness(self, work: Work) -> Witness | None:
         usage, key = self._gateway.usage, self._holder.key if self._holder is not None else None
-        if usage is None:
-            return None
         name = key.name if key is not None else INTERNAL if self._internal else CONFIG
         free = isinstance(self._route.target, CountMessages | CountTokens)
-        return usage.witness(name, key, work.wanted.name, self._exchange.since, work.session, free=free)
+        since, recording = self._exchange.since, self._recording
+        counting = (
+            usage.witness(name, key, work.wanted.name, since, work.session, free=free) if usage is not None else None
+        )
+        if recording is None:
+            return counting
+        recording.asked(work.asked, name)
+        return recording if counting is None else Both(counting, recording)
 
     def _models(self, asked: Models) -> None:
         gateway, name = self._gateway, asked.name
@@ -384,7 +398,10 @@ class ClientCall:
         headers, body = refusal(told, self._route.voice, self.request_id)
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("refused", extra={"request_id": self.request_id, "status": told.status, "reason": told.reason})
-        self._exchange.reply(told.status, headers + (extra or []), body)
+        headers = [*headers, *(extra or [])]
+        self._exchange.reply(told.status, headers, body)
+        if self._recording is not None:
+            self._recording.refused(told.status, headers, body)
         self._done(told.status)
 
     def _done(self, status: int) -> None:

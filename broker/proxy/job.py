@@ -245,8 +245,8 @@ class Job:
             )
             return
         self._request = origin, head, sent.body
-        kind, dialect, url = upstream.kind, upstream.dialect, self._home()
-        self._witness.sent(Attempt(lease.account, lease.provider, kind, dialect, action.model, url, head, sent.body))
+        api, out = (upstream.kind, upstream.dialect, action.model, self._home()), (head, sent.body, lease.access_token)
+        self._witness.sent(Attempt(lease.account, lease.provider, *api, *out))
         connection = self._shop.pool.take(origin) if not action.delay else None
         if connection is not None:
             self._write(connection)

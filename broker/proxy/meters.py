@@ -36,6 +36,12 @@ class Meters:
         self._upstream = Counter(
             "ccs_proxy_upstream_total", "Attempts at upstreams", ["worker", "kind", "outcome"], registry=self._registry
         )
+        self._logged = Counter(
+            "ccs_proxy_request_log_total",
+            "Requests for the request log",
+            ["worker", "outcome"],
+            registry=self._registry,
+        )
         for name, read in gauges.items():
             gauge = Gauge(f"ccs_proxy_{name}", f"Now: {name.replace('_', ' ')}", ["worker"], registry=self._registry)
             gauge.labels(**labels).set_function(read)
@@ -59,6 +65,10 @@ class Meters:
         if known is None:
             known = self._attempted[kind, outcome] = self._upstream.labels(self._worker, kind, outcome)
         known.inc()
+
+    def logged(self, outcome: str) -> None:
+        """Count a request for the request log: `written`, `dropped` as there was no keeping up, or `failed`. From any thread."""
+        self._logged.labels(self._worker, outcome).inc()
 
     def text(self, *, rows: bool = True) -> bytes:
         """Write all in Prometheus' text format; without `rows` nothing that names a key or an account (see `usage_metrics`)."""

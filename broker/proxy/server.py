@@ -19,6 +19,7 @@ from broker.model.naming import Names
 from broker.model.secret import Secret
 from broker.network.settings import network_of
 from broker.observe.tasks import spawn
+from broker.paths import proxy_state_dir
 from broker.proxy.access import Rules
 from broker.proxy.buckets import Buckets
 from broker.proxy.catalog import Catalog
@@ -31,6 +32,7 @@ from broker.proxy.meters import Meters
 from broker.proxy.networks import Networks
 from broker.proxy.policies import Policies
 from broker.proxy.porter import Porter
+from broker.proxy.reqlog.log import REQUEST_LOG, RequestLog
 from broker.proxy.shop import Shop
 from broker.proxy.upstreams.places import Places
 from broker.proxy.usage import Usage
@@ -99,6 +101,9 @@ class Worker:
         self._usage = Usage(usage, clock, self._ticker.time, self._porter.used_until, enabled=config.usage.enabled)
         self._gateway.usage = self._usage
         self._meters.usage = UsageMetrics(self._usage.table, number)
+        log = proxy_state_dir(env) / REQUEST_LOG
+        self._request_log = RequestLog(log, clock, self._ticker.time, self._meters.logged)
+        self._gateway.request_log = self._request_log.apply(config.request_log, proxy.api_keys)
         self._server: asyncio.Server | None = None
         self._following: asyncio.Task[None] | None = None
 
@@ -117,6 +122,7 @@ class Worker:
         self._ticker.interval = tick_seconds(proxy)
         self._pool.connect_timeout = proxy.connect_timeout
         self._usage.enabled = config.usage.enabled
+        self._gateway.request_log = self._request_log.apply(config.request_log, proxy.api_keys)
         self._gateway.renew(shop, names, safety_off=proxy.safety_off)
         self._gateway.edition = edition or self._edition(config)
         self._listener.renew(self._own_limits or limits_of(proxy), admit)
@@ -184,6 +190,7 @@ class Worker:
         self._pool.close()
         self._ticker.close()
         await self._usage.close()
+        await self._request_log.close()
         self._porter.close()
         if self._following is not None:
             self._following.cancel()

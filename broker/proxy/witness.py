@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from broker.model.secret import Secret
 from broker.proxy.headers import Headers
 from broker.proxy.upstreams.base import Kind
 from broker.proxy.wire.heads import ResponseHead
@@ -14,7 +15,7 @@ from broker.translate.codecs import Dialect
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One request to an upstream at a base URL. `head` is its request line and headers as they go out, with the account's token in them."""
+    """One request to an upstream at a base URL. `head` is its request line and headers as they go out, with the account's `token` in them."""
 
     account: str
     provider: str
@@ -24,6 +25,7 @@ class Attempt(msgspec.Struct, frozen=True):
     url: str
     head: bytes
     body: bytes
+    token: Secret | None = None
 
 
 class Witness(Protocol):

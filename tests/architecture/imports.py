@@ -135,6 +135,10 @@ PURE = (
     "broker.proxy.keys",
     "broker.proxy.networks",
     "broker.proxy.routes",
+    "broker.proxy.reqlog.capture",
+    "broker.proxy.reqlog.cutting",
+    "broker.proxy.reqlog.entry",
+    "broker.proxy.reqlog.masking",
     "broker.proxy.usage_limits",
     "broker.proxy.usage_table",
     *(

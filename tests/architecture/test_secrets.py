@@ -27,6 +27,7 @@ REVEALERS = {
     "broker.network.tunnel": "user name and password to an outbound proxy, as it asks for them",
     "broker.daemon.outbound": "into the Authorization header of a request to the provider",
     "broker.proxy.headers": "into the Authorization header of a request to the API",
+    "broker.proxy.reqlog.masking": "to find and mask it in what the request log writes",
     "broker.cli.image_client": "the proxy's API key into the Authorization header",
     "broker.ipc.schema": "into a message: a lease or a new key on the socket, the proxy's API keys to its worker processes over a pipe",
     "broker.sandbox.documents": "into the sandbox's answers",

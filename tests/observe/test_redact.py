@@ -1,6 +1,6 @@
 import pytest
 
-from broker.observe.redact import MASK, redact, secret_name
+from broker.observe.redact import MASK, redact, redact_traffic, secret_name
 
 # Built at run time: nothing in this file looks like a credential.
 SHAPES = [
@@ -68,3 +68,34 @@ def test_names_that_promise_a_credential(name: str) -> None:
 @pytest.mark.parametrize("name", ["code", "provider", "tokens_left", "task", "keyring"])
 def test_names_that_do_not(name: str) -> None:
     assert not secret_name(name)
+
+
+@pytest.mark.parametrize("secret", SHAPES)
+def test_known_shapes_are_masked_in_traffic_too(secret: str) -> None:
+    assert redact_traffic(f"before {secret} after") == f"before {MASK} after"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('{"code": "rate_limited", "status": "X"}', '{"code": "rate_limited", "status": "X"}'),
+        ('{"accessToken":"fake-1","max_tokens":1}', f'{{"accessToken":"{MASK}","max_tokens":1}}'),
+        ('{"my_api_key" : "fake\\"2"}', f'{{"my_api_key" : "{MASK}"}}'),
+        (
+            r'{"text": "{\"refresh_token\": \"fake-3\", \"n\": 1}"}',
+            rf'{{"text": "{{\"refresh_token\": \"{MASK}\", \"n\": 1}}"}}',
+        ),
+        (
+            r'"{\\\"private_key\\\":\n \\\"fake-4\\\"}"',
+            rf'"{{\\\"private_key\\\":\n \\\"{MASK}\\\"}}"',
+        ),
+        (
+            f"-----BEGIN {'RSA'} PRIVATE KEY-----\nfake\n-----END RSA PRIVATE KEY-----",
+            f"{MASK}-----END RSA PRIVATE KEY-----",
+        ),
+        ("Bearer fake-access-1", f"Bearer {MASK}"),
+        ("the tokens of a key are counted", "the tokens of a key are counted"),
+    ],
+)
+def test_what_is_masked_in_traffic(text: str, shown: str) -> None:
+    assert redact_traffic(text) == shown

@@ -6,6 +6,7 @@ from broker.config import (
     NotifyConfig,
     ProviderConfig,
     ProxyConfig,
+    RequestLogConfig,
     RoutingConfig,
     UpstreamConfig,
 )
@@ -33,6 +34,9 @@ def test_the_defaults_have_no_fault() -> None:
         (Config(proxy=ProxyConfig(deny=("nonsense",))), [("proxy", "deny")]),
         (Config(notify=NotifyConfig(command=("", "\0"))), [("notify", "command")] * 2),
         (Config(notify=NotifyConfig(command=("hook", ""))), []),
+        (Config(request_log=RequestLogConfig(directory="~/log")), []),
+        (Config(request_log=RequestLogConfig(directory="log")), [("request_log", "directory")]),
+        (Config(request_log=RequestLogConfig(max_megabytes=0)), [("request_log", "max_megabytes")]),
         (Config(routing=RoutingConfig(rounds=0)), [("routing", "rounds")]),
         (Config(routing=RoutingConfig(max_wait_seconds=0)), []),
         (Config(routing=RoutingConfig(max_wait_seconds=-1)), [("routing", "max_wait_seconds")]),

@@ -80,7 +80,7 @@ PROXY_KEYS = {"fake-key-of-the-proxy", "fake-key-that-is-wrong"}
 
 
 async def test_no_secret_of_a_proxied_gemini_account_is_written_anywhere() -> None:
-    proxy = '[proxy]\napi_keys = ["fake-key-of-the-proxy"]\nworkers = 2'
+    proxy = '[proxy]\napi_keys = ["fake-key-of-the-proxy"]\nworkers = 2\n\n[request_log]\nenabled = true'
     async with staged(config=f"{DEBUG}\n\n{proxy}") as stage, stage.client() as client:
         seen = in_files(stage) | PROXY_KEYS
         await chat(stage, lambda _: None)
@@ -96,12 +96,33 @@ async def test_no_secret_of_a_proxied_gemini_account_is_written_anywhere() -> No
             views |= {
                 f"models for {key[-5:]}": await (await _get(stage, f"/v1beta/models?key={key}", plain=True)).text()
             }
+        seen |= await _repeat_secrets(stage, seen)
         views["what the config is said to be"] = await said(stage, "config", "show")
         assert len(seen) >= 9
         texts = written(stage, {stage.home / "client-secret", stage.config_file})
         assert sum(where.startswith("cmdline of the proxy") for where in texts) == 3
         assert "refresh ended" in texts["serve.log"]
+        assert sum(where.endswith("upstream-request-1") for where in texts) == 4
         nowhere(seen, texts | views | {"accounts": repr(await client.accounts())})
+
+
+async def _repeat_secrets(stage: Stage, seen: set[str]) -> set[str]:
+    """Ask with a key and every token in as many places as a client has; wait until all requests are in the request log."""
+    token = json.loads(next(stage.auth_dir.glob("*.json")).read_bytes())["token"]["access_token"]
+    own = {"fake-cookie-value", "fake-password-in-a-tool"}
+    tool = json.dumps({"password": "fake-password-in-a-tool", "access_token": token})
+    said = f"{token} fake-key-of-the-proxy {tool} {json.dumps(tool)} {'x' * 4090} {token}"
+    sent = {"Cookie": "session=fake-cookie-value", "X-Other": token}
+    url = f"{stage.proxy_url}/v1beta/models/gemini-2.5-flash:generateContent?key=fake-key-of-the-proxy"
+    body = {"contents": [{"role": "user", "parts": [{"text": said}]}]}
+    assert token in seen
+    async with aiohttp.ClientSession() as session, session.post(url, json=body, headers=sent) as answer:
+        assert answer.status == 200, await answer.text()
+    folder = stage.home / "state" / "ccs-broker-proxy" / "request-log"
+    async with asyncio.timeout(20):
+        while len(list(folder.glob("2*"))) < 4:
+            await asyncio.sleep(0.02)
+    return own
 
 
 async def _get(stage: Stage, path: str, *, plain: bool = False) -> aiohttp.ClientResponse:

@@ -1,0 +1,50 @@
+"""Long strings, cut.
+
+Owns: the marker `<123456 bytes>` that stands for what was left out, and where a text may be cut. No document is parsed: what lies between two quotes is a
+string (or a list of numbers, which is as long), so the two ends of a body can be cut as well as a whole one. Pure. A cut must never leave a part of a
+credential, a character or an escape behind.
+"""
+
+import re
+from typing import Final
+
+# What base64, tokens and keys are made of (RFC 4648, RFC 6750 section 2.1): a word of these is kept as a whole or not at all.
+_WORD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
+_BETWEEN_QUOTES: Final = re.compile(rb'[^"\\]++(?:\\.[^"\\]*+)*+|(?:\\.[^"\\]*+)++', re.DOTALL)
+_LAST_CHARACTER: Final = re.compile(rb"[\xc0-\xff][\x80-\xbf]{0,3}\Z")
+_REST_OF_CHARACTER: Final = re.compile(rb"[\x80-\xbf]{1,3}")
+
+
+def marker(left: int) -> bytes:
+    """Return what stands for `left` bytes."""
+    return b"<%d bytes>" % left if left else b""
+
+
+def cut(data: bytes, limit: int) -> bytes:
+    """Return a text with each of its strings at most `limit` bytes long, and a marker in it where more was there."""
+    if len(data) <= limit:
+        return data
+
+    def shorter(found: re.Match[bytes]) -> bytes:
+        run = found[0]
+        if len(run) <= limit:
+            return run
+        kept = ending(run[:limit])
+        return kept + marker(len(run) - len(kept))
+
+    return _BETWEEN_QUOTES.sub(shorter, data)
+
+
+def ending(data: bytes) -> bytes:
+    """Return the beginning of a text up to where it may end."""
+    while True:
+        data = data.rstrip(_WORD)
+        if (len(data) - len(data.rstrip(b"\\"))) % 2 == 0:
+            return _LAST_CHARACTER.sub(b"", data)
+        data = data[:-1]
+
+
+def beginning(data: bytes) -> bytes:
+    """Return the end of a text from where it may begin."""
+    found = _REST_OF_CHARACTER.match(data)
+    return data[found.end() if found else 0 :].lstrip(_WORD)
