@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 FLUSH_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 10.0
-_SESSIONS_EACH: Final = 100  # a flush: to find out which conversation a request belongs to, its body is read
+_SESSIONS_EACH: Final = 40  # a flush: to find out which conversation a request belongs to, its body is read
 _MAX_KEPT: Final = 1000
 _ID_DIGITS: Final = 12
 

@@ -15,7 +15,7 @@ import msgspec
 from broker.translate.codecs import Dialect
 from broker.translate.ir import Value
 
-_TAIL: Final = 8192
+_TAIL: Final = 6144
 """Bytes kept of the end. After the usage come only small members: the model's name, ids, a Responses client's own `metadata`."""
 
 _LOOK: Final = 2 * _TAIL

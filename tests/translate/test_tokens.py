@@ -107,7 +107,7 @@ def test_little_is_kept_whatever_the_size() -> None:
     for size in (1, 100, 70_000, 9000, 5) * 50:
         ends.feed(b"x" * size)
         assert len(ends._head) <= 4096
-        assert sum(map(len, ends._parts)) <= 16_384
+        assert sum(map(len, ends._parts)) <= 12_288
 
 
 @pytest.mark.parametrize("dialect", Dialect)
