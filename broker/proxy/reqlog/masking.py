@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote
 from broker.model.secret import Secret
 from broker.observe.redact import MASK, redact_traffic
 from broker.proxy.reqlog.capture import Captured
-from broker.proxy.reqlog.cutting import beginning, cut, ending, marker
+from broker.proxy.reqlog.cutting import beginning, cut, cut_form, ending, marker
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -26,6 +26,7 @@ _SECRET_HEADER: Final = re.compile(
 _SECRET_PARAMETER: Final = re.compile(
     r"(?:^|[-_])(?:key|token|secret|password|auth|code|state|sig|signature)$|api_?key", re.IGNORECASE
 )
+_FORM: Final = re.compile(rb"--[^\r\n]{1,70}(?=\r\n)")  # RFC 2046 section 5.1.1
 _MIN_SECRET: Final = 6  # shorter ones would hide half of every text
 _PIECE: Final = 16_384
 """Bytes that are looked through at a time: the interpreter's lock is held for as long, some milliseconds."""
@@ -76,8 +77,12 @@ class Mask:
             left += len(head) + len(tail)
             head, tail = ending(self._without_start_of_one(head)), beginning(self._without_end_of_one(tail))
             left -= len(head) + len(tail)
-        parts = (cut(head, max_string_bytes), cut(tail, max_string_bytes))
-        head, tail = (b"".join(_redacted(piece) for piece in _pieces(part)) for part in parts)
+        form = _FORM.match(head)
+        if form is not None:
+            head, tail = (cut_form(part, form[0], max_string_bytes) for part in (head, tail))
+        else:
+            head, tail = cut(head, max_string_bytes), cut(tail, max_string_bytes)
+        head, tail = (b"".join(_redacted(piece) for piece in _pieces(part)) for part in (head, tail))
         return head + marker(left) + tail
 
     def _plain(self, data: bytes) -> bytes:

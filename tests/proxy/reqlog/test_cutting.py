@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.proxy.reqlog.cutting import beginning, cut, ending, marker
+from broker.proxy.reqlog.cutting import beginning, cut, cut_form, ending, marker
 
 TOKEN = "fake-" + "token" * 40
 
@@ -68,6 +68,24 @@ def test_where_a_text_may_end(text: bytes, kept: bytes) -> None:
 )
 def test_where_a_text_may_begin(text: bytes, kept: bytes) -> None:
     assert beginning(text) == kept
+
+
+PICTURE = b"\x89PNG\r\n\x00\xff" * 9
+FORM = (
+    b'--xyz\r\nContent-Disposition: form-data; name="prompt"\r\n\r\na cat\r\n'
+    b'--xyz\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + PICTURE + b"\r\n--xyz--\r\n"
+)
+
+
+def test_of_a_form_the_files_are_left_out() -> None:
+    assert cut_form(FORM, b"--xyz", 40) == FORM.replace(PICTURE, b"<72 bytes>")
+    assert cut_form(FORM, b"--xyz", 400) == FORM
+
+
+def test_of_a_form_that_is_not_whole_too() -> None:
+    half = FORM.index(PICTURE) + 50
+    assert cut_form(FORM[:half], b"--xyz", 40) == FORM.partition(PICTURE)[0] + b"<50 bytes>"
+    assert cut_form(FORM[half - 45 :], b"--xyz", 40) == b"<67 bytes>\r\n--xyz--\r\n"
 
 
 @given(

@@ -81,6 +81,13 @@ def test_a_short_secret_would_hide_every_text() -> None:
     assert Mask([Secret("abc")]).text(b"an abc of texts") == b"an abc of texts"
 
 
+def test_a_form_keeps_its_fields_and_loses_its_files() -> None:
+    fields = b'--xyz\r\nname="prompt"\r\n\r\nfake-token of a cat\r\n--xyz\r\nname="image"\r\n\r\n'
+    body = fields + b"\x00\xff\r\n" * 100 + b"\r\n--xyz--\r\n"
+    shown = Mask([Secret("fake-token")]).body(Captured(body), 50)
+    assert shown == fields.replace(b"fake-token", b"[hidden]") + b"<400 bytes>\r\n--xyz--\r\n"
+
+
 def test_bytes_that_are_no_text_stay() -> None:
     body = bytes(range(1, 33)) * 4 + b"\xff\xfe\x80 fake-token"
     assert Mask([Secret("fake-token")]).body(Captured(body), 1000) == body.replace(b"fake-token", b"[hidden]")
