@@ -1,7 +1,10 @@
 """OpenAI chat completions as an upstream, answer side: whole answers and chunks -> `ir` events.
 
-Owns: what each field means, also as servers that merely speak like OpenAI write it: a call's name or id repeated, null or late; usage on a chunk of its
-own or on the last; reasoning under several names. It must never raise on what an upstream sent.
+Owns: what each field means, also as servers that merely speak like OpenAI write it: a call's name or id repeated, null or late, or all calls under one index;
+usage on a chunk of its own or on the last; reasoning under several names, and counted beside the answer or within it. It must never raise on what an
+upstream sent.
+
+A refusal is text that ends as what was filtered does: clients that want JSON are told in time that it is none.
 """
 
 from collections.abc import Iterable, Mapping
@@ -126,12 +129,15 @@ class WireDetails(msgspec.Struct):
 
 
 class WireUsage(msgspec.Struct):
-    """`usage`."""
+    """`usage`; what was cached stands in three places, with Kimi in the second and with DeepSeek in the third."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    total_tokens: int | None = None
     prompt_tokens_details: WireDetails | None = None
     completion_tokens_details: WireDetails | None = None
+    cached_tokens: int | None = None
+    prompt_cache_hit_tokens: int | None = None
 
 
 class WireAnswer(msgspec.Struct):
@@ -161,7 +167,7 @@ def decode_answer(body: bytes, reading: Reading) -> list[Event]:
 
 
 class ChatReading:
-    """One streamed answer (see `codecs.StreamDecoder`). It is complete with a finish reason; `[DONE]` is not waited for, since not all send it."""
+    """One streamed answer (see `codecs.StreamDecoder`). It is complete with a finish reason for each choice, or with `[DONE]`: not all send both."""
 
     __slots__ = ("_parser", "_reader")
 
@@ -184,7 +190,10 @@ class ChatReading:
     def _read(self, events: Iterable[SseEvent]) -> list[Event]:
         out: list[Event] = []
         for event in events:
-            if event.data.strip() == _DONE or self._reader.failed:
+            if event.data.strip() == _DONE:
+                self._reader.done = True
+                continue
+            if self._reader.failed:
                 continue
             try:
                 chunk = _ANSWER.decode(event.data)
@@ -194,19 +203,43 @@ class ChatReading:
         return out
 
 
+class _Call:
+    """A call as far as it is known. It is told once it has a name: until then its `arguments` wait. `number` is ours, None until then."""
+
+    __slots__ = ("arguments", "id", "number")
+
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self.number: int | None = None
+        self.arguments = ""
+
+
 class _Reader:
     """What is known of one answer so far. Usage and finish reasons are held until the end: they come in any order."""
 
-    __slots__ = ("_begun", "_calls", "_finished", "_known", "_reading", "_total", "_usage", "failed")
+    __slots__ = (
+        "_begun",
+        "_calls",
+        "_finished",
+        "_known",
+        "_reading",
+        "_refused",
+        "_total",
+        "_usage",
+        "done",
+        "failed",
+    )
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._begun = False
         self._usage: Usage | None = None
-        self._finished: dict[int, str] = {}
-        self._known: dict[tuple[int, int], int] = {}  # choice and the server's number of a call -> ours
-        self._calls: dict[int, int] = {}  # calls of each choice
+        self._finished: dict[int, str] = {}  # every choice seen, and the word it ended with
+        self._refused: set[int] = set()
+        self._known: dict[tuple[int, int], _Call] = {}  # by choice and the server's number
+        self._calls: dict[int, int] = {}  # calls told of each choice
         self._total = 0
+        self.done = False
         self.failed = False
 
     def read(self, answer: WireAnswer) -> list[Event]:
@@ -231,18 +264,22 @@ class _Reader:
     def close(self, *, cut: bool) -> list[Event]:
         if self.failed:
             return []
-        if not self._begun or (cut and not self._finished):
+        unfinished = not self._finished or not all(self._finished.values())
+        if not self._begun or (cut and not self.done and unfinished):
             return self.fail(broken_answer("the upstream's answer was cut short"))
+        nameless = [event for key, call in self._known.items() for event in self._told(call, key[0], None)]
         choices = sorted(self._finished or {0: ""})
-        return [*([self._usage] if self._usage else []), *(self._ended(choice) for choice in choices)]
+        return [*nameless, *([self._usage] if self._usage else []), *(self._ended(choice) for choice in choices)]
 
     def _ended(self, choice: int) -> Finished:
         word = self._finished.get(choice) or None
-        called = bool(self._calls.get(choice))
         reason = _REASONS.get(word or "", FinishReason.STOP)
-        if called and reason is FinishReason.STOP:
-            reason = FinishReason.TOOL_CALLS  # some servers say `stop` after a call
-        return Finished(reason, word, choice)
+        if reason is not FinishReason.STOP:
+            return Finished(reason, word, choice)
+        if choice in self._refused:
+            return Finished(FinishReason.CONTENT_FILTER, "refusal", choice)
+        # Some servers say `stop` after a call.
+        return Finished(FinishReason.TOOL_CALLS if self._calls.get(choice) else reason, word, choice)
 
     def _choice(self, choice: WireChoice) -> list[Event]:
         out: list[Event] = []
@@ -251,8 +288,8 @@ class _Reader:
             out += self._said(said, choice.index)
         if choice.logprobs is not None and choice.logprobs.content:
             out.append(LogprobsDelta(tuple(_logprob(each) for each in choice.logprobs.content), choice.index))
-        if choice.finish_reason:
-            self._finished[choice.index] = choice.finish_reason
+        if choice.finish_reason or choice.index not in self._finished:
+            self._finished[choice.index] = choice.finish_reason or ""
         return out
 
     def _said(self, said: WireMessage, choice: int) -> list[Event]:
@@ -261,6 +298,8 @@ class _Reader:
         if thought:
             out.append(ThinkingDelta(thought, choice))
         text = _text(said.content) or said.refusal
+        if said.refusal:
+            self._refused.add(choice)
         if text:
             out.append(TextDelta(text, choice))
         out += [event for image in said.images or () for event in _image(image, choice)]
@@ -271,20 +310,30 @@ class _Reader:
     def _call(self, call: WireCall, place: int, choice: int) -> list[Event]:
         key = (choice, place if call.index is None else call.index)
         function = call.function or WireFunction()
+        known = self._known.get(key)
         out: list[Event] = []
-        if key not in self._known:
-            number = self._calls.get(choice, 0)
-            self._calls[choice] = number + 1
-            self._known[key] = number
+        if known is not None and function.name and call.id not in (None, "", known.id) and known.id:
+            # Another call, under the number of the last one: Gemini's own endpoint of this dialect numbers none.
+            out += self._told(known, choice, None)
+            known = None
+        if known is None:
+            known = self._known[key] = _Call()
+        known.id = known.id or call.id
+        known.arguments += _arguments(function.arguments)
+        return [*out, *(self._told(known, choice, function.name) if function.name or known.number is not None else [])]
+
+    def _told(self, call: _Call, choice: int, name: str | None) -> list[Event]:
+        """Tell what is new of a call; one that has got no name to the end is called by its number."""
+        out: list[Event] = []
+        if call.number is None:
+            call.number = self._calls.get(choice, 0)
+            self._calls[choice] = call.number + 1
             identifier = call.id or self._reading.ids.call(self._total)
             self._total += 1
-            out.append(
-                ToolCallStarted(
-                    number, identifier, self._reading.names.inward(function.name or f"tool_{number}"), choice
-                )
-            )
-        arguments = _arguments(function.arguments)
-        return [*out, *([ToolCallDelta(self._known[key], arguments, choice)] if arguments else [])]
+            named = self._reading.names.inward(name or f"tool_{call.number}")
+            out.append(ToolCallStarted(call.number, identifier, named, choice))
+        arguments, call.arguments = call.arguments, ""
+        return [*out, *([ToolCallDelta(call.number, arguments, choice)] if arguments else [])]
 
 
 def _arguments(told: str | Mapping[str, object] | None) -> str:
@@ -306,13 +355,16 @@ def _image(image: WireImage, choice: int) -> list[Event]:
 
 
 def _usage(told: WireUsage) -> Usage:
-    prompt, completion = told.prompt_tokens_details, told.completion_tokens_details
-    return Usage(
-        prompt=max(0, told.prompt_tokens or 0),
-        completion=max(0, told.completion_tokens or 0),
-        reasoning=max(0, (completion.reasoning_tokens if completion else None) or 0),
-        cached=max(0, (prompt.cached_tokens if prompt else None) or 0),
-    )
+    before, after = told.prompt_tokens_details or WireDetails(), told.completion_tokens_details or WireDetails()
+    prompt, completion, reasoning = map(_count, (told.prompt_tokens, told.completion_tokens, after.reasoning_tokens))
+    if reasoning and told.total_tokens == prompt + completion + reasoning:
+        completion += reasoning  # xAI counts it apart
+    cached = before.cached_tokens or told.cached_tokens or told.prompt_cache_hit_tokens
+    return Usage(prompt, completion, reasoning, _count(cached))
+
+
+def _count(told: int | None) -> int:
+    return max(0, told or 0)
 
 
 def _logprob(entry: WireLogprob) -> Logprob:

@@ -270,7 +270,9 @@ class ResponsesStream:
             case ImagePart():
                 if not event.draft:
                     self._shut()
-                    self._put(self._maker.image(event.data))
+                    image = self._maker.image(event.data)
+                    # As OpenAI does, not told before it is done: it may be 25 MB.
+                    self._put(image, image | {"status": "in_progress", "result": None})
             case ToolCallStarted():
                 self._call(event)
             case ToolCallDelta(index, arguments):
@@ -348,8 +350,9 @@ class ResponsesStream:
         self._emit("response.output_item.added", output_index=opened.index, item=item)
         return opened
 
-    def _put(self, item: _Object) -> None:
-        opened = self._start("", item)
+    def _put(self, item: _Object, begun: _Object | None = None) -> None:
+        opened = self._start("", begun or item)
+        self._items[opened.index] = item
         self._emit("response.output_item.done", output_index=opened.index, item=item)
 
     def _shut(self) -> None:

@@ -3,7 +3,8 @@
 Owns: what each item and event means. It must never raise on what an upstream sent.
 
 A whole answer is read as the stream of its finished items. What a stream tells in pieces is taken from the pieces; what it tells only when an item is done, or
-only in its last event, from there. Items of tools that ran at the provider are not passed on: what came of them is in the text.
+only in its last event, from there. Items of tools that ran at the provider are not passed on: what came of them is in the text. A refusal is text that ends as
+what was filtered does.
 """
 
 from collections.abc import Iterable, Sequence
@@ -151,7 +152,7 @@ class _Reader:
     The first event is held until there is something to say: a request that is turned away by an event can so still go to another account.
     """
 
-    __slots__ = ("_begun", "_calls", "_items", "_open", "_reading", "_signature", "_started")
+    __slots__ = ("_begun", "_calls", "_items", "_open", "_reading", "_refused", "_signature", "_started")
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
@@ -159,6 +160,7 @@ class _Reader:
         self._begun = False
         self._items = 0
         self._calls = 0
+        self._refused = False
         self._open: dict[int, _Open] = {}
         self._signature: str | None = None  # of the reasoning that leads to the next call
 
@@ -188,6 +190,8 @@ class _Reader:
         reason = response.incomplete_details.reason if response.incomplete_details else None
         if response.status == "incomplete" or reason is not None:
             return Finished(_INCOMPLETE.get(reason or "", FinishReason.LENGTH), reason or response.status)
+        if self._refused:
+            return Finished(FinishReason.CONTENT_FILTER, "refusal")
         return Finished(FinishReason.TOOL_CALLS if self._calls else FinishReason.STOP, response.status)
 
     def _name(self, response: WireResponse) -> None:
@@ -224,6 +228,7 @@ class _Reader:
         opened = self._open.get(event.output_index)
         match event.type:
             case "response.output_text.delta" | "response.refusal.delta":
+                self._refused |= event.type == "response.refusal.delta"
                 self._text_of(event.output_index).told = True
                 return [TextDelta(text), *_logprobs(event.logprobs or ())]
             case "response.reasoning_summary_text.delta":
@@ -251,6 +256,7 @@ class _Reader:
         opened = self._open.pop(index)
         match item.type:
             case "message":
+                self._refused |= any(part.refusal for part in item.content or ())
                 return [*out, *([] if opened.told else _said(item.content or ()))]
             case "reasoning":
                 return [*out, *self._reasoned(item, told=opened.told)]

@@ -16,6 +16,7 @@ from broker.translate.ir import (
     TextDelta,
     Thinking,
     TokenLogprob,
+    ToolCallDelta,
     ToolCallStarted,
     Usage,
 )
@@ -138,14 +139,66 @@ def test_a_whole_answer_needs_no_reason():
 
 
 def test_what_servers_make_of_calls():
-    first = {"index": 4, "id": None, "function": {"name": None, "arguments": None}}
-    late = {"index": 4, "id": "late", "function": {"name": "late", "arguments": {"a": 1}}}
-    bare = {"index": 5}
-    told = fold(streamed(chunk({"tool_calls": [first]}), chunk({"tool_calls": [late, bare]}), STOP)).choices[0]
+    first = {"index": 4, "id": None, "function": {"name": None, "arguments": '{"a"'}}
+    late = {"index": 4, "id": "late", "function": {"name": "late", "arguments": ":1}"}}
+    again = {"index": 4, "id": "late", "function": {"name": "late"}}
+    bare = {"index": 5, "function": {"arguments": {"b": 2}}}
+    told = fold(
+        streamed(
+            chunk({"tool_calls": [first]}),
+            chunk({"tool_calls": [late, bare, {"index": 6}]}),
+            chunk({"tool_calls": [again]}),
+            STOP,
+        )
+    ).choices[0]
     assert told.parts == (
-        CalledTool("call_contract_0", "tool_0", '{"a":1}'),
-        CalledTool("call_contract_1", "tool_1", ""),
+        CalledTool("late", "late", '{"a":1}'),
+        CalledTool("call_contract_1", "tool_1", '{"b":2}'),
+        CalledTool("call_contract_2", "tool_2", ""),
     )
+
+
+@pytest.mark.parametrize("index", [0, None])
+def test_calls_that_all_come_under_one_index_are_several(index):
+    def call(number):
+        return chunk(
+            {"tool_calls": [{"index": index, "id": f"c{number}", "function": {"name": "f", "arguments": "{}"}}]}
+        )
+
+    told = [event for event in streamed(call(0), call(1), STOP) if not isinstance(event, Started)]
+    assert told[:-1] == [
+        ToolCallStarted(0, "c0", "f"), ToolCallDelta(0, "{}"), ToolCallStarted(1, "c1", "f"), ToolCallDelta(1, "{}"),
+    ]  # fmt: skip
+
+
+def test_a_choice_that_was_not_finished_was_cut():
+    both = {"choices": [{"index": i, "delta": {"content": str(i)}} for i in (0, 1)]}
+    assert isinstance(streamed(both, STOP, end=b"")[-1], Failed)
+    assert [event.choice for event in streamed(both, STOP) if isinstance(event, Finished)] == [0, 1]
+
+
+def test_an_answer_may_end_with_done_alone():
+    assert streamed(chunk({"content": "x"}))[-1] == Finished(FinishReason.STOP)
+
+
+def test_a_refusal_ends_as_what_is_filtered_does():
+    told = streamed(chunk({"refusal": "I "}), chunk({"refusal": "cannot."}), STOP)
+    assert told[-1] == Finished(FinishReason.CONTENT_FILTER, "refusal")
+    assert fold(told).choices[0].parts == (Text("I cannot."),)
+
+
+@pytest.mark.parametrize(
+    ("used", "told"),
+    [
+        ({"completion_tokens": 4, "total_tokens": 7}, Usage(3, 4, 2)),
+        ({"completion_tokens": 4, "total_tokens": 9}, Usage(3, 6, 2)),
+        ({"cached_tokens": 1}, Usage(3, 0, 2, 1)),
+        ({"prompt_cache_hit_tokens": 1}, Usage(3, 0, 2, 1)),
+    ],
+)
+def test_usage_as_other_servers_count(used, told):
+    counted = {"prompt_tokens": 3, "completion_tokens_details": {"reasoning_tokens": 2}, **used}
+    assert streamed(STOP, {"choices": [], "usage": counted})[-2] == told
 
 
 def test_usage_comes_anywhere_and_never_below_nothing():

@@ -97,7 +97,8 @@ def test_what_was_asked_is_repeated():
 
 def test_signatures_stand_in_reasoning_items():
     events = [
-        ThinkingDelta("hm"),
+        ThinkingDelta("h"),
+        ThinkingDelta("m"),
         ThinkingDelta("", signature="s1"),
         ThinkingDelta("", signature="alone"),
         TextDelta("t", signature="lost on purpose"),
@@ -157,6 +158,8 @@ def test_an_image_is_an_item_and_a_draft_is_none():
     assert both(*events)["output"] == [
         {"id": "ig_abc_1", "type": "image_generation_call", "status": "completed", "result": "AAAA"}
     ]
+    begun = [json.loads(event.data) for event in SseParser().feed(stream(*events)) if b"item.added" in event.data]
+    assert [(event["item"]["status"], event["item"]["result"]) for event in begun] == [("in_progress", None)]
 
 
 def test_only_the_first_choice_is_told():

@@ -264,14 +264,16 @@ def test_several_parts_of_a_summary_are_paragraphs():
     assert parts(told) == parts(decoded(reasoned)) == (Thinking("a\n\nb\n\nc"),)
 
 
-def test_a_refusal_is_text():
+def test_a_refusal_is_text_that_ends_as_what_is_filtered_does():
     refused = {
         "type": "message",
         "content": [{"type": "refusal", "refusal": "no"}, {"type": "output_text", "text": ""}],
     }
     assert parts(decoded(refused)) == (Text("no"),)
     delta = {"type": "response.refusal.delta", "delta": "no"}
-    assert parts(streamed(delta, done(0, **refused), completed())) == (Text("no"),)
+    told = streamed(delta, completed())
+    assert parts(told) == (Text("no"),)
+    assert told[-1] == decoded(refused)[-1] == Finished(FinishReason.CONTENT_FILTER, "refusal")
     assert [type(event) for event in decoded({"type": "message"})] == [Started, Usage, Finished]
 
 
