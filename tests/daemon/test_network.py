@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from broker.ipc.network_schema import NetworkTest
-from broker.ipc.schema import LoginStart
+from broker.ipc.schema import KeyAdd, LoginStart
 from broker.model.account import AccountId
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.network import Network, read
@@ -224,3 +224,25 @@ async def test_who_logs_in_again_goes_by_the_accounts_way() -> None:
         while new.state in {"waiting", "finishing"}:
             new = await made.client.login(new.id, wait=10)
         assert len(out.targets) == before + 1
+
+
+async def test_a_way_outlives_a_new_key_a_renewal_and_a_new_name() -> None:
+    way = "socks5h://me:fake@out.example"
+    async with daemon("direct", ANN) as made:
+        asked = KeyAdd(provider="openai-api", key=Secret("fake-key-1"), label="team")
+        await made.client.add_key(asked)
+        say(made.auth / "openai-api-team.json", way)
+        await made.stop()
+        await made.start()
+        team = AccountId("openai-api", "team")
+        assert (await made.client.lease(team)).proxy_url == Secret(way)
+        await made.client.add_key(KeyAdd(provider="openai-api", key=Secret("fake-key-2"), label="team"))
+        lease = await made.client.lease(team)
+        assert (lease.access_token, lease.proxy_url) == (Secret("fake-key-2"), Secret(way))
+        await made.client.rename(team, "squad")
+        assert (await made.client.lease(AccountId("openai-api", "squad"))).proxy_url == Secret(way)
+        await made.client.refresh(ANN)
+        assert (await made.client.lease(ANN)).proxy_url == Secret("direct")
+        await made.client.pause(ANN)
+        await made.client.resume(ANN)
+        assert (await made.client.lease(ANN)).proxy_url == Secret("direct")
