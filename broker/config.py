@@ -258,6 +258,8 @@ def _read(data: bytes, name: str) -> tuple[Config, dict[Key, int]]:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(name, (Located(*place_of(error, text)),)) from None
+    except RecursionError:
+        raise ConfigError(name, (Located("nested too deeply"),)) from None
     lines = lines_of(text)
     config, wrong = convert(tree, Config, _secret)
     if config is not None:

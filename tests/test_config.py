@@ -66,6 +66,11 @@ def test_bytes_that_are_no_text_are_told() -> None:
         parse(b"\xff")
 
 
+def test_what_is_nested_without_end_is_refused() -> None:
+    with pytest.raises(BrokerError, match="nested too deeply"):
+        parse(b"a = " + b"[" * 100_000)
+
+
 def test_a_missing_file_is_the_defaults_unless_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CCS_BROKER_CONFIG", str(tmp_path / "none.toml"))
     assert load() == Config()

@@ -17,11 +17,12 @@ from broker.cli import hangup, output
 from broker.cli.exits import Exit
 from broker.cli.wording import url
 from broker.config import Config, Loaded
-from broker.model.errors import BrokerError, ErrorCode
+from broker.model.errors import BrokerError, ErrorCode, SettingError
 from broker.observe import logs
 from broker.observe.tasks import spawn
 from broker.service.notify import Notifier
 from broker.settings.changes import Program
+from broker.settings.refusal import located
 from broker.settings.running import Running
 from broker.system import SystemClock
 
@@ -94,8 +95,11 @@ def _run(running: Running, work: Work, *, stop_seconds: float, until_eof: int | 
     os.umask(0o077)
     _log_as(running.config)
     running.on_change(lambda config: lambda: _log_as(config))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_stopped(running, work, stop_seconds, until_eof))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_stopped(running, work, stop_seconds, until_eof))
+    except SettingError as error:
+        raise located(error, str(running.loaded.file), running.loaded.lines) from None
     return int(Exit.OK)
 
 

@@ -13,9 +13,9 @@ import click
 
 from broker import paths
 from broker.cli import output
-from broker.cli.options import ask, json_option, load_config, read_config
+from broker.cli.options import ask, json_option, read_config
 from broker.cli.results import Checked, ConfigFault, Finding, Reloaded, Setting, Settings
-from broker.model.errors import BrokerError, ErrorCode
+from broker.model.errors import BrokerError, ErrorCode, SettingError
 
 if TYPE_CHECKING:
     from broker.config import Config, Loaded
@@ -43,14 +43,19 @@ def show(effective: bool) -> Settings:
 @json_option
 def check() -> Checked:
     """Say whether the daemon and the proxy can work with the config. Exit code 1 if not, 2 where the file has faults."""
-    from broker.settings.refusal import ConfigError
+    from broker.providers.registry import build
+    from broker.settings.refusal import ConfigError, located
 
     file = paths.config_file()
     try:
-        config = load_config()
+        loaded = read_config()
+        try:
+            registry = build(loaded.config.providers)
+        except SettingError as error:
+            raise located(error, str(file), loaded.lines) from None
     except ConfigError as error:
         return Checked(str(file), (), tuple(_fault(error.file, each) for each in error.faults))
-    return Checked(str(file), tuple(_findings(file, config)))
+    return Checked(str(file), tuple(_findings(file, loaded.config, registry)))
 
 
 @config.command("reload")
@@ -137,7 +142,9 @@ def toml(value: object) -> str:
             raise TypeError(f"no TOML form for {type(value).__name__}")
 
 
-def _findings(file: Path, config: "Config") -> Iterator[Finding]:
+def _findings(file: Path, config: "Config", registry: "Registry") -> Iterator[Finding]:
+    import asyncio
+
     yield Finding("config", f"{file}" if file.exists() else f"{file} does not exist; every setting is the default")
     for folder in config.auth_directories():
         yield _folder("auth directory", folder)
@@ -148,7 +155,7 @@ def _findings(file: Path, config: "Config") -> Iterator[Finding]:
     yield from _upstreams(config)
     yield from _models(config)
     yield from _payload(config)
-    yield from _providers(config)
+    yield from asyncio.run(_registrations(config, registry))
 
 
 def _folder(subject: str, folder: Path) -> Finding:
@@ -205,19 +212,6 @@ def _payload(config: "Config") -> Iterator[Finding]:
 
     for key, known in unknown(config.payload):
         yield Finding(key, "", "the proxy knows none of this name", known)
-
-
-def _providers(config: "Config") -> Iterator[Finding]:
-    from broker.providers.registry import build
-
-    try:
-        registry = build(config.providers)
-    except BrokerError as error:
-        yield Finding("providers", "", error.detail, error.hint)
-        return
-    import asyncio
-
-    yield from asyncio.run(_registrations(config, registry))
 
 
 async def _registrations(config: "Config", registry: "Registry") -> list[Finding]:

@@ -172,6 +172,16 @@ class BrokerError(Exception):
         return (_rebuild, (self.code, self.detail, self.hint, self.account, self.retry_after, self.retryable))
 
 
+class SettingError(BrokerError):
+    """A setting of the config that cannot be worked with. `key` is the way to it through the tables, `text` what is wrong."""
+
+    def __init__(self, key: tuple[str, ...], text: str, *, hint: str | None = None) -> None:
+        """Refuse the setting at `key`; the detail says both."""
+        super().__init__(ErrorCode.BAD_REQUEST, f"{'.'.join(key)}: {text}", hint=hint)
+        self.key = key
+        self.text = text
+
+
 def _rebuild(
     code: ErrorCode, detail: str, hint: str, account: str | None, retry_after: float | None, retryable: bool
 ) -> BrokerError:

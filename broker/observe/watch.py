@@ -43,8 +43,20 @@ _FOLDER_EVENTS: list[type[FileSystemEvent]] = [DirCreatedEvent, DirDeletedEvent,
 class Watcher:
     """Watches folders, not what is below them."""
 
-    def __init__(self, folders: Sequence[Path], hint: Callable[[Path], None], folder_hint: Callable[[], None]) -> None:
-        """Call `hint` with the path of a file that may have changed, `folder_hint` when a watched folder came or went."""
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        hint: Callable[[Path], None],
+        folder_hint: Callable[[], None],
+        *,
+        parents: bool = True,
+    ) -> None:
+        """Call `hint` with the path of a file that may have changed, `folder_hint` when a watched folder came or went.
+
+        Without `parents` a folder's parent, which can be a busy one, is watched only while the folder is not there; one that takes its place unseen is then
+        noticed by its going alone.
+        """
+        self._parents = parents
         self._folders = tuple(folders)
         self._hint = hint
         self._folder_hint = folder_hint
@@ -71,11 +83,13 @@ class Watcher:
 
     def renew(self) -> None:
         """Hang up the watches that are missing or watch a folder that is no more. Blocks a moment; never raises."""
-        parents = {folder.parent for folder in self._folders}
+        parents = {folder.parent for folder in self._folders if self._parents or not folder.is_dir()}
         for folder in self._folders:
             self._renew(folder, _Handler(self._on_file), _FILE_EVENTS)
         for parent in parents - set(self._folders):
             self._renew(parent, _Handler(self._on_folder), _FOLDER_EVENTS)
+        for gone in self._watches.keys() - parents - set(self._folders):
+            self._drop(gone)
 
     def stop(self) -> None:
         """End, waiting for the threads. Blocks."""
@@ -90,14 +104,18 @@ class Watcher:
         identity = _identity(folder)
         watch, watched = self._watches.get(folder, (None, None))
         if watch is not None and watched != identity:
-            del self._watches[folder]
-            with contextlib.suppress(OSError, KeyError):
-                self._observer.unschedule(watch)
+            self._drop(folder)
         if identity is None or folder in self._watches:
             return
         with contextlib.suppress(OSError):
             made = self._observer.schedule(handler, str(folder), event_filter=events)
             self._watches[folder] = (made, identity)
+
+    def _drop(self, folder: Path) -> None:
+        watch, _ = self._watches.pop(folder)
+        if self._observer is not None:
+            with contextlib.suppress(OSError, KeyError):
+                self._observer.unschedule(watch)
 
     def _on_file(self, path: Path) -> None:
         self._soon(self._folder_hint) if path in self._folders else self._soon(self._hint, path)

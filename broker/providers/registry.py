@@ -5,7 +5,7 @@ Owns: the table of built-in vendors, applying the config to it, and looking a pr
 
 from collections.abc import Callable, Iterator, Mapping
 
-from broker.model.errors import BrokerError, ErrorCode
+from broker.model.errors import BrokerError, ErrorCode, SettingError
 from broker.providers import (
     antigravity,
     api_key,
@@ -95,7 +95,7 @@ def build(tables: Mapping[str, Settings]) -> Registry:
     """Return the registry of a config's `[providers.*]` tables.
 
     Raises:
-        BrokerError: `bad_request` for a table that is neither a built-in provider nor `kind = "oauth2"`, or that is both.
+        SettingError: for a table that is neither a built-in provider nor `kind = "oauth2"`, or that is both.
     """
     providers: dict[str, Provider] = {}
     for name, (defaults, make) in BUILT_IN.items():
@@ -113,11 +113,9 @@ def build(tables: Mapping[str, Settings]) -> Registry:
             providers[name] = generic.build(name, table)
         if unknown := sorted(table.options.keys() - providers[name].options.keys()):
             there = ", ".join(sorted(providers[name].options)) or "none"
-            raise _fault(name, f"options: there is no {unknown[0][:60]!r}; there are: {there}")
+            raise _fault(name, f"there is no {unknown[0][:60]!r}; there are: {there}", "options")
     return Registry(providers)
 
 
-def _fault(name: str, detail: str) -> BrokerError:
-    return BrokerError(
-        ErrorCode.BAD_REQUEST, f"providers.{name}: {detail}", hint="docs/providers.md says what can be set."
-    )
+def _fault(name: str, text: str, *below: str) -> SettingError:
+    return SettingError(("providers", name, *below), text, hint="docs/providers.md says what can be set.")

@@ -58,7 +58,8 @@ def held(key: Key) -> Held | None:
 def changed(old: Config, new: Config) -> tuple[Key, ...]:
     """Return the settings that differ, in the order of the tables; those that came or went are among them."""
     before, after = ({key: value for key, value, _ in leaves(each)} for each in (old, new))
-    return tuple(key for key in {**before, **after} if before.get(key) != after.get(key))
+    defaults = {key: default for each in (old, new) for key, _, default in leaves(each)}
+    return tuple(key for key, default in defaults.items() if before.get(key, default) != after.get(key, default))
 
 
 def settled(running: Config, wanted: Config) -> tuple[Config, tuple[Key, ...]]:

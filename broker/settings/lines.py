@@ -8,6 +8,7 @@ import contextlib
 import re
 import tomllib
 from bisect import bisect_left
+from collections.abc import Mapping
 from typing import Final, NoReturn
 
 Key = tuple[str, ...]
@@ -36,7 +37,7 @@ def lines_of(text: str) -> dict[Key, int]:
     return walk.lines
 
 
-def line_of(key: Key, lines: dict[Key, int]) -> int | None:
+def line_of(key: Key, lines: Mapping[Key, int]) -> int | None:
     """Return the line of a key, or of the nearest table around it that stands in the text."""
     while key:
         if key in lines:

@@ -3,10 +3,12 @@
 Owns: a fault with its place, and the error that carries all of them. Pure.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from broker.model.errors import BrokerError, ErrorCode
+from broker.model.errors import BrokerError, ErrorCode, SettingError
 from broker.settings.checks import dotted
+from broker.settings.lines import Key, line_of
 
 _HINT = "docs/config.md lists every setting."
 
@@ -25,6 +27,11 @@ class Located:
         place = "".join(f":{number}" for number in (self.line, self.column) if number is not None)
         about = f"{dotted(self.key)}: " if self.key else ""
         return f"{file}{place}: {about}{self.text}"
+
+
+def located(error: SettingError, file: str, lines: Mapping[Key, int]) -> "ConfigError":
+    """Return what a part of the program says of a setting as a fault of the file it stands in."""
+    return ConfigError(file, (Located(error.text, line_of(error.key, lines), key=error.key),))
 
 
 class ConfigError(BrokerError):

@@ -15,11 +15,12 @@ from typing import Final
 
 from broker.config import Config, Loaded
 from broker.model.clock import Clock
-from broker.model.errors import BrokerError
+from broker.model.errors import BrokerError, SettingError
 from broker.observe.watch import Watcher
 from broker.settings.changes import Key, Program, changed, held, named, settled
 from broker.settings.checks import dotted
 from broker.settings.effective import Edition, digest_of
+from broker.settings.refusal import located
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Running:
         try:
             loaded = self._read()
             config, kept = settled(self.config, loaded.config)
-            takes = [prepare(config) for prepare in self._parts]
+            takes = self._prepared(config, loaded)
         except BrokerError as error:
             self.problem = error.detail
             _log.error("settings not reloaded: those that run stay", extra={"reason": error.detail})
@@ -93,6 +94,12 @@ class Running:
             _log.warning("needs a restart: %s", named(self._pending))
         return (*told, *kept)
 
+    def _prepared(self, config: Config, loaded: Loaded) -> list[Take]:
+        try:
+            return [prepare(config) for prepare in self._parts]
+        except SettingError as error:
+            raise located(error, str(loaded.file), loaded.lines) from None
+
     async def follow(self) -> None:
         """Take over changes of the file until cancelled. A file that vanishes changes nothing: it may be on its way to being replaced."""
         file = self.loaded.file
@@ -102,7 +109,7 @@ class Running:
             if path.name in names:
                 self._stirred.set()
 
-        watcher = Watcher(_folders(file), hint, self._stirred.set)
+        watcher = Watcher(_folders(file), hint, self._stirred.set, parents=False)
         await asyncio.to_thread(watcher.start)
         self._stirred.set()  # it may have changed since it was read
         try:

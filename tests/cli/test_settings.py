@@ -234,10 +234,15 @@ def test_a_provider_without_logins_needs_no_registration(run, home: Path) -> Non
 
 
 def test_check_of_a_table_that_is_no_provider(run, config) -> None:
-    config('[providers.nobody]\nclient_id = "x"\n')
+    file = config('[providers.nobody]\nclient_id = "x"\n')
     ended = run("config", "check", "--json")
-    assert ended.code == 1
-    assert "providers.nobody" in str(findings(ended)["providers"]["problem"])
+    assert ended.code == 2
+    (fault,) = json.loads(ended.out)["faults"]
+    assert (fault["line"], fault["key"]) == (1, "providers.nobody")
+    command = [sys.executable, "-m", "broker", "serve"]  # it sets the umask of its process before it gets that far
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert f"{file}:1: providers.nobody: {fault['text']}" in refused.stderr
 
 
 def test_check_of_folders(run, config, tmp_path: Path) -> None:

@@ -82,4 +82,4 @@ def test_the_table_of_built_in_providers_is_sound() -> None:
 def test_an_option_nobody_knows_is_a_fault() -> None:
     with pytest.raises(BrokerError) as caught:
         build({"gemini": ProviderConfig(options={"colour": "red"})})
-    assert "providers.gemini: options: there is no 'colour'" in caught.value.detail
+    assert "providers.gemini.options: there is no 'colour'" in caught.value.detail

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from broker.config import Config, read
-from broker.model.errors import BrokerError, ErrorCode
+from broker.config import Config, Loaded, read
+from broker.model.errors import BrokerError, SettingError
 from broker.observe.tasks import spawn
 from broker.settings.changes import Program
 from broker.settings.running import Running
@@ -93,9 +94,9 @@ def test_a_faulty_file_changes_nothing(
 
 
 def test_settings_that_one_part_cannot_work_with_are_taken_by_none(file: Path, running: Running, parts: Parts) -> None:
-    parts.refusing = BrokerError(ErrorCode.BAD_REQUEST, "providers.x: odd")
+    parts.refusing = SettingError(("proxy", "safety_off"), "odd")
     file.write_text("[proxy]\nsafety_off = true\n")
-    with pytest.raises(BrokerError, match="odd"):
+    with pytest.raises(BrokerError, match=r"config\.toml:2: proxy\.safety_off: odd"):
         running.reload()
     assert parts.taken == []
     assert running.config.proxy.safety_off is False
@@ -138,6 +139,23 @@ async def test_changes_of_the_file_are_followed(file: Path, running: Running, ca
         file.unlink()
         file.write_text("[proxy]\nconnect_timeout = 4\n")
         await until(lambda: running.config.proxy.connect_timeout == 4)
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_the_folder_may_come_later_and_go(tmp_path: Path, parts: Parts) -> None:
+    file = tmp_path / "later" / "config.toml"
+    nothing = Loaded(Config(), file, exists=False)
+    running = Running(nothing, Program.PROXY, lambda: read(file) if file.exists() else nothing, SystemClock())
+    following = spawn(running.follow(), name="test-follow")
+    try:
+        for number in (2, 3):
+            await asyncio.sleep(0.2)
+            file.parent.mkdir()
+            file.write_text(f"[proxy]\nconnect_timeout = {number}\n")
+            await until(lambda number=number: running.config.proxy.connect_timeout == number)  # type: ignore[misc]
+            shutil.rmtree(file.parent)
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
