@@ -112,3 +112,11 @@ def test_the_sandbox_hides_the_safe_from_the_proxy(systemd: UserSystemd) -> None
         outside = systemd.run("sh", "-c", f"ls /proc/{pid}/root{auth} 2>&1 || true")
         seen[unit] = "own.json" in outside
     assert seen == {"ccs-broker.service": True, "ccs-broker-proxy.service": False}
+    inside = f"/proc/{systemd.show('ccs-broker-proxy.service', 'MainPID')}/root"
+    own = HOME / ".local" / "state" / "ccs-broker-proxy"
+    tried = systemd.run(
+        "sh", "-c", f"touch {inside}{own}/probe && echo own; touch {inside}{HOME}/probe 2>/dev/null || echo no more"
+    )
+    assert tried.split("\n")[:2] == ["own", "no more"], (
+        "it writes to its own state directory, where usage is kept, and nowhere else"
+    )
