@@ -86,6 +86,26 @@ async def test_a_stream_under_way_stays_whole_and_its_account_is_counted_on(prox
         assert parse(start + await reader.read()).body == b"one\n\ntwo\n\n"
 
 
+async def test_no_request_is_dropped_while_settings_change_all_the_time(proxy: MakeProxy, hello: RawUpstream) -> None:
+    async with proxy(with_key(), hello.url) as p:
+        going = True
+
+        async def change() -> None:
+            number = 0
+            while going:
+                number += 1
+                aliases = {f"name-{number}": "gemini-2.5-pro"}
+                p.worker.apply(changed(hello.url, aliases, max_connections=1000 + number, keepalive_seconds=1 + number))
+                await asyncio.sleep(0)
+
+        changing = asyncio.ensure_future(change())
+        asked = [p.ask("POST", f"{MODEL}:generateContent", b"{}") for _ in range(100)]
+        assert {answer.status for answer in await asyncio.gather(*asked)} == {200}
+        going = False
+        await changing
+        assert p.worker.pool.opened > 0
+
+
 async def test_who_would_not_be_let_in_any_more_is_parted_with(proxy: MakeProxy, hello: RawUpstream) -> None:
     async with proxy(with_key(), hello.url) as p:
         idle, _ = await p.dial()

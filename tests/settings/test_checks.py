@@ -11,7 +11,9 @@ from broker.config import (
     UpstreamConfig,
 )
 from broker.model.naming import Combo
+from broker.model.policy import Payload, Policy, Removal
 from broker.model.secret import Secret
+from broker.model.told import ToldModel
 from broker.settings.checks import Fault, dotted, faults, is_loopback, url_faults
 
 PROVIDER = ("providers", "x")
@@ -42,6 +44,9 @@ def test_the_defaults_have_no_fault() -> None:
         (Config(routing=RoutingConfig(max_wait_seconds=-1)), [("routing", "max_wait_seconds")]),
         (Config(routing=RoutingConfig(aliases={"a.b": ""})), [("routing", "aliases", "a.b")]),
         (Config(combos={"c": Combo(())}), [("combos", "c")]),
+        (Config(models={"m": ToldModel(output_tokens=0)}), [("models", "m", "output_tokens")]),
+        (Config(policies={"gpt-*": Policy(thinking=-1)}), [("policies", "gpt-*", "thinking")]),
+        (Config(payload=Payload(remove=(Removal(path="model"),))), [("payload", "remove", "0", "path")]),
         (Config(providers={"X": ProviderConfig()}), [("providers", "X")]),
         (Config(providers={"x": ProviderConfig(token_url="ftp://a.example")}), [(*PROVIDER, "token_url")]),
         (

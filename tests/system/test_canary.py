@@ -98,6 +98,7 @@ async def test_no_secret_of_a_proxied_gemini_account_is_written_anywhere() -> No
             }
         seen |= await _repeat_secrets(stage, seen)
         views["what the config is said to be"] = await said(stage, "config", "show")
+        views["what the daemon says of the config"] = await said(stage, "config", "show", "--effective", "--json")
         assert len(seen) >= 9
         texts = written(stage, {stage.home / "client-secret", stage.config_file})
         assert sum(where.startswith("cmdline of the proxy") for where in texts) == 3
