@@ -152,6 +152,7 @@ def _findings(file: Path, config: "Config", registry: "Registry") -> Iterator[Fi
     for name in (paths.TOKEN_SOCKET, paths.CONTROL_SOCKET):
         yield _socket(name)
     yield _local_keys(paths.local_keys_file())
+    yield _outbound(config)
     yield from _upstreams(config)
     yield from _models(config)
     yield from _payload(config)
@@ -186,6 +187,18 @@ def _local_keys(file: Path) -> Finding:
         told = f"{file} can be read by other users (mode {mode:04o})"
         return Finding("local keys", str(file), told, f"Run: chmod 600 {file}")
     return Finding("local keys", f"{len(keys)} in {file}" if keys else "none")
+
+
+def _outbound(config: "Config") -> Finding:
+    """Say by which way an https host that nothing else is said of is reached from here; services have an environment of their own."""
+    from broker.model.network import PROXY_HINT, ProxyServer, Target, Unusable
+    from broker.network.settings import network_of
+
+    route = network_of(config, os.environ).route(None, None, Target("", 443))
+    if isinstance(route.setting, Unusable):
+        return Finding("outbound proxy", route.source, f"{route.source} {route.setting.why}", PROXY_HINT)
+    way = route.setting.shown if isinstance(route.setting, ProxyServer) else "none"
+    return Finding("outbound proxy", f"{way} ({route.source})")
 
 
 def _upstreams(config: "Config") -> Iterator[Finding]:

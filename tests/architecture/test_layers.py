@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "service": set(),
     # It looks at everything and is looked at by nobody: a room of its own keeps the store out of the command line's reach.
     "doctor": {"network", "settings", "store", "login", "providers", "oauth", "ipc", "service"},
-    "cli": {"settings", "daemon", "proxy", "sandbox", "service", "ipc", "login", "providers", "observe", "doctor"},
+    "cli": {"network", "settings", "daemon", "proxy", "sandbox", "service", "ipc", "login", "providers", "observe", "doctor"},
     "__main__": {"cli", "observe"},
 }
 

@@ -189,6 +189,35 @@ def test_check_looks_at_the_local_keys(run, home: Path, mode: int, problem: str 
         assert problem in str(found["problem"])
 
 
+@pytest.mark.parametrize(
+    ("text", "env", "detail", "problem"),
+    [
+        ("", {}, "none (no proxy is set)", None),
+        ("", {"HTTPS_PROXY": "out.example:3128"}, "http://out.example:3128 (HTTPS_PROXY)", None),
+        ("", {"HTTPS_PROXY": "socks4://me:fake-pass@x"}, "HTTPS_PROXY", "HTTPS_PROXY is neither http://"),
+        (
+            '[network]\nproxy_url = "socks5h://me:fake-pass@o.example"',
+            {},
+            "socks5h://o.example:1080 (network.proxy_url)",
+            None,
+        ),
+    ],
+)
+def test_check_of_the_way_out(
+    run, config, monkeypatch: pytest.MonkeyPatch, text: str, env: dict[str, str], detail: str, problem: str | None
+) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    config(f"{text}\n")
+    ended = run("config", "check", "--json")
+    found = findings(ended)["outbound proxy"]
+    assert found["detail"] == detail
+    assert (found["problem"] is None) if problem is None else (problem in str(found["problem"]))
+    assert "fake-pass" not in ended.out
+
+
 def test_check_of_a_config_that_works(run, config, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("fake-client-secret")
     (tmp_path / "secret").chmod(0o600)
