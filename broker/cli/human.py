@@ -16,6 +16,7 @@ from rich.text import Text as RichText
 from broker.cli import results, usage_listing, usage_results
 from broker.cli.listing import Listing, QuotaListing
 from broker.cli.network_results import Ways, WayTried
+from broker.cli.requests_results import RequestList, RequestShown
 from broker.cli.wording import clean, count, moment, span
 
 if TYPE_CHECKING:
@@ -46,6 +47,12 @@ def _whole(text: str, style: str = "") -> RenderableType:
     """A sentence that the terminal breaks by itself: a command in it is then copied in one piece."""
     # In a group: a text of its own is joined with what is printed beside it, and forgets not to wrap.
     return Group(RichText(clean(text), style=style, no_wrap=True, overflow="ignore"))
+
+
+def _verbatim(line: str) -> RenderableType:
+    """A line as it is, but for what could steer a terminal."""
+    safe = "".join(each if each.isprintable() else "?" for each in line.expandtabs())
+    return Group(RichText(safe, no_wrap=True, overflow="ignore"))
 
 
 @layout.register
@@ -216,6 +223,39 @@ def _sessions(result: usage_results.Sessions) -> list[RenderableType]:
 @layout.register
 def _limits(result: usage_results.Limits) -> list[RenderableType]:
     return list(usage_listing.limits(result))
+
+
+@layout.register
+def _requests(result: RequestList) -> Iterable[RenderableType]:
+    if not result.requests:
+        yield _plain(f"No requests in {result.directory}.")
+    else:
+        table = _table("BEGAN", "STATUS", "SECONDS", "MODEL", "ACCOUNT", "TRIES", "ID")
+        for each in result.requests:
+            outcome = "" if each.outcome in ("ok", "refused") else f" {each.outcome}"
+            status, accounts = f"{each.status}{outcome}", ", ".join(each.accounts) or "-"
+            cells = (
+                each.began,
+                status,
+                f"{each.seconds:.1f}",
+                each.model or "-",
+                accounts,
+                str(each.attempts),
+                each.id,
+            )
+            table.add_row(*(_plain(cell) for cell in cells))
+        yield table
+    if not result.enabled:
+        yield _plain("The request log is switched off: see [request_log] in the config.")
+
+
+@layout.register
+def _request(result: RequestShown) -> Iterable[RenderableType]:
+    yield _whole(result.folder)
+    for name, text in result.files.items():
+        yield RichText("")
+        yield RichText(f"--- {clean(name)} ---", style="bold")
+        yield from (_verbatim(line) for line in text.splitlines())
 
 
 @layout.register

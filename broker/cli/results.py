@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.cli.exits import Exit
 from broker.cli.network_results import Ways, WayTried
+from broker.cli.requests_results import RequestList, RequestShown
 from broker.cli.usage_results import Limits, Sessions, UsageReport
 
 if TYPE_CHECKING:
@@ -274,6 +275,8 @@ Result = (
     | UsageReport
     | Sessions
     | Limits
+    | RequestList
+    | RequestShown
     | ServiceChange
     | ServiceStatus
     | Settings

@@ -32,7 +32,8 @@ from broker.proxy.meters import Meters
 from broker.proxy.networks import Networks
 from broker.proxy.policies import Policies
 from broker.proxy.porter import Porter
-from broker.proxy.reqlog.log import REQUEST_LOG, RequestLog
+from broker.proxy.reqlog.entry import DIRECTORY
+from broker.proxy.reqlog.log import RequestLog
 from broker.proxy.shop import Shop
 from broker.proxy.upstreams.places import Places
 from broker.proxy.usage import Usage
@@ -101,7 +102,7 @@ class Worker:
         self._usage = Usage(usage, clock, self._ticker.time, self._porter.used_until, enabled=config.usage.enabled)
         self._gateway.usage = self._usage
         self._meters.usage = UsageMetrics(self._usage.table, number)
-        log = proxy_state_dir(env) / REQUEST_LOG
+        log = proxy_state_dir(env) / DIRECTORY
         self._request_log = RequestLog(log, clock, self._ticker.time, self._meters.logged)
         self._gateway.request_log = self._request_log.apply(config.request_log, proxy.api_keys)
         self._server: asyncio.Server | None = None

@@ -9,6 +9,7 @@ from rich.console import Console
 from broker.cli import results
 from broker.cli.human import layout
 from broker.cli.network_results import Ways, WayTried
+from broker.cli.requests_results import RequestLine, RequestList, RequestShown
 from broker.cli.usage_listing import short
 from broker.cli.usage_results import KeyLimit, LimitsOf, SessionLine, UsageLine, Used
 from broker.doctor.catalogue import CATALOGUE
@@ -272,6 +273,36 @@ CASES: dict[str, results.Result] = {
     ),
     "image-failed": results.ImageFailed("the model answered with text only (STOP)", "m", text="I cannot draw."),
     "text": results.Text("as it is"),
+    "requests": RequestList(
+        "/log",
+        True,
+        (
+            RequestLine(
+                "Ab-2",
+                "2025-06-15T15:13:20.123Z",
+                12.34,
+                "Messages",
+                "claude-sonnet-4-5",
+                "ci",
+                200,
+                "cut",
+                ("claude/12345678", "claude/9abcdef0"),
+                3,
+                "/log/b",
+            ),
+            RequestLine(
+                "Ab-1", "2025-06-15T15:13:19.000Z", 0.01, "ChatCompletions", None, None, 404, "refused", (), 0, "/log/a"
+            ),
+        ),
+    ),
+    "requests-off": RequestList("/log", False, ()),
+    "request": RequestShown(
+        "/log/20250615T151320.123Z-Ab-2-200",
+        {
+            "client-request": "POST /v1/messages HTTP/1.1\nx-api-key: [hidden]\n\n{}",
+            "summary.json": '{\n  "id": "\x1b[31mAb-2"\n}\n',
+        },
+    ),
 }
 
 

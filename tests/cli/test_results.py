@@ -8,6 +8,7 @@ import pytest
 from broker.cli import results
 from broker.cli.exits import Exit
 from broker.cli.network_results import Ways, WayTried
+from broker.cli.requests_results import RequestLine, RequestList, RequestShown
 from broker.cli.results import document, exit_of
 from broker.cli.usage_results import KeyLimit, LimitsOf, SessionLine, UsageLine, Used
 from broker.doctor.catalogue import CATALOGUE
@@ -64,6 +65,11 @@ EVERY: dict[type, tuple[results.Result, set[str]]] = {
         results.Limits((LimitsOf("gemini/a", NOW, (Window("5h"),), {}, {"x-codex-a": "b"}, ()),), (KeyLimit("ci", 60, 59),), None, NOW),
         {"accounts", "keys", "reason", "now"},
     ),
+    RequestList: (
+        RequestList("/log", True, (RequestLine("a-1", "2026-11-21T19:23:58.123Z", 1.5, "Messages", "m", "ci", 200, "ok", ("gemini/1",), 1, "/log/x"),)),
+        {"directory", "enabled", "requests"},
+    ),
+    RequestShown: (RequestShown("/log/x", {"client-request": "GET / HTTP/1.1"}), {"folder", "files"}),
     results.ServiceChange: (
         results.ServiceChange("systemd", (Step(Action.RAN, "systemctl"),), "hint"), {"manager", "steps", "hint"},
     ),

@@ -16,6 +16,9 @@ from broker.proxy.reqlog.capture import Captured
 from broker.proxy.reqlog.masking import Headers, Mask, credentials
 from broker.translate.codecs import Dialect
 
+DIRECTORY: Final = "request-log"
+"""Where the config names no directory: this one, in the proxy's state directory."""
+
 SUMMARY: Final = "summary.json"
 LEFT: Final = 499
 """The status of a request whose client left."""
@@ -185,7 +188,7 @@ def _attempt(each: Try) -> dict[str, object]:
         "upstream": each.kind,
         "dialect": each.dialect,
         "model": each.model,
-        "base_url": each.url,
+        "url": each.url,
         "status": each.status,
         "began_seconds": round(each.sent, 3),
         "seconds": round(each.ended - each.sent, 3),

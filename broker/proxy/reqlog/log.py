@@ -31,9 +31,6 @@ from broker.proxy.witness import Attempt
 
 _log = logging.getLogger(__name__)
 
-REQUEST_LOG: Final = "request-log"
-"""The directory, in the proxy's state directory, where the config names none."""
-
 MAX_WAITING: Final = 256
 MAX_WAITING_BYTES: Final = 64 << 20
 MAX_TRIES: Final = 8
