@@ -127,7 +127,7 @@ async def test_the_proxy_goes_by_new_settings_and_ends_what_it_began_by_the_old(
         stage.config_file.write_text(first.replace("[proxy]\n", "[proxy]\nworkers = 0\n", 1))
         await logged(stage, "proxy", r"settings not reloaded.*config\.toml:\d+:")
         assert await ask(stage, "ours", key=KEY) == 504
-        stage.config_file.write_text(first.replace("[proxy]\nport = ", "[proxy]\nport = 1", 1)[:-2])
+        stage.config_file.write_text(first[:-2])
         await logged(stage, "proxy", r"settings not reloaded", times=2)
         port = re.sub(r"\[proxy\]\n((?:.*\n)*?)port = \d+", r"[proxy]\n\1port = 1", first, count=1)
         await change(stage, port)
