@@ -12,7 +12,20 @@ _ALONE = ("unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up 
 
 def main() -> None:
     install()
-    tests = [sys.executable, "-m", "pytest", "-q", "-m", "clients", "tests/clients", *sys.argv[1:]]
+    tests = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "clients",
+        "-n",
+        "2",
+        "--dist",
+        "worksteal",
+        "tests/clients",
+        *sys.argv[1:],
+    ]
     if _can_be_alone():
         os.execvp(_ALONE[0], [*_ALONE, *tests])
     print("No network namespace can be made here: clients are kept at home by their own settings only.", flush=True)

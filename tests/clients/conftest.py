@@ -1,4 +1,4 @@
-"""The place the clients are proven at: daemon and proxy as processes, and three upstreams that judge what reaches them."""
+"""The place the clients are proven at: daemon and proxy as processes, and four upstreams that judge what reaches them."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/clients" in item.nodeid:
             item.add_marker(pytest.mark.clients)
-            item.add_marker(pytest.mark.timeout(200))
+            item.add_marker(pytest.mark.timeout(240))
 
 
 @dataclass
