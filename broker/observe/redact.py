@@ -45,9 +45,15 @@ _TRAFFIC_NAMES: Final = (
 )
 _TRAFFIC_RULES: Final = (
     (re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*"), MASK),
-    (re.compile(rf"(?i)([\"'])({_TRAFFIC_NAMES})\1(\s*:\s*)([\"'])(?:(?!\4)[^\\]|\\.)*\4"), rf"\1\2\1\3\4{MASK}\4"),
+    # A value without an end is one too: texts are cut.
     (
-        re.compile(rf"(?i)(\\+[\"'])({_TRAFFIC_NAMES})\1((?:\s|\\+[nrt])*:(?:\s|\\+[nrt])*)(\\+[\"'])(?:(?!\4).)*\4"),
+        re.compile(rf"(?i)([\"'])({_TRAFFIC_NAMES})\1(\s*:\s*)([\"'])(?:(?!\4)[^\\]|\\.)*(?:\4|\\?\Z)"),
+        rf"\1\2\1\3\4{MASK}\4",
+    ),
+    (
+        re.compile(
+            rf"(?i)(\\+[\"'])({_TRAFFIC_NAMES})\1((?:\s|\\+[nrt])*:(?:\s|\\+[nrt])*)(\\+[\"'])(?:(?!(?<!\\)\4).)*(?:\4|$)"
+        ),
         rf"\1\2\1\3\4{MASK}\4",
     ),
     *(rule for number, rule in enumerate(_RULES) if number != 1),
