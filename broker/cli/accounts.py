@@ -1,4 +1,4 @@
-"""Commands about accounts: list, status, token, refresh, pause, resume, default, rename, logout.
+"""Commands about accounts: list, status, token, refresh, pause, resume, clear-cooldown, default, rename, logout.
 
 Owns: their options and the calls they make. Every one asks the daemon; none opens an auth file.
 """
@@ -109,6 +109,14 @@ def pause(account: str) -> Changed:
 def resume(account: str) -> Changed:
     """Serve ACCOUNT again."""
     return _change(account, "resume", "resumed")
+
+
+@click.command("clear-cooldown", short_help="Let requests go to ACCOUNT again that was limited.")
+@click.argument("account", type=ACCOUNT)
+@json_option
+def clear_cooldown(account: str) -> Changed:
+    """Forget that ACCOUNT was limited, for every model: requests go to it again at once, in every proxy."""
+    return _change(account, "clear-cooldown", "free of cool-downs")
 
 
 @click.command(short_help="Choose what a provider's name alone means.")

@@ -66,6 +66,7 @@ for _command in (
     accounts.refresh,
     accounts.pause,
     accounts.resume,
+    accounts.clear_cooldown,
     accounts.default,
     accounts.rename,
     accounts.logout,

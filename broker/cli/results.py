@@ -40,7 +40,7 @@ class Accounts:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """`pause`, `resume`, `refresh`, `default`, `rename`: the account afterwards; `done` is what was done to it, as a verb in the past."""
+    """`pause`, `resume`, `clear-cooldown`, `refresh`, `default`, `rename`: the account afterwards; `done` is what was done to it, as a verb in the past."""
 
     done: str
     account: "AccountView"

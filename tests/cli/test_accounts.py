@@ -60,7 +60,10 @@ def test_click_tells_a_failed_token_as_json_too(run, served: SocketDesk) -> None
     assert json.loads(ended.out)["code"] == "no_account"
 
 
-@pytest.mark.parametrize(("command", "done"), [("pause", "paused"), ("resume", "resumed"), ("refresh", "renewed")])
+@pytest.mark.parametrize(
+    ("command", "done"),
+    [("pause", "paused"), ("resume", "resumed"), ("refresh", "renewed"), ("clear-cooldown", "free of cool-downs")],
+)
 def test_changes(run, served: SocketDesk, command: str, done: str) -> None:
     served.replies[f"POST {ALICE_PATH}/{command}"] = ALICE
     ended = run(command, ALICE.account)

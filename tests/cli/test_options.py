@@ -34,7 +34,9 @@ def completed(*words: str, incomplete: str = "") -> list[str]:
     return [line.removeprefix("plain,") for line in ended.stdout.split()]
 
 
-@pytest.mark.parametrize("command", ["token", "refresh", "pause", "resume", "default", "rename", "logout", "quota"])
+@pytest.mark.parametrize(
+    "command", ["token", "refresh", "pause", "resume", "clear-cooldown", "default", "rename", "logout", "quota"]
+)
 def test_accounts_are_offered(desk: SocketDesk, command: str) -> None:
     desk.replies["GET /v1/accounts"] = AccountList(views())
     assert completed(command, incomplete="gemini/b") == ["gemini/bob@example.com"]
