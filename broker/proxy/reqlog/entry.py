@@ -13,6 +13,7 @@ import msgspec
 
 from broker.model.secret import Secret
 from broker.proxy.reqlog.capture import Captured
+from broker.proxy.reqlog.cutting import marker
 from broker.proxy.reqlog.masking import Headers, Mask, credentials
 from broker.translate.codecs import Dialect
 
@@ -114,18 +115,23 @@ def began_at(name: str) -> float | None:
 def files(entry: Entry, max_string_bytes: int) -> Iterator[tuple[str, bytes]]:
     """Yield name and text of each file of a request."""
     mask = Mask(_secrets(entry))
+
+    def message(first: bytes, headers: Headers, body: Captured) -> bytes:
+        return mask.head(first, headers) + (
+            # What is packed cannot be looked through.
+            marker(body.total) if _packed(headers) else mask.body(body, max_string_bytes)
+        )
+
     query = f"?{entry.query}" if entry.query else ""
     first = f"{entry.method} {entry.path}{query} HTTP/1.1".encode("utf-8", "surrogateescape")
-    yield "client-request", mask.head(first, entry.headers) + mask.body(entry.body, max_string_bytes)
+    yield "client-request", message(first, entry.headers, entry.body)
     for each in entry.tries:
-        first, headers = _parsed(each.head)
-        yield f"upstream-request-{each.number}", mask.head(first, headers) + mask.body(each.body, max_string_bytes)
+        yield f"upstream-request-{each.number}", message(*_parsed(each.head), each.body)
         if each.status is not None:
-            answer = mask.head(_status(each.status), each.headers) + mask.body(each.answer, max_string_bytes)
-            yield f"upstream-response-{each.number}", answer
+            yield f"upstream-response-{each.number}", message(_status(each.status), each.headers, each.answer)
     if entry.told is not None:
         status, headers = entry.told
-        yield "client-response", mask.head(_status(status), headers) + mask.body(entry.answer, max_string_bytes)
+        yield "client-response", message(_status(status), headers, entry.answer)
     yield SUMMARY, mask.text(_summary(entry))
 
 
@@ -145,6 +151,10 @@ def _parsed(head: bytes) -> tuple[bytes, Headers]:
     first, *lines = head.rstrip(b"\r\n").split(b"\r\n")
     parted = (line.partition(b": ") for line in lines)
     return first, [(name, value) for name, _, value in parted]
+
+
+def _packed(headers: Headers) -> bool:
+    return any(name.lower() == b"content-encoding" and value.lower() != b"identity" for name, value in headers)
 
 
 def _status(status: int) -> bytes:

@@ -123,6 +123,17 @@ def test_all_files_and_no_secret() -> None:
     assert (second["status"], second["first_byte_seconds"], second["response_bytes"]) == (None, None, 0)
 
 
+@pytest.mark.parametrize(("coding", "shown"), [(b"gzip", b"<12 bytes>"), (b"Identity", b"packed words")])
+def test_what_is_packed_cannot_be_looked_through(coding: bytes, shown: bytes) -> None:
+    headers = [(b"Content-Encoding", coding)]
+    made = entry(
+        headers=headers, body=Captured(b"packed ", b"words"), told=(200, headers), answer=Captured(b"packed words")
+    )
+    found = dict(files(made, 99))
+    for name in ("client-request", "client-response"):
+        assert found[name].partition(b"\n\n")[2] == shown
+
+
 def test_the_summary() -> None:
     made = entry(model="mine", key="ci", told=(200, []), answer=Captured(b"12", b"3", 7), first=0.1234, left_out=2)
     assert json.loads(dict(files(made, 9))["summary.json"]) == {

@@ -126,18 +126,43 @@ async def test_every_attempt_is_there(proxy: MakeProxy, tmp_path: Path) -> None:
     assert "upstream-request-2" in files
 
 
-async def test_of_many_attempts_the_first_and_the_last(proxy: MakeProxy, tmp_path: Path) -> None:
+async def test_of_many_attempts_the_first_and_the_last(
+    proxy: MakeProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reqlog, "MAX_TRIES", 3)
+    monkeypatch.setattr(reqlog, "_FIRST_TRIES", 1)
     daemon = two_keys()
     for number in range(3, 13):
         daemon.put(account(f"gemini-api/{number}", lease(f"gemini-api/{number}")))
-    recording = reqlog.MAX_TRIES
     async with RawUpstream([bad(503)]) as upstream, proxy(daemon, upstream.url) as p:
         logging_to(p, tmp_path, upstream.url)
         await p.chat()
         (files,) = await logged(tmp_path)
+        sent = len(upstream.requests)
     told = summary(files)
-    assert len(told["attempts"]) <= recording
-    assert len(told["attempts"]) + told["attempts_left_out"] == len(upstream.requests)
+    assert sent > 4
+    assert [each["number"] for each in told["attempts"]] == [1, sent - 1, sent]
+    assert told["attempts_left_out"] == sent - 3
+    assert f"upstream-response-{sent}" in files
+    assert "upstream-request-2" not in files
+
+
+async def test_a_client_that_leaves_while_accounts_are_asked_for_their_models(proxy: MakeProxy, tmp_path: Path) -> None:
+    async def hang(peer: Peer, taken: Taken) -> None:
+        del taken
+        await peer.gone()
+
+    async with RawUpstream([hang]) as upstream, proxy(one_key(), upstream.url) as p:
+        logging_to(p, tmp_path, upstream.url)
+        _, writer = await p.dial()
+        writer.write(p.request("POST", "/v1/chat/completions", b'{"model": "nobody-knows", "messages": []}'))
+        async with asyncio.timeout(20):
+            while not upstream.requests:
+                await asyncio.sleep(0.01)
+        writer.transport.abort()
+        (files,) = await logged(tmp_path)
+    assert set(files) == {"client-request", "summary.json"}
+    assert (summary(files)["status"], summary(files)["attempts"]) == (499, [])
 
 
 async def test_a_stream(proxy: MakeProxy, tmp_path: Path) -> None:
