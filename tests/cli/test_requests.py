@@ -71,6 +71,7 @@ def test_what_is_no_request_is_left_out(run, filled: Path) -> None:
     linked = there / "20261121T192400.000Z-r7-200"
     linked.mkdir()
     (linked / "summary.json").symlink_to(there / "20261121T192359.123Z-r2-200" / "summary.json")
+    (there / "20261121T192400.000Z-r6-200").symlink_to(there / "20261121T192359.123Z-r2-200")
     assert ids(run) == ["r3", "r2", "r1"]
 
 

@@ -46,7 +46,7 @@ def newest(directory: Path) -> Iterator[tuple[Path, LoggedRequest]]:
         OSError: the directory cannot be read; one that is not there has no requests.
     """
     try:
-        names = [path.name for path in directory.iterdir()]
+        names = [path.name for path in directory.iterdir() if not path.is_symlink()]
     except FileNotFoundError:
         return
     for name in sorted((name for name in names if began_at(name) is not None), reverse=True):
