@@ -27,6 +27,7 @@ _HEAD_BYTES: Final = 64 << 10
 _HEADERS: Final = 100
 _LINGER_SECONDS: Final = 1.0
 _LINGER_BYTES: Final = 4 << 20
+_OF_BODIES: Final = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 _VERSIONS: Final = ("1.0", "1.1")
 _NOT_HTTP: Final = "this is not a valid HTTP/1.1 request"
 
@@ -36,6 +37,7 @@ class Request:
     """One request, whole, or what is wrong with it.
 
     Names of `headers` are in lower case; `heard` is when its last bytes were here; `number` goes into its answer.
+    `raw` is the request as it came, where it came alone, in one piece and without a body.
     """
 
     method: str = ""
@@ -47,6 +49,7 @@ class Request:
     heard: float = 0.0
     number: str = ""
     fault: BrokerError | None = None
+    raw: bytes = field(default=b"", repr=False)
 
     def values(self, name: bytes) -> list[bytes]:
         """Return all values of a header."""
@@ -64,6 +67,9 @@ class Limits:
 Check = Callable[[Request], None]
 """Looks at a request's head before its body is read; raises `BrokerError`."""
 
+Known = Callable[[bytes], bytes | None]
+"""Returns the response to a request that was handled before in the same bytes (`Request.raw`); None where it has to be handled."""
+
 Handler = Callable[["Connection", Request], Awaitable[Reply | None]]
 """Answers a request; None where it took the connection over, and is done with it. `BrokerError` is its own business."""
 
@@ -76,6 +82,7 @@ class Connection(asyncio.Protocol):
         limits: Limits,
         check: Check,
         handler: Handler,
+        known: Known,
         *,
         closed: Callable[["Connection"], None],
         late: Callable[[], None],
@@ -85,6 +92,7 @@ class Connection(asyncio.Protocol):
         self._limits = limits
         self._check = check
         self._handler = handler
+        self._known = known
         self._closed = closed
         self._late = late
         self._now = now
@@ -158,15 +166,23 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             self._discard(len(data))
             return
+        # Between two messages the parser has no memory: the same bytes are the same request.
+        alone = self._reading is None and self.task is None and not self._waiting
+        if alone and not self._full and (answer := self._known(data)) is not None:
+            self._write(answer)
+            self._rest()
+            return
         self._heard = self._now()  # not the event loop's time, which may stand still for a whole turn of it
-        known = self._reading
+        begun = self._reading
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._deaf = True  # an offer we don't take (RFC 9110 section 7.8); what follows may not be HTTP
         except httptools.HttpParserError:
             self._refuse(BrokerError(ErrorCode.BAD_REQUEST, _NOT_HTTP))
-        if self._in_head and known is not None and self._reading is known:
+        if alone and len(self._waiting) == 1 and self._reading is None and _is_bare(self._waiting[0]):
+            self._waiting[0].raw = data
+        if self._in_head and begun is not None and self._reading is begun:
             self._head_bytes += len(data)
             if self._head_bytes > _HEAD_BYTES:
                 self._refuse(_head_too_long())
@@ -345,6 +361,10 @@ class Connection(asyncio.Protocol):
             self._linger = _LINGER_BYTES
             self._write(problem(too_slow(self._limits.request_seconds)).encode("close"))
         self.hang_up()
+
+
+def _is_bare(request: Request) -> bool:
+    return request.fault is None and not any(name in _OF_BODIES for name, _ in request.headers)
 
 
 def _expects_continue(request: Request) -> bool:

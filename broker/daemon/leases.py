@@ -54,6 +54,21 @@ class Leases:
         self.metrics.leased(known, "served")
         return grant
 
+    def at_hand(self, provider: str, account: AccountId | None, min_validity: float) -> bytes | None:
+        """Return the lease of an account (None: the provider's default) as JSON, where it needs no waiting and no renewing.
+
+        None where `lend` has to say what is.
+        """
+        store = self.accounts.store
+        account = account or store.default_of(provider)
+        if account is None or store.get(account) is None:
+            return None
+        grant = self.accounts.engine.at_hand(account, min_validity)
+        if grant is None:
+            return None
+        self.metrics.leased(provider, "served")
+        return self.data(grant)
+
     def data(self, grant: Grant) -> bytes:
         """Return the lease of a grant as JSON. Times in it are absolute, so the bytes stay true until the grant changes."""
         account = grant.entry.account

@@ -45,6 +45,11 @@ class Reply:
         return head if head_only else head + self.body
 
 
+def found(body: bytes, media_type: str, number: int) -> bytes:
+    """Return the response of status 200 with `body`, on a connection that goes on; what `Reply.encode` makes, without making one."""
+    return b"%bContent-Length: %d\r\nX-Request-Id: %x\r\n\r\n%b" % (_start(200, media_type), len(body), number, body)
+
+
 def stream_head(media_type: str, number: str) -> bytes:
     """Return the head of a response that goes on in chunks until the connection ends (RFC 9112 section 7.1)."""
     lines = f"Transfer-Encoding: chunked\r\nX-Request-Id: {number}\r\nConnection: close\r\n\r\n"

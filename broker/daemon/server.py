@@ -16,9 +16,10 @@ from typing import Final
 from broker.config import SocketConfig
 from broker.daemon.connection import Connection, Limits, Request
 from broker.daemon.dispatch import Dispatch
-from broker.daemon.replies import LAST_CHUNK, Reply, problem, stream_head
+from broker.daemon.replies import LAST_CHUNK, Reply, found, problem, stream_head
+from broker.daemon.shortcut import Shortcut
 from broker.daemon.stream import Stream
-from broker.ipc.operations import EVENT_STREAM, Call, Name, allowed_methods, resolve
+from broker.ipc.operations import EVENT_STREAM, JSON, Call, Name, allowed_methods, resolve
 from broker.ipc.unix import peer_pid, peer_uid
 from broker.model.errors import BrokerError, ErrorCode
 from broker.observe.logs import request_id
@@ -57,6 +58,7 @@ class Server:
         """May be replaced at any time; connections that are open keep to the limits they began with."""
         self._keepalive = keepalive_seconds
         self._uid = os.geteuid()
+        self._shortcut = Shortcut(dispatch.leases)
         self._doors: list[_Door] = []
         self._streams: set[Stream] = set()
         self._numbers = itertools.count(1)
@@ -134,6 +136,7 @@ class Server:
             Limits(self.config.request_timeout_seconds, self.config.max_body_bytes),
             _check_caller,
             lambda connection, request: self._handle(door, connection, request),
+            self._again,
             closed=lambda connection: self._closed(door, connection),
             late=lambda: self._metrics.refused(door.name, ErrorCode.TOO_SLOW.value),
             now=self._now,
@@ -162,9 +165,16 @@ class Server:
                 return None
             call = Call(known.operation, known.path, known.query, self._now() - request.heard, known.flags)
             answer = await self._dispatch.perform(call, request.body)
+            if request.raw and request.keep_alive and request.version == "1.1" and request.method == "GET":
+                self._shortcut.learn(request.raw, call)
         except BrokerError as error:
             return self._refusal(door, request, error)
         return Reply(answer.status, answer.body, answer.media_type)
+
+    def _again(self, request: bytes) -> bytes | None:
+        """Answer a lease that is asked for again in the same bytes, and is at hand."""
+        lease = None if self._stopping else self._shortcut.lease(request)
+        return None if lease is None else found(lease, JSON, next(self._numbers))
 
     def _check_open(self, request: Request) -> None:
         if request.fault is not None:

@@ -26,6 +26,7 @@ class Metrics:
         self._leases = Counter(
             "ccs_broker_leases_total", "Leases answered", ["provider", "outcome"], registry=self._registry
         )
+        self._lease_counters: dict[tuple[str, str], Counter] = {}  # finding one by its labels takes as long as all else
         self._reports = Counter(
             "ccs_broker_reports_total", "Reports taken", ["provider", "outcome"], registry=self._registry
         )
@@ -57,7 +58,10 @@ class Metrics:
 
     def leased(self, provider: str, outcome: str) -> None:
         """Count a lease: `served` or the error's code."""
-        self._leases.labels(provider, outcome).inc()
+        counter = self._lease_counters.get((provider, outcome))
+        if counter is None:
+            counter = self._lease_counters[provider, outcome] = self._leases.labels(provider, outcome)
+        counter.inc()
 
     def reported(self, provider: str, outcome: str) -> None:
         """Count a report by its outcome."""

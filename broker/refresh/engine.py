@@ -33,7 +33,7 @@ from broker.refresh import backoff, life, outcome, plan
 from broker.refresh.attempt import LOCK_WAIT_SECONDS, Attempt, ClientFinder, Failed, Providers, Result, Unwritable
 from broker.refresh.cells import Cell, Cells
 from broker.refresh.flight import Flights, either
-from broker.refresh.plan import Reason, Refresh, Wait
+from broker.refresh.plan import Known, Reason, Refresh, Wait
 from broker.refresh.rescue import Rescue
 from broker.refresh.turns import GroupLocks, Turns
 from broker.store.base import Entry, LockTimeoutError, StorageError, Store
@@ -138,8 +138,8 @@ class Engine:
             _log.error("stopped with %d refreshes unanswered; the journal has them", left)
         for account, cell in self._cells:
             if cell.stranded is not None:
-                where = self._rescue.where(account)
-                _log.error("stopped with an unsaved grant; %s", where, extra={"provider": account.provider})
+                extra = {"provider": account.provider}
+                _log.error("stopped with an unsaved grant; %s", self._rescue.where(account), extra=extra)
         if self._unsubscribe is not None:
             self._unsubscribe()
 
@@ -184,9 +184,18 @@ class Engine:
         cell = self._cells.find(account)
         if cell is None or not cell.servable:
             return None
-        now = self._clock.now()
-        known = self._cells.known(cell)
-        return None if plan.judge(known, now, 0.0) is Freshness.DEAD else self._grant(cell, now, 0.0)
+        now, known = self._clock.now(), self._cells.known(cell)
+        return None if plan.judge(known, now, 0.0) is Freshness.DEAD else _grant(cell, known, now, 0.0)
+
+    def at_hand(self, account: AccountId, min_validity: float) -> Grant | None:
+        """Return what `lease` would, where that is neither refused nor waited for, and nothing is due; else None."""
+        cell = self._cells.find(account)
+        if cell is None or not cell.servable:
+            return None
+        now, known = self._clock.now(), self._cells.known(cell)
+        return (
+            _grant(cell, known, now, min_validity) if plan.judge(known, now, min_validity) is Freshness.FRESH else None
+        )
 
     def problems(self) -> Sequence[str]:
         """Return sentences about accounts that are in danger, not merely in need of a login."""
@@ -227,11 +236,11 @@ class Engine:
         while True:
             cell, now = self._cells.get(account), self._clock.now()
             self._refuse_service(account, cell, now)
-            fresh = plan.judge(self._cells.known(cell), now, min_validity)
-            if fresh is not Freshness.DEAD:
+            known = self._cells.known(cell)
+            if (fresh := plan.judge(known, now, min_validity)) is not Freshness.DEAD:
                 if fresh is Freshness.STALE and self._may_start(cell, now):
                     self._start_paced(account, Reason.EXPIRING, now)
-                return self._grant(cell, now, min_validity)
+                return _grant(cell, known, now, min_validity)
             if isinstance(cell.trouble, Backoff) and now.boot < cell.trouble.until <= deadline:
                 await self._changed_within(cell.trouble.until - now.boot)
                 continue
@@ -254,7 +263,7 @@ class Engine:
         if cell.tokens == before:
             self._refuse(account, cell, now)
             raise BrokerError(ErrorCode.REFRESH_FAILED, f"{account} could not be renewed", account=str(account))
-        return self._grant(cell, now, 0.0)
+        return _grant(cell, self._cells.known(cell), now, 0.0)
 
     async def rejected(
         self, account: AccountId, generation: int, *, min_validity: float, max_wait: float, waited: float = 0.0
@@ -321,18 +330,9 @@ class Engine:
             raise outcome.disabled(account)
         if cell.entry.record.routing.proxy_fault:
             raise outcome.unreachable(account, cell.entry.record.routing.proxy_fault)
-        error = (
-            outcome.refusal(account, replace(self._cells.known(cell), state=Paused()), now)
-            if cell.entry.paused
-            else None
-        )
-        if error is not None:
+        resting = replace(self._cells.known(cell), state=Paused()) if cell.entry.paused else None
+        if resting is not None and (error := outcome.refusal(account, resting, now)) is not None:
             raise error
-
-    def _grant(self, cell: Cell, now: Now, min_validity: float) -> Grant:
-        known = self._cells.known(cell)
-        left = life.remaining(cell.life, now, known.skew)
-        return Grant(cell.entry, life.shown(cell.tokens, cell.life, now), short=left < min_validity)
 
     # -- refreshing
 
@@ -348,8 +348,7 @@ class Engine:
     def _served_now(self, account: AccountId) -> Digest | None:
         """Return what names the access token a refresh is decided on: one that is there by the turn of the refresh makes it needless."""
         cell = self._cells.find(account)
-        token = cell.entry.record.tokens.access_token if cell is not None else None
-        return token.digest() if token else None
+        return token.digest() if cell is not None and (token := cell.entry.record.tokens.access_token) else None
 
     def _reserve(self, account: AccountId) -> float:
         """Take the next free moment for a POST to the account's provider; return the seconds until it."""
@@ -422,8 +421,6 @@ class Engine:
                     pause = min(pause, self._start_paced(account, reason, now))
                 case Wait(boot=boot):
                     pause = min(pause, max(boot - now.boot, 0.0))
-                case _:
-                    pass
         return pause
 
     def _start_paced(self, account: AccountId, reason: Reason, now: Now) -> float:
@@ -441,6 +438,11 @@ class Engine:
         self._wake.set()
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _grant(cell: Cell, known: Known, now: Now, min_validity: float) -> Grant:
+    left = life.remaining(known.life, now, known.skew)
+    return Grant(cell.entry, life.shown(known.tokens, known.life, now), short=left < min_validity)
 
 
 def _late(account: AccountId, max_wait: float) -> BrokerError:
