@@ -1,70 +1,31 @@
-"""The app on the server side of the wire: lets requests in or not, answers what it can itself, gives the rest to jobs.
+"""What one worker serves: its shop, its settings, its models, and how it is.
 
-Owns: `Gateway`, one a worker, and `ClientCall`, one a request. Who gets in `access` decides, what is asked for `routes`; it must never touch a token.
+Owns: `Gateway`, which the requests of a worker share, and what it says of itself. It must never touch a token.
 """
 
-import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Final, assert_never
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from broker import __version__
 from broker.model.clock import Clock
-from broker.model.errors import BrokerError, ErrorCode
+from broker.model.errors import BrokerError
 from broker.model.naming import Names
-from broker.observe.tasks import spawn
-from broker.proxy import codex_models, meters, models, pages
-from broker.proxy.access import Peer
+from broker.proxy import codex_models, models
 from broker.proxy.discovery import Discovery
-from broker.proxy.failures import failure, refusal
-from broker.proxy.headers import Headers
-from broker.proxy.job import Job
 from broker.proxy.keys import Holder
 from broker.proxy.naming import Served, meaning
-from broker.proxy.peers import same_user
 from broker.proxy.porter import Porter
-from broker.proxy.reqlog.log import Recording, RequestLog
-from broker.proxy.routes import (
-    ChatCompletions,
-    Compact,
-    CountMessages,
-    CountTokens,
-    Docs,
-    Embeddings,
-    Generate,
-    Health,
-    Images,
-    Messages,
-    Metrics,
-    Models,
-    Responses,
-    Root,
-    Route,
-    Target,
-    Unknown,
-    Voice,
-    route,
-)
+from broker.proxy.reqlog.log import RequestLog
 from broker.proxy.shop import Shop
 from broker.proxy.shown import codex_entries, shown
 from broker.proxy.upstreams.table import PROVIDERS
 from broker.proxy.usage import Usage
-from broker.proxy.usage_table import CONFIG, INTERNAL
-from broker.proxy.verdict import Asked
-from broker.proxy.wire.exchange import Exchange
-from broker.proxy.witness import Both, Witness
-from broker.proxy.works import Context, GeminiWork, TalkWork, Work
-from broker.proxy.works_compact import CompactWork
-from broker.proxy.works_embeddings import EmbeddingsWork
-from broker.proxy.works_images import ImagesWork
+from broker.proxy.works import Context
 from broker.settings.effective import Edition
-from broker.translate.codecs import Dialect
-from broker.translate.failures import failure_of
-from broker.translate.ir import Failure, FailureKind
 from broker.translate.signatures import SignatureMemory
 
 _log = logging.getLogger(__name__)
@@ -87,12 +48,6 @@ class _Health(msgspec.Struct, frozen=True):
     accounts: dict[str, int]
     leases: int
     settings: Edition | None = None
-
-
-class _Root(msgspec.Struct, frozen=True):
-    name: str = "ccs-broker proxy"
-    version: str = __version__
-    docs: str = "/docs"
 
 
 class Gateway:
@@ -120,19 +75,10 @@ class Gateway:
         self._names = names
         self._safety_off = safety_off
 
-    def open(self, exchange: Exchange) -> "ClientCall":
-        """Begin with a request."""
+    def next_id(self) -> str:
+        """Return the id of a request that begins."""
         self._number += 1
-        head = exchange.head
-        return ClientCall(
-            self, exchange, route(head.method, head.path, head.query, head.get), f"{self._ids}{self._number:x}"
-        )
-
-    def refusal(self, status: int, text: str) -> tuple[Headers, bytes]:
-        """Word an error for a client of which nothing is known yet."""
-        self._number += 1
-        self.shop.meters.answered("none", status, 0.0)
-        return refusal(failure(status, text), Voice.OPENAI, f"{self._ids}{self._number:x}")
+        return f"{self._ids}{self._number:x}"
 
     def context(self, request_id: str, provider: str | None = None) -> Context:
         """Return what a work needs besides its request; `provider` is the one its path names, if any."""
@@ -188,253 +134,3 @@ class Gateway:
             return False
         left = holder.narrowed(name, wanted) if holder is not None else wanted
         return left is not None and not self.providers().isdisjoint(left.providers)
-
-
-class ClientCall:
-    """One request (see `wire.exchange.Call`)."""
-
-    __slots__ = (
-        "_asked_around",
-        "_exchange",
-        "_gateway",
-        "_holder",
-        "_internal",
-        "_job",
-        "_recording",
-        "_route",
-        "_waiting",
-        "request_id",
-    )
-
-    def __init__(self, gateway: Gateway, exchange: Exchange, where: Route, request_id: str) -> None:
-        """Belongs to `exchange`."""
-        self._gateway = gateway
-        self._exchange = exchange
-        self._route = where
-        self.request_id = request_id
-        self._job: Job | None = None
-        self._recording: Recording | None = None
-        self._holder: Holder | None = None
-        self._internal = False
-        self._waiting: asyncio.Task[None] | None = None
-        self._asked_around = False
-
-    def on_head(self) -> None:
-        """Refuse whoever may not come in before a body is read."""
-        exchange = self._exchange
-        found = self._gateway.porter.check(
-            exchange.head, Peer(exchange.peer[0], self._same_user), public=self._route.public
-        )
-        if isinstance(found, Failure):
-            self._refuse(found)
-        else:
-            self._holder = found
-
-    def on_body(self, body: bytes) -> None:
-        """Answer, or give the request to a job."""
-        match self._route.target:
-            case ChatCompletions() | Responses() | Messages() | CountMessages() | Generate() | CountTokens():
-                self._serve(body)
-            case Embeddings() | Images() | Compact():
-                self._serve(body)
-            case Models() as asked:
-                self._ask_around(partial(self._models, asked), anew=asked.refresh)
-            case Health():
-                self._reply([_JSON, (b"cache-control", b"no-store")], self._gateway.health())
-            case Docs():
-                authority = (self._exchange.head.get(b"host") or b"127.0.0.1").decode("latin-1")
-                self._reply(pages.HEADERS, pages.docs(authority, __version__))
-            case Metrics():
-                text = self._gateway.shop.meters.text(rows=self._holder is None)
-                self._reply([(b"content-type", meters.CONTENT_TYPE.encode())], text)
-            case Root():
-                self._reply([_JSON], msgspec.json.encode(_Root()))
-            case Unknown(text, allowed):
-                extra = [] if allowed is None else [(b"allow", allowed.encode())]
-                told = failure(404 if allowed is None else 405, text, reason="not_found")
-                if self._route.voice is Voice.OPENAI:
-                    # To OpenAI's clients a 404 of the kind NOT_FOUND is a model that does not exist.
-                    told = msgspec.structs.replace(told, kind=FailureKind.BAD_REQUEST)
-                self._refuse(told, extra)
-            case _:
-                assert_never(self._route.target)
-
-    def on_fault(self, status: int, text: str) -> None:
-        """Say that the request could not be read."""
-        self._refuse(failure(status, text))
-
-    def on_blocked(self, blocked: bool) -> None:
-        """Pass back-pressure on."""
-        if self._job is not None:
-            self._job.blocked(blocked)
-
-    def on_gone(self) -> None:
-        """The client left."""
-        if self._job is not None:
-            self._job.gone()
-            return
-        if self._waiting is not None:
-            self._waiting.cancel()
-        if self._recording is not None:
-            self._recording.ended(499)
-        self._done(499)
-
-    def tick(self, now: float) -> None:
-        """Keep the job's deadlines."""
-        if self._job is not None:
-            self._job.tick(now)
-
-    def _serve(self, body: bytes) -> None:
-        gateway, head = self._gateway, self._exchange.head
-        if gateway.request_log is not None and self._recording is None:
-            name = type(self._route.target).__name__
-            self._recording = gateway.request_log.begin(self._exchange, body, self.request_id, name)
-        try:
-            work = self._work(body)
-        except BrokerError as error:
-            if error.code is ErrorCode.NOT_FOUND and self._may_learn():
-                self._ask_around(partial(self._serve, body))
-                return
-            told = failure_of(error)
-            if error.code is ErrorCode.NOT_FOUND:
-                told = failure(404, error.detail, reason="model_not_found", param="model")
-            self._refuse(told)
-            return
-        if gateway.shop.table.providers().isdisjoint(work.wanted.providers) and self._may_learn():
-            self._ask_around(partial(self._serve, body))
-            return
-        if self._holder is not None and self._holder.limited:
-            refused = self._narrow(work, self._holder)
-            if refused is not None:
-                self._refuse(refused)
-                return
-        agent = head.get(b"user-agent") or b""
-        repeats = agent.startswith((b"claude-cli/", b"claude-code/"))
-        asked = Asked(work.wanted.name, work.wanted.providers, repeats, gateway.shop.table.away)
-        self._job = Job(gateway.shop, self._exchange, work, self.request_id, asked, self._done, self._witness(work))
-        self._job.run()
-
-    def _work(self, body: bytes) -> Work:
-        target, head = self._route.target, self._exchange.head
-        context = self._gateway.context(self.request_id, self._route.provider)
-        if isinstance(target, Generate | CountTokens):
-            return GeminiWork(target, head, body, context)
-        coding = head.get(b"content-encoding")
-        if coding not in (None, b"identity"):
-            raise BrokerError(
-                ErrorCode.BAD_REQUEST, "content-encoding: bodies are read as they are; send it uncompressed"
-            )
-        if isinstance(target, Embeddings):
-            return EmbeddingsWork(head, body, context)
-        if isinstance(target, Compact):
-            return CompactWork(head, body, context)
-        if isinstance(target, Images):
-            return ImagesWork(head, body, context, edits=target.edits)
-        return TalkWork(_spoken(target), head, body, context, count=isinstance(target, CountMessages))
-
-    def _narrow(self, work: Work, holder: Holder) -> Failure | None:
-        """Leave of what is wanted what the key opens; say so where that is nothing."""
-        narrowed = holder.narrowed(work.asked, work.wanted)
-        if narrowed is None:
-            return forbidden(holder, work.asked)
-        work.wanted = narrowed
-        return None
-
-    def _ask_around(self, then: Callable[[], None], *, anew: bool = False) -> None:
-        """Go on once it is known which models accounts have, or too long in coming."""
-        shop, discovery = self._gateway.shop, self._gateway.discovery
-
-        async def learn() -> None:
-            await discovery.learn(shop, anew=anew)
-            self._waiting = None
-            then()
-
-        if discovery.due(shop, anew=anew):
-            self._waiting = spawn(learn(), name="proxy-ask-around")
-        else:
-            then()
-
-    def _may_learn(self) -> bool:
-        """Tell, once a request, whether asking around could find somebody who serves it."""
-        first, self._asked_around = not self._asked_around, True
-        return first and bool(self._gateway.discovery.due(self._gateway.shop))
-
-    def _witness(self, work: Work) -> Witness | None:
-        usage, key = self._gateway.usage, self._holder.key if self._holder is not None else None
-        name = key.name if key is not None else INTERNAL if self._internal else CONFIG
-        free = isinstance(self._route.target, CountMessages | CountTokens)
-        since, recording = self._exchange.since, self._recording
-        counting = (
-            usage.witness(name, key, work.wanted.name, since, work.session, free=free) if usage is not None else None
-        )
-        if recording is None:
-            return counting
-        recording.asked(work.asked, name)
-        return recording if counting is None else Both(counting, recording)
-
-    def _models(self, asked: Models) -> None:
-        gateway, name = self._gateway, asked.name
-        served = gateway.served_models()
-        if self._holder is not None and self._holder.limited:
-            served = tuple(each for each in served if gateway.offers(each.id, self._holder))
-        if asked.codex:
-            self._reply([_JSON], gateway.codex_list(served))
-            return
-        if name is None:
-            self._reply([_JSON], models.listed(served, self._route.voice))
-            return
-        model = models.find(name, served)
-        if model is None:
-            text = f"no such model: {name[:100]!r}; GET /v1/models lists what is served"
-            self._refuse(failure(404, text, reason="model_not_found", param="model"))
-        else:
-            self._reply([_JSON], models.described(model, self._route.voice))
-
-    def _reply(self, headers: Headers, body: bytes) -> None:
-        self._exchange.reply(200, [*headers, (b"x-request-id", self.request_id.encode())], body)
-        self._done(200)
-
-    def _refuse(self, told: Failure, extra: Headers | None = None) -> None:
-        headers, body = refusal(told, self._route.voice, self.request_id)
-        if _log.isEnabledFor(logging.DEBUG):
-            _log.debug("refused", extra={"request_id": self.request_id, "status": told.status, "reason": told.reason})
-        headers = [*headers, *(extra or [])]
-        self._exchange.reply(told.status, headers, body)
-        if self._recording is not None:
-            self._recording.refused(told.status, headers, body)
-        self._done(told.status)
-
-    def _done(self, status: int) -> None:
-        seconds = self._gateway.shop.ticker.time() - self._exchange.since
-        name = type(self._route.target).__name__
-        self._gateway.shop.meters.answered(name, status, seconds)
-        if _log.isEnabledFor(logging.DEBUG):
-            _log.debug(
-                "request",
-                extra={"request_id": self.request_id, "route": name, "status": status, "seconds": round(seconds, 3)},
-            )
-
-    def _same_user(self) -> bool | None:
-        # Asked once a connection, and only where the internal key is shown: a question to the kernel costs some microseconds.
-        self._internal = True  # the one key that needs it
-        line = self._exchange.connection
-        if line.trusted is None:
-            line.trusted = same_user(self._exchange.peer, self._exchange.local)
-        return line.trusted
-
-
-def forbidden(holder: Holder, model: str) -> Failure:
-    """Say that a key does not open a model, and which it does."""
-    listed = ", ".join(holder.key.models)
-    text = f"the API key {holder.key.name!r} does not open the model {model[:100]!r}; it opens: {listed}"
-    return failure(403, text, reason="model_not_allowed", param="model")
-
-
-def _spoken(target: Target) -> Dialect:
-    match target:
-        case ChatCompletions():
-            return Dialect.OPENAI_CHAT
-        case Responses():
-            return Dialect.RESPONSES
-        case _:
-            return Dialect.CLAUDE

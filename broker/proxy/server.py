@@ -22,6 +22,7 @@ from broker.observe.tasks import spawn
 from broker.paths import proxy_state_dir
 from broker.proxy.access import Rules
 from broker.proxy.buckets import Buckets
+from broker.proxy.call import Front
 from broker.proxy.catalog import Catalog
 from broker.proxy.gateway import Gateway
 from broker.proxy.headers import Headers
@@ -96,7 +97,7 @@ class Worker:
             self._shop(config), self._porter, clock, f"{chance.token(6)}-", names, safety_off=proxy.safety_off
         )
         self._listener = Listener(
-            self._gateway, limits or limits_of(proxy), self._ticker, Networks(proxy.allow, proxy.deny).admit
+            Front(self._gateway), limits or limits_of(proxy), self._ticker, Networks(proxy.allow, proxy.deny).admit
         )
         self._gateway.edition = self._edition(config)
         self._usage = Usage(usage, clock, self._ticker.time, self._porter.used_until, enabled=config.usage.enabled)

@@ -119,6 +119,7 @@ PURE = (
     "broker.proxy.wire.heads",
     "broker.proxy.asking",
     "broker.proxy.works",
+    "broker.proxy.making",
     "broker.proxy.works_embeddings",
     "broker.proxy.works_images",
     "broker.proxy.works_compact",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from broker.proxy.gateway import ClientCall
+from broker.proxy.call import ClientCall
 from broker.proxy.headers import Headers
 from broker.proxy.wire.heads import ResponseHead
 from broker.proxy.witness import Attempt, Both, Nobody, Witness
