@@ -44,12 +44,16 @@ class Off(StrEnum):
 
 
 class ClaudeModel(Value, frozen=True):
-    """One model. `max_output` is tokens, None where it is not known to be less than `DEFAULT_MAX_TOKENS`."""
+    """One model. `max_output` is tokens, None where it is not known to be less than `DEFAULT_MAX_TOKENS`.
+
+    `continues` says that it goes on with an answer that the client began.
+    """
 
     thinking: ThinkingLimits
     max_output: int | None = None
     chance: Chance = Chance.ALL
     off: Off = Off.SILENCE
+    continues: bool = True
 
 
 def claude_model(name: str, told: Limits = UNTOLD) -> ClaudeModel:
@@ -57,7 +61,8 @@ def claude_model(name: str, told: Limits = UNTOLD) -> ClaudeModel:
     known = _known(name)
     if told is UNTOLD:
         return known
-    return ClaudeModel(told.thinking or known.thinking, told.max_output or known.max_output, known.chance, known.off)
+    thinking, most = told.thinking or known.thinking, told.max_output or known.max_output
+    return ClaudeModel(thinking, most, known.chance, known.off, known.continues)
 
 
 def _known(name: str) -> ClaudeModel:
@@ -72,11 +77,11 @@ def _known(name: str) -> ClaudeModel:
         # What only speaks Anthropic's dialect is not Anthropic's, and takes what the dialect has.
         return ClaudeModel(_ADAPTIVE)
     if new is None:
-        return ClaudeModel(_FINER, chance=Chance.NONE, off=Off.NEVER)
+        return ClaudeModel(_FINER, chance=Chance.NONE, off=Off.NEVER, continues=False)
     version = _version(new)
     chance = Chance.ALL if version < (4, 1) else Chance.EITHER if version < (4, 7) else Chance.NONE
     thinking = _BUDGET if version < (4, 6) else _ADAPTIVE if version < (4, 7) else _FINER
-    return ClaudeModel(thinking, chance=chance, off=_off(name, version))
+    return ClaudeModel(thinking, chance=chance, off=_off(name, version), continues=version < (4, 6))
 
 
 def _off(name: str, version: tuple[int, int]) -> Off:

@@ -73,6 +73,9 @@ def decode(body: bytes, *, counting: bool = False) -> Request:
         bad_field("max_tokens", "is required")
     if wire.max_tokens is not None and wire.max_tokens < 1:
         bad_field("max_tokens", "must be at least 1")
+    for name, value in (("mcp_servers", wire.mcp_servers), ("container", wire.container)):
+        if value:
+            bad_field(name, "this works at Anthropic only; the model asked for is another vendor's")
     model, suffix = split_suffix(wire.model)
     if not model.strip():
         bad_field("model", "must not be empty")

@@ -29,6 +29,7 @@ from broker.translate.ir import (
 )
 from broker.translate.signers import Signer, marked
 from broker.translate.sse import SseEvent, SseParser
+from broker.translate.thoughts import Gathering, remember
 
 _Object = Mapping[str, object]
 
@@ -200,7 +201,7 @@ class ClaudeReading:
 class _Reader:
     """What is known of one answer so far."""
 
-    __slots__ = ("_bare", "_begun", "_calls", "_open", "_reading", "_reason", "_sequence", "_usage")
+    __slots__ = ("_bare", "_begun", "_calls", "_open", "_reading", "_reason", "_sequence", "_thoughts", "_usage")
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
@@ -209,6 +210,7 @@ class _Reader:
         self._open: dict[int, int] = {}  # a block's number to its call's
         self._bare: dict[int, str] = {}  # calls no argument has come for, with the input they began with
         self._usage = Usage()
+        self._thoughts = Gathering()
         self._reason: str | None = None
         self._sequence: str | None = None
 
@@ -228,9 +230,9 @@ class _Reader:
             case "text":
                 return [TextDelta(block.text)] if block.text else []
             case "thinking":
-                return _thinking(block.thinking, block.signature)
+                return self._thinking(block.thinking, block.signature)
             case "redacted_thinking":
-                return [ThinkingDelta("", redacted=marked(Signer.ANTHROPIC, block.data))] if block.data else []
+                return self._redacted(block.data)
             case "image":
                 return _image(block.source or {})
             case "tool_use":
@@ -243,7 +245,7 @@ class _Reader:
             case "text_delta":
                 return [TextDelta(delta.text)] if delta.text else []
             case "thinking_delta" | "signature_delta":
-                return _thinking(delta.thinking, delta.signature)
+                return self._thinking(delta.thinking, delta.signature)
             case "input_json_delta" if index in self._open and delta.partial_json:
                 self._bare.pop(index, None)
                 return [ToolCallDelta(self._open[index], delta.partial_json)]
@@ -273,7 +275,22 @@ class _Reader:
         self._open[index] = number
         self._bare[index] = bytes(block.input).decode("utf-8", "replace")
         identifier = block.id or self._reading.ids.call(number)
+        remember(self._reading.signatures, Signer.ANTHROPIC, identifier, self._thoughts.signed())
         return ToolCallStarted(number, identifier, self._reading.names.inward(block.name or f"tool_{number}"))
+
+    def _thinking(self, text: str | None, signature: str | None) -> list[Event]:
+        if not text and not signature:
+            return []
+        delta = ThinkingDelta(text or "", signature=marked(Signer.ANTHROPIC, signature) if signature else None)
+        self._thoughts.add(delta.text, delta.signature)
+        return [delta]
+
+    def _redacted(self, data: str | None) -> list[Event]:
+        if not data:
+            return []
+        redacted = marked(Signer.ANTHROPIC, data)
+        self._thoughts.add("", redacted=redacted)
+        return [ThinkingDelta("", redacted=redacted)]
 
     def _count(self, usage: WireUsage | None) -> None:
         if usage is None:
@@ -292,11 +309,6 @@ class _Reader:
 
 def _kept(told: int | None, before: int) -> int:
     return before if told is None else max(0, told)
-
-
-def _thinking(text: str | None, signature: str | None) -> list[Event]:
-    signed = marked(Signer.ANTHROPIC, signature) if signature else None
-    return [ThinkingDelta(text or "", signature=signed)] if text or signature else []
 
 
 def _image(source: _Object) -> list[Event]:

@@ -8,6 +8,7 @@ Left out because Anthropic has no such thing: seed, penalties, log probabilities
 import base64
 import re
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import Final, assert_never
 
 import msgspec
@@ -42,14 +43,17 @@ from broker.translate.ir import (
     ToolResult,
 )
 from broker.translate.names import ToolNames
+from broker.translate.signatures import SignatureMemory
 from broker.translate.signers import Signer, unmarked
+from broker.translate.thoughts import recall
 from broker.translate.turns import Answered, Turn, laid_out
 
 _Object = dict[str, object]
 
 _LEAST_BUDGET: Final = 1024
 _OFF: Final[_Object] = {"type": "disabled"}
-_OPENING: Final = "(The conversation begins.)"  # Anthropic refuses a conversation the model opens.
+# Anthropic refuses a conversation the model opens.
+_BEGINNING: Final[_Object] = {"role": "user", "content": [{"type": "text", "text": "(The conversation begins.)"}]}
 _UNANSWERED: Final = "(no answer)"
 _NATIVE: Final = {
     NativeKind.WEB_SEARCH: {"type": "web_search_20250305", "name": "web_search"},
@@ -74,13 +78,15 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     thinking = _thinking(request.reasoning, model, most)
     if request.tools and request.tool_choice is not None and request.tool_choice.mode is ToolMode.REQUIRED:
         thinking = _unthinking(thinking, model)  # refused where a call is forced
-    messages = _messages(request, names, thinks=thinking.get("thinking", _OFF) != _OFF)
+    messages = _messages(request, names, target.signatures if thinking.get("thinking", _OFF) != _OFF else None)
     if model.thinking.kind is ThinkingClass.BUDGET and "thinking" in thinking and _thoughts_lost(messages):
         del thinking["thinking"]  # refused within such a turn where thinking has a budget
-        messages = _messages(request, names, thinks=False)
+        messages = _messages(request, names, None)
     thinks = thinking.get("thinking", _OFF) != _OFF
+    if thinks or not model.continues:
+        _unbegin(messages)
     body: _Object = {"model": target.model, "max_tokens": most, "messages": messages}
-    system = [{"type": "text", "text": part.text} for part in request.system if part.text]
+    system = [_text(part) for part in request.system if part.text]
     if system and request.messages:
         body["system"] = system
     body |= _sampling(request.sampling, Chance.NONE if thinks else model.chance)
@@ -104,12 +110,13 @@ def counted(request: Request, target: Target) -> _Object:
 # --------------------------------------------------------------------------------------------------------- messages
 
 
-def _messages(request: Request, names: ToolNames, *, thinks: bool) -> list[_Object]:
+def _messages(request: Request, names: ToolNames, memory: SignatureMemory | None) -> list[_Object]:
+    """Return the messages; with thoughts where there is a memory to look those up in that the client did not send back."""
     # Instructions alone are what the user has to say.
     turns = laid_out(request.messages or (Message(Role.USER, request.system),))
     messages: list[_Object] = []
     for turn in turns:
-        blocks = _blocks(turn, names, thinks=thinks)
+        blocks = _blocks(turn, names, memory)
         if not blocks:
             continue
         role = turn.role.value
@@ -122,27 +129,47 @@ def _messages(request: Request, names: ToolNames, *, thinks: bool) -> list[_Obje
     if not messages:
         bad_field("messages", "nothing is left that a user says")
     if messages[0]["role"] == Role.ASSISTANT.value:
-        messages.insert(0, {"role": "user", "content": [{"type": "text", "text": _OPENING}]})
+        messages.insert(0, dict(_BEGINNING))
     return messages
+
+
+def _unbegin(messages: list[_Object]) -> None:
+    """Take away what the client began of the answer: refused while thinking, and by newer models always."""
+    if messages[-1]["role"] == Role.ASSISTANT.value:
+        messages.pop()
+    if messages == [_BEGINNING]:
+        bad_field("messages", "nothing is left that a user says")
 
 
 def _thoughts_lost(messages: Sequence[_Object]) -> bool:
     """Tell whether the model is in the middle of a turn, answers to its calls being all it was told since, that no longer begins with what it thought."""
-    begun: list[_Object] | None = None
-    for message in reversed(messages):
+    spoken: list[list[_Object]] = []
+    for message in takewhile(_goes_on, reversed(messages)):
         content = message["content"]
         assert isinstance(content, list)
-        if message["role"] == Role.ASSISTANT.value:
-            begun = content
-        elif not any(block["type"] == "tool_result" for block in content):
-            break
-    return begun is not None and begun[0]["type"] not in _THOUGHTS
+        spoken += [content] if message["role"] == Role.ASSISTANT.value else []
+    return bool(spoken) and spoken[-1][0]["type"] not in _THOUGHTS
 
 
-def _blocks(turn: Turn, names: ToolNames, *, thinks: bool) -> list[_Object]:
+def _goes_on(message: _Object) -> bool:
+    """Tell whether a turn of the model's goes on with this message."""
+    content = message["content"]
+    assert isinstance(content, list)
+    return message["role"] == Role.ASSISTANT.value or any(block["type"] == "tool_result" for block in content)
+
+
+def _blocks(turn: Turn, names: ToolNames, memory: SignatureMemory | None) -> list[_Object]:
     if turn.answers:
         return [_answer(answer) for answer in turn.answers]
-    blocks = [block for part in turn.parts for block in _part(part, names, thinks=thinks)]
+    blocks: list[_Object] = []
+    begun = 0  # what led to the next call stands from here on
+    for part in turn.parts:
+        if isinstance(part, ToolCall):
+            if memory is not None and not any(block["type"] in _THOUGHTS for block in blocks[begun:]):
+                known = recall(memory, Signer.ANTHROPIC, part.id)
+                blocks[begun:begun] = [block for thought in known for block in _thought(thought)]
+            begun = len(blocks) + 1
+        blocks += _part(part, names, thinks=memory is not None)
     # What was only thought is no turn: Anthropic refuses a message without something said.
     return blocks if any(block["type"] not in _THOUGHTS for block in blocks) else []
 
@@ -187,7 +214,7 @@ def _thought(part: Thinking) -> list[_Object]:
 def _media(part: Media) -> list[_Object]:  # noqa: RET503 - bad_field does not return
     match part:
         case Text(text):
-            return [{"type": "text", "text": text}] if text.strip() else []
+            return [_text(part)] if text.strip() else []
         case Image(mime, data):
             return [{"type": "image", "source": _inline(mime, data)}]
         case ImageLink(url):
@@ -198,6 +225,11 @@ def _media(part: Media) -> list[_Object]:  # noqa: RET503 - bad_field does not r
             bad_field("messages", "the model asked for takes no audio")
         case _:
             assert_never(part)
+
+
+def _text(part: Text) -> _Object:
+    block: _Object = {"type": "text", "text": part.text}
+    return block if part.cache is None else block | {"cache_control": part.cache}
 
 
 def _inline(mime: str, data: str) -> _Object:
@@ -218,7 +250,7 @@ def _document(mime: str, data: str, name: str | None) -> _Object:
 
 
 def _call_id(identifier: str) -> str:
-    return _ID_FORBIDDEN.sub("_", identifier) or "call"
+    return _ID_FORBIDDEN.sub("_", identifier)
 
 
 # ------------------------------------------------------------------------------------------------------------ tools

@@ -110,3 +110,5 @@ class WireRequest(Struct):
     output_config: WireOutput | None = None
     output_format: WireFormat | None = None
     metadata: WireMetadata | None = None
+    mcp_servers: list[object] | None = None
+    container: object = None

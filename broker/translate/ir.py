@@ -21,10 +21,11 @@ class Value(msgspec.Struct, frozen=True):
 
 
 class Text(Value, frozen=True):
-    """Text. `signature` is the vendor's opaque proof of the thinking behind it, to be sent back as it came."""
+    """Text. `signature` is the vendor's opaque proof of the thinking behind it, to be sent back as it came; `cache` a mark that a cache may end here."""
 
     text: str
     signature: str | None = None
+    cache: JsonObject | None = None
 
 
 class Image(Value, frozen=True):

@@ -95,13 +95,17 @@ def decode(body: bytes) -> Request:
     wire = read(_REQUEST, body)
     if not wire.messages:
         bad_field("messages", "must hold at least one message")
-    if wire.functions is not None:
-        bad_field("functions", "this deprecated field is not supported; use tools")
+    for name, value, instead in (
+        ("functions", wire.functions, "tools"),
+        ("function_call", wire.function_call, "tool_choice"),
+    ):
+        if value is not None:
+            bad_field(name, f"this deprecated field is not supported; use {instead}")
     model, suffix = split_suffix(wire.model)
     if not model.strip():
         bad_field("model", "must not be empty")
     system, messages = _conversation(wire.messages)
-    tools = tuple(_tool(tool, f"tools[{i}]") for i, tool in enumerate(wire.tools or ()))
+    tools = _tools(wire)
     return Request(
         model=model,
         asked_model=wire.model,
@@ -167,7 +171,9 @@ def _parts(content: str | list[WirePart | str], path: str) -> list[Media]:
 
 def _part(part: WirePart, path: str) -> Media:  # noqa: RET503 - bad_field does not return
     match part:
-        case WirePart(type="text", text=str(text)) | WirePart(type="refusal", refusal=str(text)):
+        case WirePart(type="text", text=str(text)):
+            return Text(text, cache=_cache(part.cache_control))
+        case WirePart(type="refusal", refusal=str(text)):
             return Text(text)
         case WirePart(type="image_url", image_url=WireUrl() | str() as url):
             return _image(url, join(path, "image_url"))
@@ -182,6 +188,10 @@ def _part(part: WirePart, path: str) -> Media:  # noqa: RET503 - bad_field does 
             bad_field(join(path, part.type), "is required")
         case _:
             bad_field(join(path, "type"), "unknown type; expected text, image_url, input_audio, file or video_url")
+
+
+def _cache(mark: object) -> JsonObject | None:
+    return mark if isinstance(mark, dict) and mark.get("type") == "ephemeral" else None
 
 
 def _url(value: WireUrl | str, path: str) -> tuple[str, str]:
@@ -216,6 +226,10 @@ def _file(file: WireFile, path: str) -> File:
 
 def _assistant(message: WireMessage, path: str) -> tuple[Part, ...]:
     parts: list[Part] = []
+    if message.function_call is not None:
+        bad_field(join(path, "function_call"), "this deprecated field is not supported; use tool_calls")
+    if message.audio is not None:
+        bad_field(join(path, "audio"), "earlier audio answers are not available here; send their text")
     if message.reasoning_content:
         parts.append(Thinking(message.reasoning_content))
     at = join(path, "content")
@@ -236,7 +250,7 @@ def _signed(parts: list[Part], images: list[Part], signature: str | None) -> lis
         return parts + images
     last = parts[-1] if parts else None
     if isinstance(last, Text) and last.text:
-        return [*parts[:-1], Text(last.text, signature), *images]
+        return [*parts[:-1], Text(last.text, signature, last.cache), *images]
     return [*parts, *images, Text("", signature)]
 
 
@@ -285,6 +299,13 @@ def _is_content(value: object) -> bool:
 
 
 # ------------------------------------------------------------------------------------------------------------ tools
+
+
+def _tools(wire: WireRequest) -> tuple[Tool, ...]:
+    tools = tuple(_tool(tool, f"tools[{i}]") for i, tool in enumerate(wire.tools or ()))
+    if wire.web_search_options is None:
+        return tools
+    return (*tools, NativeTool(NativeKind.WEB_SEARCH))
 
 
 def _tool(tool: WireTool, path: str) -> Tool:  # noqa: RET503 - bad_field does not return

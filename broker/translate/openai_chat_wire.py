@@ -35,7 +35,7 @@ class WireFile(Struct):
 
 
 class WirePart(Struct):
-    """One content part: which of the fields counts, `type` says."""
+    """One content part: which of the fields counts, `type` says. `cache_control` is Anthropic's, as clients of gateways send it."""
 
     type: str
     text: str | None = None
@@ -44,6 +44,7 @@ class WirePart(Struct):
     video_url: WireUrl | str | None = None
     input_audio: WireAudio | None = None
     file: WireFile | None = None
+    cache_control: object = None
 
 
 class WireFunctionCall(Struct):
@@ -84,6 +85,8 @@ class WireMessage(Struct):
     refusal: str | None = None
     images: list[WireImage] | None = None
     extra_content: object = None
+    function_call: object = None
+    audio: object = None
 
 
 class WireFunction(Struct):
@@ -170,6 +173,8 @@ class WireRequest(Struct):
     tools: list[WireTool] | None = None
     tool_choice: str | WireChoice | None = None
     functions: object = None
+    function_call: object = None
+    web_search_options: dict[str, object] | None = None
     parallel_tool_calls: bool | None = None
     temperature: float | None = None
     top_p: float | None = None

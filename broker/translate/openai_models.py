@@ -2,7 +2,7 @@
 
 Owns: which words of `reasoning_effort` each takes, by the name. A name that is not known is taken for one that takes every word: nothing is known against it.
 
-Source: platform.openai.com, "Reasoning models" and the API reference of `reasoning.effort`; docs.x.ai, "Reasoning".
+Source: platform.openai.com, "Reasoning models" and the API reference of `reasoning.effort`; docs.x.ai, "Reasoning"; platform.moonshot.ai, "Thinking models".
 """
 
 import re
@@ -24,11 +24,13 @@ _MINIMAL, _LOW, _MEDIUM, _HIGH, _XHIGH = (
 class OpenAIModel(Value, frozen=True):
     """One model; where its `thinking` may be `off`, the word is `none`.
 
-    `bare` says that it takes no temperature, no `top_p` and no log probabilities while it thinks.
+    `bare` says that it takes no temperature, no `top_p` and no log probabilities while it thinks; `rethinks` that it wants what it thought before a call
+    back, as `reasoning_content`, and refuses the conversation without. Others refuse that field.
     """
 
     thinking: ThinkingLimits
     bare: bool = False
+    rethinks: bool = False
 
 
 def _levels(*levels: Effort, off: bool = False, bare: bool = True) -> OpenAIModel:
@@ -37,6 +39,7 @@ def _levels(*levels: Effort, off: bool = False, bare: bool = True) -> OpenAIMode
 
 _UNKNOWN: Final = _levels(_MINIMAL, _LOW, _MEDIUM, _HIGH, _XHIGH, off=True, bare=False)
 _NONE: Final = OpenAIModel(ThinkingLimits())
+_KIMI: Final = OpenAIModel(_UNKNOWN.thinking, rethinks=True)
 
 # The first that fits wins: what is said of a few names stands before what is said of their family.
 _FAMILIES: Final = tuple(
@@ -55,6 +58,7 @@ _FAMILIES: Final = tuple(
         (r"o[134](?:-|$)", _levels(_LOW, _MEDIUM, _HIGH)),
         (r"grok-3-mini", _levels(_LOW, _HIGH, bare=False)),
         (r"grok-", _NONE),
+        (r"(?:[\w.-]+/)?(?:[Kk]imi|moonshot)|k\d", _KIMI),
     )
 )
 
@@ -62,7 +66,7 @@ _FAMILIES: Final = tuple(
 def openai_model(name: str, told: Limits = UNTOLD) -> OpenAIModel:
     """Return what is known of a model; what is `told` of it comes first."""
     known = next((model for pattern, model in _FAMILIES if pattern.match(name)), _UNKNOWN)
-    return known if told.thinking is None else OpenAIModel(told.thinking, known.bare)
+    return known if told.thinking is None else OpenAIModel(told.thinking, known.bare, known.rethinks)
 
 
 def word(wish: Reasoning, limits: ThinkingLimits) -> Effort | None:

@@ -32,7 +32,9 @@ from broker.translate.ir import (
     Usage,
 )
 from broker.translate.openai_errors import read_error
+from broker.translate.signers import Signer
 from broker.translate.sse import SseEvent, SseParser
+from broker.translate.thoughts import Gathering, remember
 
 _DONE: Final = b"[DONE]"
 _REASONS: Final = {
@@ -224,6 +226,7 @@ class _Reader:
         "_known",
         "_reading",
         "_refused",
+        "_thoughts",
         "_total",
         "_usage",
         "done",
@@ -238,6 +241,7 @@ class _Reader:
         self._refused: set[int] = set()
         self._known: dict[tuple[int, int], _Call] = {}  # by choice and the server's number
         self._calls: dict[int, int] = {}  # calls told of each choice
+        self._thoughts = Gathering()  # of the first choice, until its next call
         self._total = 0
         self.done = False
         self.failed = False
@@ -297,6 +301,8 @@ class _Reader:
         thought = said.reasoning_content or said.reasoning
         if thought:
             out.append(ThinkingDelta(thought, choice))
+            if choice == 0:
+                self._thoughts.add(thought)
         text = _text(said.content) or said.refusal
         if said.refusal:
             self._refused.add(choice)
@@ -330,6 +336,8 @@ class _Reader:
             self._calls[choice] = call.number + 1
             identifier = call.id or self._reading.ids.call(self._total)
             self._total += 1
+            if choice == 0:
+                remember(self._reading.signatures, Signer.CHAT, identifier, self._thoughts.said())
             named = self._reading.names.inward(name or f"tool_{call.number}")
             out.append(ToolCallStarted(call.number, identifier, named, choice))
         arguments, call.arguments = call.arguments, ""

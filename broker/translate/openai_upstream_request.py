@@ -2,8 +2,8 @@
 
 Owns: what each neutral field becomes, for any server that speaks this dialect. It must never know a URL, a header or a login.
 
-Left out because the dialect has no such thing: `top_k`, signatures and reasoning of other vendors, a budget of thinking (it becomes the nearest effort). What a
-model of OpenAI's does not take is left out for it, since it would refuse the whole request.
+Left out because the dialect has no such thing: `top_k`, signatures and reasoning (but for models that want theirs back), that a tool failed, a budget of
+thinking (it becomes the nearest effort). What a model of OpenAI's does not take is left out for it, since it would refuse the whole request.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from typing import Final, assert_never
 import msgspec
 
 from broker.translate.data_url import join_data_url
+from broker.translate.digests import uuid_of
 from broker.translate.effort import ThinkingLimits, fit, level_of
 from broker.translate.exchange import Target
 from broker.translate.fields import bad_field
@@ -21,6 +22,7 @@ from broker.translate.ir import (
     File,
     Image,
     ImageLink,
+    JsonObject,
     JsonOutput,
     Media,
     Message,
@@ -41,10 +43,14 @@ from broker.translate.ir import (
 from broker.translate.limits import capped
 from broker.translate.names import ToolNames
 from broker.translate.openai_models import OpenAIModel, openai_model
+from broker.translate.signatures import SignatureMemory
+from broker.translate.signers import Signer
+from broker.translate.thoughts import recall
 from broker.translate.turns import Answered, Turn, laid_out
 
 _Object = dict[str, object]
 
+_ID_LENGTH: Final = 40  # OpenAI refuses longer ids of calls
 _SOUNDS: Final = {"audio/mpeg": "mp3", "audio/mp4": "m4a", "audio/pcm": "pcm16"}
 _OFF: Final[_Object] = {"reasoning_effort": Effort.NONE.value}
 _REFUSED_BY_THINKERS: Final = (
@@ -59,9 +65,10 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
         BrokerError: `bad_request` where nobody says anything, or for a tool that runs at another vendor.
     """
     names = ToolNames.of(request)
-    body: _Object = {"model": target.model, "messages": _messages(request, names)}
-    body |= _tools(request, names)
     model = openai_model(target.model, target.limits)
+    memory = target.signatures if model.rethinks else None
+    body: _Object = {"model": target.model, "messages": _messages(request, names, memory)}
+    body |= _tools(request, names)
     reasoning = _reasoning(request.reasoning, model.thinking)
     body |= _sampling(capped(request.sampling, target.limits), model, thinks=reasoning != _OFF)
     body |= _output(request.output)
@@ -75,9 +82,10 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
 # --------------------------------------------------------------------------------------------------------- messages
 
 
-def _messages(request: Request, names: ToolNames) -> list[_Object]:
+def _messages(request: Request, names: ToolNames, memory: SignatureMemory | None) -> list[_Object]:
+    """Return the messages; with thoughts where there is a memory to look those up in that the client did not send back."""
     turns = laid_out(request.messages or (Message(Role.USER, request.system),))
-    said = [message for turn in turns for message in _turn(turn, names)]
+    said = [message for turn in turns for message in _turn(turn, names, memory)]
     if not said:
         bad_field("messages", "nothing is left that a user says")
     system = [{"type": "text", "text": part.text} for part in request.system if part.text]
@@ -87,11 +95,12 @@ def _messages(request: Request, names: ToolNames) -> list[_Object]:
     return [{"role": "system", "content": content}, *said]
 
 
-def _turn(turn: Turn, names: ToolNames) -> list[_Object]:
+def _turn(turn: Turn, names: ToolNames, memory: SignatureMemory | None) -> list[_Object]:
     if turn.answers:
         return _answers(turn.answers)
     if turn.role is Role.ASSISTANT:
-        return _assistant(turn.parts, names)
+        thoughts = {} if memory is None else _thoughts(turn.parts, memory)
+        return _assistant(turn.parts, names, thoughts)
     parts = [piece for part in turn.parts for piece in _part(part)]
     return [{"role": "user", "content": _plain(parts)}] if parts else []
 
@@ -101,7 +110,8 @@ def _answers(answers: Sequence[Answered]) -> list[_Object]:
     messages: list[_Object] = []
     media: list[_Object] = []
     for call, result in ((answer.call, answer.result) for answer in answers):
-        messages.append({"role": "tool", "tool_call_id": call.id, "content": "" if result is None else _told(result)})
+        told = "" if result is None else _told(result)
+        messages.append({"role": "tool", "tool_call_id": _call_id(call.id), "content": told})
         content = result.content if result else ()
         media.extend(piece for part in content if not isinstance(part, Text) for piece in _media(part))
     if media:
@@ -115,13 +125,21 @@ def _told(result: ToolResult) -> str:
     return "".join(part.text for part in result.content if isinstance(part, Text))
 
 
-def _assistant(parts: Sequence[Part], names: ToolNames) -> list[_Object]:
+def _thoughts(parts: Sequence[Part], memory: SignatureMemory) -> _Object:
+    """Return what the model thought itself, which bears no signature: as the client sent it, else as it is remembered by a call."""
+    told = "".join(part.text for part in parts if isinstance(part, Thinking) and part.signature is None)
+    known = (recall(memory, Signer.CHAT, part.id) for part in parts if isinstance(part, ToolCall))
+    text = told or "".join(thought.text for thoughts in known for thought in thoughts)
+    return {"reasoning_content": text} if text else {}
+
+
+def _assistant(parts: Sequence[Part], names: ToolNames, thoughts: _Object) -> list[_Object]:
     text = "".join(part.text for part in parts if isinstance(part, Text))
     calls = [_call(part, names) for part in parts if isinstance(part, ToolCall)]
     images = [piece for part in parts if isinstance(part, Image) for piece in _media(part)]
     if not (text or calls or images):
         return []
-    message: _Object = {"role": "assistant", "content": text or None}
+    message: _Object = {"role": "assistant", "content": text or None, **thoughts}
     # The dialect has no images in what an assistant said: they are shown again as the user's.
     shown: list[_Object] = [{"role": "user", "content": images}] if images else []
     return [message | ({"tool_calls": calls} if calls else {}), *shown] if text or calls else shown
@@ -129,7 +147,12 @@ def _assistant(parts: Sequence[Part], names: ToolNames) -> list[_Object]:
 
 def _call(call: ToolCall, names: ToolNames) -> _Object:
     arguments = msgspec.json.encode(call.arguments).decode()
-    return {"id": call.id, "type": "function", "function": {"name": names.outward(call.name), "arguments": arguments}}
+    function = {"name": names.outward(call.name), "arguments": arguments}
+    return {"id": _call_id(call.id), "type": "function", "function": function}
+
+
+def _call_id(identifier: str) -> str:
+    return identifier if len(identifier) <= _ID_LENGTH else uuid_of(identifier)
 
 
 def _part(part: Part) -> list[_Object]:
@@ -193,10 +216,17 @@ def _tool(tool: Tool, names: ToolNames, path: str) -> _Object:
     function: _Object = {"name": names.outward(tool.name)}
     if tool.description:
         function["description"] = tool.description
-    function["parameters"] = tool.parameters if tool.parameters is not None else {"type": "object", "properties": {}}
+    function["parameters"] = parameters(tool.parameters)
     if tool.strict is not None:
         function["strict"] = tool.strict
     return {"type": "function", "function": function}
+
+
+def parameters(schema: JsonObject | None) -> JsonObject:
+    """Return a function's schema as OpenAI takes it: an object must name its properties, be there none."""
+    if schema is None or (schema.get("type") == "object" and "properties" not in schema):
+        return {"type": "object", "properties": {}, **(schema or {})}
+    return schema
 
 
 def _choice(choice: ToolChoice | None, names: ToolNames) -> object:

@@ -115,6 +115,8 @@ def _check(wire: WireRequest) -> None:
         bad_field("previous_response_id", "answers are not kept here; send the conversation in input")
     if _CONVERSATION.decode(wire.conversation) is not None:
         bad_field("conversation", "conversations are not kept here; send them in input")
+    if wire.prompt is not None:
+        bad_field("prompt", "prompts kept at OpenAI are not available here; send their text")
     if wire.background:
         bad_field("background", "requests are not run in the background here")
 

@@ -3,8 +3,8 @@
 Owns: what each neutral field becomes. It must never know a URL, a header or a login, nor what one server of the dialect insists on.
 
 Nothing is kept at the provider (`store: false`): its reasoning is asked for in encrypted form, and given back where the client kept it or this program
-remembers it by the call that followed. Left out because the dialect has no such thing: stop sequences, seed, penalties, `top_k`, the shape of images; a
-budget of thinking becomes the nearest effort.
+remembers it by the call that followed. Left out because the dialect has no such thing: stop sequences, seed, penalties, `top_k`, the shape of images, that
+a tool failed; a budget of thinking becomes the nearest effort.
 
 Source: platform.openai.com/docs/api-reference/responses/create.
 """
@@ -15,6 +15,7 @@ from typing import Final, assert_never
 import msgspec
 
 from broker.translate.data_url import join_data_url
+from broker.translate.digests import uuid_of
 from broker.translate.effort import ThinkingClass, ThinkingLimits
 from broker.translate.exchange import Target
 from broker.translate.fields import bad_field
@@ -45,6 +46,7 @@ from broker.translate.ir import (
 from broker.translate.limits import capped
 from broker.translate.names import ToolNames
 from broker.translate.openai_models import openai_model, word
+from broker.translate.openai_upstream_request import parameters
 from broker.translate.signatures import SignatureMemory
 from broker.translate.signers import Signer, unmarked
 from broker.translate.turns import Answered, Turn, laid_out
@@ -55,6 +57,7 @@ _NATIVE: Final[dict[NativeKind, _Object]] = {
     NativeKind.WEB_SEARCH: {"type": "web_search"},
     NativeKind.CODE_EXECUTION: {"type": "code_interpreter", "container": {"type": "auto"}},
 }
+_ID_LENGTH: Final = 64  # OpenAI refuses longer ids of calls
 _ENCRYPTED: Final = "reasoning.encrypted_content"
 _LOGPROBS: Final = "message.output_text.logprobs"
 
@@ -154,7 +157,7 @@ class _Items:
         arguments = msgspec.json.encode(call.arguments).decode()
         yield {
             "type": "function_call",
-            "call_id": call.id,
+            "call_id": _call_id(call.id),
             "name": self._names.outward(call.name),
             "arguments": arguments,
         }
@@ -170,7 +173,11 @@ def _reasoned(text: str, encrypted: str) -> _Object:
 
 
 def _answer(answer: Answered) -> _Object:
-    return {"type": "function_call_output", "call_id": answer.call.id, "output": _output_of(answer.result)}
+    return {"type": "function_call_output", "call_id": _call_id(answer.call.id), "output": _output_of(answer.result)}
+
+
+def _call_id(identifier: str) -> str:
+    return identifier if len(identifier) <= _ID_LENGTH else uuid_of(identifier)
 
 
 def _output_of(result: ToolResult | None) -> object:
@@ -241,7 +248,7 @@ def _tool(tool: Tool, names: ToolNames, path: str) -> list[_Object]:
     function: _Object = {"type": "function", "name": names.outward(tool.name)}
     if tool.description:
         function["description"] = tool.description
-    function["parameters"] = tool.parameters if tool.parameters is not None else {"type": "object", "properties": {}}
+    function["parameters"] = parameters(tool.parameters)
     # The dialect takes a schema for strict where nothing is said, and most schemas are not.
     function["strict"] = bool(tool.strict)
     return [function]

@@ -87,7 +87,7 @@ class WireRequest(Struct):
     """The body."""
 
     model: str
-    input: str | list[WireItem]
+    input: str | list[WireItem] = []
     instructions: str | None = None
     stream: bool | None = None
     tools: list[WireTool] | None = None
@@ -103,6 +103,7 @@ class WireRequest(Struct):
     previous_response_id: str | None = None
     conversation: Raw = NULL
     background: bool | None = None
+    prompt: object = None
     prompt_cache_key: object = None
     user: object = None
 

@@ -10,23 +10,28 @@ from typing import Final
 CAPACITY: Final = 2048
 """Signatures kept. They run to a few KB each, so a full memory is some MB; a turn of an agent uses one to three."""
 
+MOST: Final = 16 * 1024 * 1024
+"""Characters kept: thoughts can be longer than signatures."""
+
 
 class SignatureMemory:
-    """Call id -> signature, bounded."""
+    """Call id -> signature, or thoughts with theirs (`thoughts`), bounded."""
 
-    __slots__ = ("_capacity", "_kept")
+    __slots__ = ("_capacity", "_kept", "_most", "_size")
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
-        """Keep at most `capacity` signatures."""
+    def __init__(self, capacity: int = CAPACITY, most: int = MOST) -> None:
+        """Keep at most `capacity` signatures of `most` characters in all."""
         self._capacity = capacity
+        self._most = most
+        self._size = 0
         self._kept: OrderedDict[str, str] = OrderedDict()
 
     def remember(self, call_id: str, signature: str) -> None:
-        """Keep a signature, forgetting the one unused for longest when full."""
+        """Keep a signature, forgetting those unused for longest when full."""
+        self._size += len(signature) - len(self._kept.pop(call_id, ""))
         self._kept[call_id] = signature
-        self._kept.move_to_end(call_id)
-        if len(self._kept) > self._capacity:
-            self._kept.popitem(last=False)
+        while len(self._kept) > self._capacity or self._size > self._most:
+            self._size -= len(self._kept.popitem(last=False)[1])
 
     def recall(self, call_id: str) -> str | None:
         """Return a call's signature if it is still known."""

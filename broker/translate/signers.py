@@ -14,6 +14,7 @@ class Signer(StrEnum):
 
     ANTHROPIC = "anthropic"
     OPENAI = "openai"
+    CHAT = "chat"  # chat completions: nothing is signed there, but some want their thoughts back
 
 
 def marked(by: Signer, signature: str) -> str:

@@ -1,11 +1,14 @@
 """A conversation laid out for APIs that are strict about calls: each is answered at once, all of one turn together, in the order of the calls.
 
-Owns: merging neighbours of one role, and finding the answer of every call. Other dialects are not strict, so what a client sent is laid out anew. It must
-never lose what somebody said: an answer to no call stays where it stands.
+Owns: merging neighbours of one role, finding the answer of every call, and giving each call an id of its own: some clients send none, and some servers number
+the calls of each answer from 0. Other dialects are not strict, so what a client sent is laid out anew. It must never lose what somebody said: an answer to no
+call stays where it stands.
 """
 
 from collections.abc import Iterable
-from itertools import takewhile
+from itertools import pairwise, takewhile
+
+import msgspec
 
 from broker.translate.ir import Message, Part, Role, ToolCall, ToolResult, Value
 
@@ -35,6 +38,26 @@ def laid_out(messages: Iterable[Message]) -> list[Turn]:
         calls = [part for part in message.parts if isinstance(part, ToolCall)]
         if calls and message.role is Role.ASSISTANT:
             turns.append(Turn(Role.USER, answers=_answers(calls, left)))
+    return _told_apart(turns)
+
+
+def _told_apart(turns: list[Turn]) -> list[Turn]:
+    """Give calls without an id, or with that of an earlier one, one of their own; the same every time, for the caches' sake."""
+    taken: set[str] = set()
+    number = 0
+    for place, (turn, after) in enumerate(pairwise(turns)):
+        calls: list[ToolCall] = []
+        for call in (answer.call for answer in after.answers):
+            one, number = call.id, number + 1
+            while not one or one in taken:
+                one = f"{one or 'call'}_{number}"
+            taken.add(one)
+            calls.append(call if one == call.id else msgspec.structs.replace(call, id=one))
+        if calls != [answer.call for answer in after.answers]:
+            left = iter(calls)
+            parts = tuple(next(left) if isinstance(part, ToolCall) else part for part in turn.parts)
+            answers = tuple(Answered(call, answer.result) for call, answer in zip(calls, after.answers, strict=True))
+            turns[place : place + 2] = [Turn(turn.role, parts), Turn(after.role, after.parts, answers)]
     return turns
 
 

@@ -45,6 +45,21 @@ def test_which_settings_of_chance_a_model_takes(name, chance):
 
 
 @pytest.mark.parametrize(
+    ("name", "continues"),
+    [
+        ("claude-3-opus", True),
+        ("claude-opus-4-5", True),
+        ("claude-opus-4-6", False),
+        ("claude-something-new", False),
+        ("another-vendors-model", True),
+    ],
+)
+def test_which_models_go_on_with_an_answer_that_was_begun(name, continues):
+    assert claude_model(name).continues is continues
+    assert claude_model(name, Limits(max_output=9)).continues is continues
+
+
+@pytest.mark.parametrize(
     ("name", "off", "finer"),
     [
         ("claude-opus-4-5", Off.SILENCE, None),

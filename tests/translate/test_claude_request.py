@@ -225,6 +225,8 @@ def test_the_rule_for_calls(kind, mode):
         ({"system": [{"type": "text"}]}, "system[0].text: is required"),
         ({"tools": [{"name": ""}]}, "tools[0].name: must not"),
         ({"tools": [{"name": "computer", "type": "computer_20250124"}]}, "tools[0].type: this tool runs"),
+        ({"mcp_servers": [{"type": "url"}]}, "mcp_servers: this works at Anthropic only"),
+        ({"container": "c"}, "container: this works at Anthropic only"),
         ({"tool_choice": {"type": "some"}}, "tool_choice.type: unknown"),
         ({"tool_choice": {"type": "tool", "name": "g"}, "tools": [TOOL]}, "tool_choice.name: no tool"),
         ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens: is required"),

@@ -19,6 +19,8 @@ from broker.translate.ir import (
     ToolCallStarted,
     Usage,
 )
+from broker.translate.signers import Signer
+from broker.translate.thoughts import recall
 from tests.contract.codec_contract import UpstreamCodecContract, read_stream, reading
 
 CODEC = Claude()
@@ -153,6 +155,15 @@ def test_signatures_and_what_only_anthropic_can_read():
     )
     delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "s1"}}
     assert Thinking("", "anthropic.s1") in fold(streamed(start(), delta, STOP)).choices[0].parts
+
+
+def test_thoughts_are_remembered_by_the_call_they_led_to():
+    thought = {"type": "thinking", "thinking": "hm", "signature": "s1"}
+    call = {"type": "tool_use", "id": "c1", "name": "f", "input": {}}
+    into = reading()
+    CODEC.decode_answer(compact(message([], content=[thought, call, call | {"id": "c2"}])), into)
+    assert recall(into.signatures, Signer.ANTHROPIC, "c1") == (Thinking("hm", "anthropic.s1"),)
+    assert recall(into.signatures, Signer.ANTHROPIC, "c2") == ()
 
 
 def test_arguments_that_all_came_at_the_beginning():

@@ -29,6 +29,7 @@ from broker.translate.ir import (
 )
 from broker.translate.signatures import SignatureMemory
 from broker.translate.signers import Signer, marked
+from broker.translate.thoughts import remember
 
 OLD, NEW = "claude-opus-4-5", "claude-opus-4-6"
 HELLO = Message(Role.USER, (Text("hi"),))
@@ -71,6 +72,22 @@ def test_instructions_stand_apart_and_alone_they_are_what_is_said():
 def test_a_conversation_the_model_opens_gets_a_beginning():
     messages = body(Message(Role.ASSISTANT, (Text("a"),)), HELLO)["messages"]
     assert [each["role"] for each in messages] == ["user", "assistant", "user"]
+
+
+def test_an_answer_that_the_client_began_goes_to_models_that_go_on_with_it():
+    def roles(**fields):
+        return [each["role"] for each in body(HELLO, Message(Role.ASSISTANT, (Text("It is"),)), **fields)["messages"]]
+
+    assert roles() == ["user", "assistant"]
+    assert roles(model=NEW) == roles(model="another-vendors-model", reasoning=Reasoning(Effort.HIGH)) == ["user"]
+    assert "nothing is left" in refused(Message(Role.ASSISTANT, (Text("a"),)), model=NEW)
+
+
+def test_marks_for_caches_stand_where_the_client_set_them():
+    mark = {"type": "ephemeral"}
+    made = body(Message(Role.USER, (Text("long", cache=mark), Text("x"))), system=(Text("s", cache=mark),))
+    assert made["system"] == [text("s") | {"cache_control": mark}]
+    assert made["messages"][0]["content"] == [text("long") | {"cache_control": mark}, text("x")]
 
 
 def test_media():
@@ -135,10 +152,30 @@ def test_what_anthropic_thought_goes_back_to_it_while_it_thinks():
     assert [block["type"] for block in without[1]["content"]] == ["tool_use"]
 
 
+def test_thoughts_that_a_client_did_not_send_back_are_remembered_by_their_call():
+    memory = SignatureMemory()
+    known = [Thinking("hm", marked(Signer.ANTHROPIC, "s1")), Thinking("", None, marked(Signer.ANTHROPIC, "zzz"))]
+    remember(memory, Signer.ANTHROPIC, "c1", known)
+    remember(memory, Signer.ANTHROPIC, "c3", [Thinking("own", marked(Signer.ANTHROPIC, "s3"))])
+    sent = Thinking("sent", marked(Signer.ANTHROPIC, "s2"))
+    calls = [ToolCall(f"c{number}", "f", {}) for number in (1, 2, 3)]
+    turn = Message(Role.ASSISTANT, (Text("first"), *calls[:2], sent, calls[2]))
+    asked = Request("m", (HELLO, turn), "m", reasoning=Reasoning(budget=2000))
+    made = build(asked, Target(OLD, memory))[0]
+    assert made["thinking"]["type"] == "enabled"
+    told = made["messages"][1]["content"]
+    assert [block["type"] for block in told] == [
+        "thinking", "redacted_thinking", "text", "tool_use", "tool_use", "thinking", "tool_use",
+    ]  # fmt: skip
+    assert (told[0], told[5]["signature"]) == ({"type": "thinking", "thinking": "hm", "signature": "s1"}, "s2")
+    plain = build(Request("m", (HELLO, turn), "m"), Target(OLD, memory))[0]["messages"][1]["content"]
+    assert [block["type"] for block in plain] == ["text", "tool_use", "tool_use", "tool_use"]
+
+
 def test_an_answer_that_says_nothing():
     call = Message(Role.ASSISTANT, (ToolCall("", "f", {}),))
     (answer,) = body(call, Message(Role.USER, (ToolResult("", ()),)))["messages"][-1]["content"]
-    assert answer == {"type": "tool_result", "tool_use_id": "call"}
+    assert answer == {"type": "tool_result", "tool_use_id": "call_1"}
 
 
 def test_tools():

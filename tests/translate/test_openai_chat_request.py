@@ -185,6 +185,7 @@ def test_what_tools_answered():
 
 
 def test_tools():
+    assert body(web_search_options={"user_location": {}}).tools == (NativeTool(NativeKind.WEB_SEARCH),)
     schema = {"type": "object", "properties": {"type": {"type": "string"}}}
     assert body(
         tools=[
@@ -223,6 +224,13 @@ def test_tools():
 )
 def test_tool_choice(wire, choice):
     assert body(tools=[{"type": "function", "function": {"name": "f"}}], tool_choice=wire).tool_choice == choice
+
+
+def test_a_mark_for_caches_is_kept():
+    mark = {"type": "ephemeral", "ttl": "1h"}
+    part = {"type": "text", "text": "x", "cache_control": mark}
+    assert assistant(content=[part], extra_content={"google": {"thought_signature": "s"}}) == (Text("x", "s", mark),)
+    assert said(part, part | {"cache_control": {"type": "other"}}) == (Text("x", cache=mark), Text("x"))
 
 
 def test_sampling():
@@ -342,6 +350,8 @@ def test_a_broken_body(raw, detail):
             {"role": "assistant", "tool_calls": [{"type": "custom", "function": {"name": "f"}}]},
             "messages[0].tool_calls[0].type: only",
         ),
+        ({"role": "assistant", "function_call": {"name": "f"}}, "messages[0].function_call: this deprecated field"),
+        ({"role": "assistant", "audio": {"id": "a"}}, "messages[0].audio: earlier audio"),
         ({"role": "assistant", "tool_calls": [{}]}, "messages[0].tool_calls[0].function: is required"),
         (
             {"role": "assistant", "images": [{"image_url": "x"}]},
@@ -401,6 +411,7 @@ def test_a_broken_part(part, detail):
         ({"n": 0}, "n: must be at least 1"),
         ({"stop": [1]}, "stop[0]: expected str, got int"),
         ({"functions": []}, "functions: this deprecated field"),
+        ({"function_call": "auto"}, "function_call: this deprecated field"),
         ({"reasoning_effort": "frantic"}, "reasoning_effort: unknown effort; expected none, auto, minimal"),
         ({"response_format": {"type": "xml"}}, "response_format.type: invalid enum value 'xml'"),
         ({"tools": [{}]}, "tools[0].type: unknown tool"),

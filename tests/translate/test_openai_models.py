@@ -34,6 +34,16 @@ def test_models_take_the_words_they_are_documented_with(name: str, levels: str, 
 
 
 @pytest.mark.parametrize(
+    ("name", "rethinks"),
+    [("kimi-k2-thinking", True), ("k2.5", True), ("moonshotai/Kimi-K2", True), ("qwen3-max", False), ("gpt-5", False)],
+)
+def test_which_models_want_their_thoughts_back(name: str, rethinks: bool) -> None:
+    assert openai_model(name).rethinks is rethinks
+    told = ThinkingLimits(ThinkingClass.LEVEL, levels=(Effort.LOW,))
+    assert openai_model(name, Limits(told)).rethinks is rethinks
+
+
+@pytest.mark.parametrize(
     "name",
     ["gpt-4o", "gpt-3.5-turbo", "gpt-4.1", "chatgpt-4o-latest", "gpt-5-chat-latest", "gpt-5.1-chat-latest", "grok-4"],
 )

@@ -21,6 +21,8 @@ from broker.translate.ir import (
     Usage,
 )
 from broker.translate.openai_chat import OpenAIChat
+from broker.translate.signers import Signer
+from broker.translate.thoughts import recall
 from tests.contract.codec_contract import UpstreamCodecContract, read_stream, reading
 
 CODEC = OpenAIChat()
@@ -257,6 +259,23 @@ def test_a_line_too_long_is_a_failure_of_the_upstream():
     told = [event for _ in range(66) for event in decoder.feed(b"data: " + b"x" * (1 << 20))]
     assert isinstance(told[0], Failed)
     assert len(told) == 1
+
+
+def test_what_led_to_a_call_is_remembered():
+    into = reading()
+    told = [
+        chunk({"reasoning_content": "h"}),
+        chunk({"reasoning_content": "m"}),
+        chunk({"tool_calls": [{"id": "c", "function": {"name": "f"}}]}),
+    ]
+    other = {
+        "choices": [
+            {"index": 1, "delta": {"reasoning_content": "no", "tool_calls": [{"id": "d", "function": {"name": "f"}}]}}
+        ]
+    }
+    read_stream(CODEC.stream_decoder(into), [framed([*told, other])])
+    assert recall(into.signatures, Signer.CHAT, "c") == (Thinking("hm"),)
+    assert recall(into.signatures, Signer.CHAT, "d") == ()
 
 
 def test_a_call_s_name_is_the_client_s():

@@ -28,6 +28,8 @@ from broker.translate.ir import (
 from broker.translate.limits import UNTOLD, Limits
 from broker.translate.openai_upstream_request import build
 from broker.translate.signatures import SignatureMemory
+from broker.translate.signers import Signer
+from broker.translate.thoughts import remember
 
 HELLO = Message(Role.USER, (Text("hi"),))
 TOOL = FunctionTool("a tool", "d", {"type": "object"}, True)
@@ -105,6 +107,31 @@ def test_calls_are_answered_at_once_and_their_images_shown_after():
     ]
 
 
+def test_a_model_that_wants_its_thoughts_back_gets_them():
+    memory = SignatureMemory()
+    remember(memory, Signer.CHAT, "c2", [Thinking("known")])
+    own, foreign = Thinking("sent"), Thinking("other vendor's", "anthropic.s")
+
+    def thoughts(*parts, model="kimi-k2-thinking"):
+        request = Request("m", (HELLO, Message(Role.ASSISTANT, parts), HELLO), "m")
+        return build(request, Target(model, memory))[0]["messages"][1].get("reasoning_content")
+
+    calls = [ToolCall("c1", "f", {}), ToolCall("c2", "f", {})]
+    assert thoughts(foreign, own, *calls) == "sent"
+    assert thoughts(foreign, *calls) == "known"
+    assert thoughts(foreign, calls[0]) is None
+    assert thoughts(own, *calls, model="gpt-4o") is None
+
+
+def test_a_call_s_id_is_no_longer_than_openai_takes():
+    call = ToolCall("x" * 41, "f", {})
+    said, answered = body(Message(Role.ASSISTANT, (call,)), Message(Role.USER, (ToolResult("x" * 41, (Text("r"),)),)))[
+        "messages"
+    ]
+    assert len(said["tool_calls"][0]["id"]) == 36
+    assert answered["tool_call_id"] == said["tool_calls"][0]["id"]
+
+
 def test_a_structured_result_is_json_text():
     call = Message(Role.ASSISTANT, (ToolCall("c", "f", {}),))
     told = body(call, Message(Role.USER, (ToolResult("c", structured={"k": [1]}),)))["messages"]
@@ -124,10 +151,17 @@ def test_tools():
     assert body(tools=(TOOL, FunctionTool("bare")), parallel_tool_calls=False)["tools"] == [
         {
             "type": "function",
-            "function": {"name": "a_tool", "description": "d", "parameters": {"type": "object"}, "strict": True},
+            "function": {
+                "name": "a_tool",
+                "description": "d",
+                "parameters": {"type": "object", "properties": {}},
+                "strict": True,
+            },
         },
         {"type": "function", "function": {"name": "bare", "parameters": {"type": "object", "properties": {}}}},
     ]
+    whole = {"type": "object", "properties": {"x": {}}}
+    assert body(tools=(FunctionTool("f", None, whole),))["tools"][0]["function"]["parameters"] == whole
     assert body(tools=(TOOL,), parallel_tool_calls=False)["parallel_tool_calls"] is False
     assert "tools" not in body(tools=(NativeTool(NativeKind.WEB_SEARCH, optional=True),))
     assert refused(tools=(NativeTool(NativeKind.WEB_SEARCH),)).startswith("tools[0]: ")

@@ -126,6 +126,13 @@ def test_calls_are_answered_at_once():
     ]
 
 
+def test_a_call_s_id_is_no_longer_than_openai_takes():
+    call, answer = ToolCall("x" * 65, "f", {}), ToolResult("x" * 65, (Text("r"),))
+    items = body(Message(Role.ASSISTANT, (call,)), Message(Role.USER, (answer,)))["input"]
+    assert len(items[0]["call_id"]) == 36
+    assert items[1]["call_id"] == items[0]["call_id"]
+
+
 def test_what_a_tool_showed():
     call = Message(Role.ASSISTANT, (ToolCall("c", "a tool", {}),))
     seen = Message(Role.USER, (ToolResult("c", (Text("look"), Image("image/png", "AAAA"))),))
@@ -166,7 +173,13 @@ def test_encrypted_reasoning_is_given_back():
 def test_tools():
     made = body(tools=(TOOL, FunctionTool("bare")), parallel_tool_calls=False)
     assert made["tools"] == [
-        {"type": "function", "name": "a_tool", "description": "d", "parameters": {"type": "object"}, "strict": True},
+        {
+            "type": "function",
+            "name": "a_tool",
+            "description": "d",
+            "parameters": {"type": "object", "properties": {}},
+            "strict": True,
+        },
         {"type": "function", "name": "bare", "parameters": {"type": "object", "properties": {}}, "strict": False},
     ]
     assert made["parallel_tool_calls"] is False

@@ -41,13 +41,27 @@ def test_the_last_of_several_answers_counts_and_none_is_none():
 
 def test_an_answer_to_later_calls_is_not_taken():
     turns = laid_out([model(A), user(Text("x")), model(A), user(result("a"))])
-    assert [turn.answers for turn in turns if turn.answers] == [(Answered(A, None),), (Answered(A, result("a")),)]
+    again = ToolCall("a_2", "f", {})
+    assert [turn.answers for turn in turns if turn.answers] == [(Answered(A, None),), (Answered(again, result("a")),)]
 
 
 def test_a_stray_answer_goes_to_the_call_it_may_be_meant_for():
     turns = laid_out([model(A, B), user(result("?", "by name", "g"), result("?", "by order"), result("?", "left"))])
     assert turns[1].answers == (Answered(A, result("?", "by order")), Answered(B, result("?", "by name", "g")))
     assert turns[2].parts == (result("?", "left"),)
+
+
+def test_each_call_has_an_id_of_its_own():
+    zero, nameless = ToolCall("0", "f", {}), ToolCall("", "g", {})
+    said = [model(Text("x"), nameless, nameless, zero), user(result("0", "r0"), result("", "r1"), result("", "r2"))]
+    turns = laid_out([*said, *said])
+    assert [[answer.call.id for answer in turn.answers] for turn in turns if turn.answers] == [
+        ["call_1", "call_2", "0"], ["call_4", "call_5", "0_6"],
+    ]  # fmt: skip
+    for calls, answers in zip(turns[::3], turns[1::3], strict=True):
+        assert [part for part in calls.parts if isinstance(part, ToolCall)] == [each.call for each in answers.answers]
+        assert [each.result.content[0].text for each in answers.answers] == ["r1", "r2", "r0"]
+    assert laid_out(said) == turns[:3]  # what comes later changes nothing before it
 
 
 def test_a_call_said_by_a_user_is_not_answered():
