@@ -14,9 +14,9 @@ from broker.model.account import AccountId
 from broker.model.clock import Clock
 from broker.model.errors import BrokerError
 from broker.observe.tasks import spawn
+from broker.observe.watch import Watcher
 from broker.store.base import Change, Entry, Updated
 from broker.store.linked import LinkedStore
-from broker.observe.watch import Watcher
 
 _log = logging.getLogger(__name__)
 
