@@ -1,36 +1,32 @@
 """Where files live, one function a place.
 
 Owns: the rules of the XDG base directory specification and of systemd's STATE_DIRECTORY and RUNTIME_DIRECTORY as they apply
-here, and the length limit of socket paths. It must never create anything.
+here; those of the sockets are `broker.socket_places`'. It must never create anything.
 """
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from broker.model.errors import BrokerError, ErrorCode
-
-APP = "ccs-broker"
-CONTROL_SOCKET = "broker.sock"
-TOKEN_SOCKET = "token.sock"  # noqa: S105 - a file name
-
-# sun_path is 108 bytes on Linux and 104 on macOS and the BSDs, its terminating zero included.
-_SUN_PATH_MAX = 107 if sys.platform == "linux" else 103
+from broker import socket_places
+from broker.socket_places import APP as APP  # noqa: PLC0414
+from broker.socket_places import CONTROL_SOCKET as CONTROL_SOCKET  # noqa: PLC0414 - names of places too
+from broker.socket_places import TOKEN_SOCKET as TOKEN_SOCKET  # noqa: PLC0414
+from broker.socket_places import xdg
 
 Env = Mapping[str, str]
 
 
 def home(env: Env = os.environ) -> Path:
     """Return the user's home directory."""
-    return Path(env["HOME"]) if env.get("HOME") else Path.home()
+    return Path(socket_places.home(env))
 
 
 def config_file(env: Env = os.environ) -> Path:
     """Return the config file: `CCS_BROKER_CONFIG`, else `$XDG_CONFIG_HOME/ccs-broker/config.toml`."""
     if chosen := env.get("CCS_BROKER_CONFIG"):
         return Path(chosen)
-    return _xdg(env, "XDG_CONFIG_HOME", ".config") / APP / "config.toml"
+    return Path(xdg(env, "XDG_CONFIG_HOME", ".config")) / APP / "config.toml"
 
 
 def local_keys_file(env: Env = os.environ) -> Path:
@@ -42,7 +38,7 @@ def state_dir(env: Env = os.environ) -> Path:
     """Return the state directory: systemd's `STATE_DIRECTORY` first, else `$XDG_STATE_HOME/ccs-broker`."""
     if given := env.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
-    return _xdg(env, "XDG_STATE_HOME", ".local/state") / APP
+    return Path(xdg(env, "XDG_STATE_HOME", ".local/state")) / APP
 
 
 def proxy_state_dir(env: Env = os.environ) -> Path:
@@ -52,20 +48,12 @@ def proxy_state_dir(env: Env = os.environ) -> Path:
     """
     if given := env.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
-    return _xdg(env, "XDG_STATE_HOME", ".local/state") / f"{APP}-proxy"
+    return Path(xdg(env, "XDG_STATE_HOME", ".local/state")) / f"{APP}-proxy"
 
 
 def runtime_dir(env: Env = os.environ) -> Path:
-    """Return the folder of the sockets.
-
-    `CCS_BROKER_RUNTIME_DIR`, else `$XDG_RUNTIME_DIR/ccs-broker`; on systems without a runtime directory, `run` in the state directory, which
-    is as private.
-    """
-    if chosen := env.get("CCS_BROKER_RUNTIME_DIR"):
-        return Path(chosen)
-    if given := env.get("XDG_RUNTIME_DIR"):
-        return Path(given) / APP
-    return _xdg(env, "XDG_STATE_HOME", ".local/state") / APP / "run"
+    """Return the folder of the sockets (`broker.socket_places.runtime_folder`)."""
+    return Path(socket_places.runtime_folder(env))
 
 
 def socket_path(name: str, folder: Path) -> Path:
@@ -74,15 +62,7 @@ def socket_path(name: str, folder: Path) -> Path:
     Raises:
         BrokerError: `bad_request` where the platform could not bind it, with the limit and the length.
     """
-    path = folder / name
-    length = len(os.fsencode(path))
-    if length > _SUN_PATH_MAX:
-        raise BrokerError(
-            ErrorCode.BAD_REQUEST,
-            f"the socket path {path} has {length} bytes; this system allows {_SUN_PATH_MAX}",
-            hint="Set CCS_BROKER_RUNTIME_DIR to a shorter folder.",
-        )
-    return path
+    return Path(socket_places.socket_file(name, str(folder)))
 
 
 def default_auth_dir(env: Env = os.environ) -> Path:
@@ -101,9 +81,3 @@ def expand(text: str, env: Env = os.environ) -> Path:
     if text == "~" or text.startswith("~/"):
         return home(env) / text[2:]
     return Path(text).absolute()
-
-
-def _xdg(env: Env, name: str, fallback: str) -> Path:
-    # The specification: a relative value is invalid and must be ignored.
-    value = env.get(name, "")
-    return Path(value) if value.startswith("/") else home(env) / fallback

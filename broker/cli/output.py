@@ -5,12 +5,13 @@ through here too.
 """
 
 import sys
-from typing import TYPE_CHECKING, TextIO
 
-from broker.model.errors import BrokerError
-
+TYPE_CHECKING = False  # typing takes as long to load as `token` takes
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from broker.cli.results import Result
+    from broker.model.errors import BrokerError
 
 # Where there is no terminal there is no width: rich's 80 would fold the names that scripts cut out.
 _WIDTH_WITHOUT_TERMINAL = 200
@@ -59,7 +60,7 @@ def show(result: "Result", *, as_json: bool) -> None:
     _write(stream, "\n".join(each.rstrip() for each in captured.get().splitlines()))
 
 
-def failure(error: BrokerError, *, as_json: bool) -> None:
+def failure(error: "BrokerError", *, as_json: bool) -> None:
     """Tell a failure: one sentence and a hint on stderr, or a problem document (RFC 9457) on stdout."""
     if as_json:
         import json
@@ -131,6 +132,6 @@ class Progress:
         self._shown = 0
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: "TextIO", text: str) -> None:
     stream.write(text + "\n")
     stream.flush()

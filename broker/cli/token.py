@@ -6,12 +6,15 @@ Owns: the short way from argv to a token, and how a token is printed. It imports
 The token is plain text here, as it goes straight from the socket to stdout.
 """
 
-from collections.abc import Sequence
-
 from broker.cli import output
-from broker.ipc.sync_client import request
-from broker.model.errors import BrokerError, ErrorCode
-from broker.paths import TOKEN_SOCKET, runtime_dir, socket_path
+from broker.ipc.sync_client import exchange, parsed
+from broker.socket_places import TOKEN_SOCKET, runtime_folder, socket_file
+
+TYPE_CHECKING = False  # typing takes as long as all else here
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from broker.model.errors import BrokerError
 
 FORMATS = ("raw", "json", "header", "env")
 DEFAULT_MIN_VALIDITY = 60.0
@@ -23,28 +26,32 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 _SHELL_SAFE = _UNRESERVED | frozenset(b"/+=:@%,")
 
 
-def run(arguments: Sequence[str]) -> int | None:
+def run(arguments: "Sequence[str]") -> int | None:
     """Print a token the short way and return the exit code; None where click has to read the arguments."""
     asked = plain(arguments)
     if asked is None:
         return None
     account, form, min_validity, max_wait = asked
     try:
-        output.line(render(fetch(account, min_validity, max_wait), form))
-    except BrokerError as error:
-        from broker.cli.exits import EXIT_OF
-
-        output.failure(error, as_json=form == "json")
-        return int(EXIT_OF[error.code])
+        output.line(_wanted(_lease(account, min_validity, max_wait), form))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         output.give_up()
         return 1
+    except Exception as error:
+        from broker.model.errors import BrokerError
+
+        if not isinstance(error, BrokerError):
+            raise
+        from broker.cli.exits import EXIT_OF
+
+        output.failure(error, as_json=form == "json")
+        return int(EXIT_OF[error.code])
     return 0
 
 
-def plain(arguments: Sequence[str]) -> "tuple[str, str, float, float] | None":
+def plain(arguments: "Sequence[str]") -> "tuple[str, str, float, float] | None":
     """Read `ACCOUNT [--format F] [--json] [--min-validity S] [--max-wait S]`; None for anything else, which click then explains.
 
     Returns account, format, min_validity and max_wait (seconds).
@@ -76,13 +83,27 @@ def fetch(account: str, min_validity: float, max_wait: float) -> dict[str, objec
     Raises:
         BrokerError: what the daemon says, or that it is not there.
     """
+    return parsed(200, _lease(account, min_validity, max_wait))
+
+
+def _lease(account: str, min_validity: float, max_wait: float) -> bytes:
     where = "/".join(quote(part) for part in account.split("/", 1))
     target = f"/v1/lease/{where}?min_validity={min_validity:g}&max_wait={max_wait:g}"
-    path = socket_path(TOKEN_SOCKET, runtime_dir())
-    status, answer = request(path, "GET", target, timeout=max_wait + _GRACE_SECONDS)
+    path = socket_file(TOKEN_SOCKET, runtime_folder())
+    status, answer = exchange(path, "GET", target, timeout=max_wait + _GRACE_SECONDS)
     if status >= 400:
-        raise _refusal(status, answer)
+        raise _refusal(status, parsed(status, answer))
     return answer
+
+
+def _wanted(lease: bytes, form: str) -> str:
+    """Write a lease in one of `FORMATS`, reading as little of it as that takes: loading `json` takes longer than the daemon does."""
+    if form in {"raw", "env"}:
+        # No quotation mark stands inside a JSON string without a backslash before it, so these bytes are the member's name and the ends of its value.
+        value, end, _ = lease.partition(b'"access_token":"')[2].partition(b'"')
+        if end and b"\\" not in value:
+            return render({"access_token": value.decode()}, form)
+    return render(parsed(200, lease), form)
 
 
 def render(answer: dict[str, object], form: str) -> str:
@@ -119,7 +140,9 @@ def _shell(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def _refusal(status: int, problem: dict[str, object]) -> BrokerError:
+def _refusal(status: int, problem: dict[str, object]) -> "BrokerError":
+    from broker.model.errors import BrokerError, ErrorCode
+
     code, detail, hint, account = (problem.get(name) for name in ("code", "detail", "hint", "account"))
     return BrokerError(
         next((known for known in ErrorCode if known == code), ErrorCode.INTERNAL),

@@ -1,17 +1,22 @@
 """A small client of the daemon on the standard library alone, for the command line.
 
-Owns: one request over one connection, with one deadline for all of it. It must never import asyncio, aiohttp, msgspec or http.client: `ccs-broker token`
-starts in tens of milliseconds (tests/ipc/test_sync_client.py looks at `sys.modules`). Typed answers: `broker.ipc.sync_typed`.
+Owns: one request over one connection, with one deadline for all of it. It must never import asyncio, aiohttp, msgspec or http.client, nor anything at all
+before something has gone wrong or JSON is to be read: `ccs-broker token` takes little longer than the interpreter's own start (tests/cli/test_token.py looks at
+`sys.modules`). Typed answers: `broker.ipc.sync_typed`.
 """
 
-import json
-import socket
+# The module behind `socket`: that one's enums and selectors take more time than a request.
+import _socket
 import time
-from os import PathLike, fspath
+from os import fspath
 
-from broker.model.errors import BrokerError, ErrorCode
+TYPE_CHECKING = False  # typing is as heavy
+if TYPE_CHECKING:
+    from os import PathLike
 
-__all__ = ["request"]
+    from broker.model.errors import BrokerError
+
+__all__ = ["exchange", "parsed", "request"]
 
 _READ_BYTES = 1 << 16
 _MAX_BYTES = 64 << 20
@@ -23,6 +28,17 @@ def request(
 ) -> tuple[int, dict[str, object]]:
     """Send one request and return the status and the JSON object of its answer (a problem document for statuses from 400).
 
+    Arguments and errors are those of `exchange`.
+    """
+    status, data = exchange(socket_path, method, target, body, timeout=timeout)
+    return status, parsed(status, data)
+
+
+def exchange(
+    socket_path: "str | PathLike[str]", method: str, target: str, body: object = None, *, timeout: float = 10.0
+) -> tuple[int, bytes]:
+    """Send one request and return the status and the bytes of its answer.
+
     `target` is path and query, already percent-encoded; `body` is anything `json` can write; None sends none. `timeout` seconds bound everything.
 
     Raises:
@@ -30,19 +46,34 @@ def request(
     """
     deadline = _Deadline(timeout)
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        try:
             deadline.apply(connection)
             connection.connect(fspath(socket_path))
             _send(connection, _encode(method, target, body))
-            status, data = _answer(connection, deadline, method)
+            return _answer(connection, deadline, method)
+        finally:
+            connection.close()
     except TimeoutError:
-        raise BrokerError(ErrorCode.DEADLINE_EXCEEDED, f"the daemon did not answer within {timeout:g} s") from None
+        raise _error("deadline_exceeded", f"the daemon did not answer within {timeout:g} s") from None
     except (OSError, EOFError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise BrokerError(
-            ErrorCode.DAEMON_UNREACHABLE, f"no daemon answers at {fspath(socket_path)}: {reason}"
-        ) from None
-    return status, _object(status, data)
+        raise _error("daemon_unreachable", f"no daemon answers at {fspath(socket_path)}: {reason}") from None
+
+
+def parsed(status: int, data: bytes) -> dict[str, object]:
+    """Return the JSON object of an answer; raises `internal` where it is none."""
+    if not data:
+        return {}
+    import json  # noqa: PLC0415
+
+    try:
+        value = json.loads(data)
+    except ValueError:
+        raise _error("internal", f"the daemon's answer ({status}) is not JSON") from None
+    if not isinstance(value, dict):
+        raise _error("internal", f"the daemon's answer ({status}) is not a JSON object")
+    return value
 
 
 class _Deadline:
@@ -50,7 +81,7 @@ class _Deadline:
         # perf_counter, not broker.system: that imports asyncio. It is used for one socket's timeout and nowhere shown.
         self._end = time.perf_counter() + seconds
 
-    def apply(self, connection: socket.socket) -> None:
+    def apply(self, connection: _socket.socket) -> None:
         left = self._end - time.perf_counter()
         if left <= 0:
             raise TimeoutError
@@ -61,11 +92,13 @@ def _encode(method: str, target: str, body: object) -> bytes:
     head = f"{method} {target} HTTP/1.1\r\nHost: ccs-broker\r\nConnection: close\r\n"
     if body is None:
         return f"{head}Content-Length: 0\r\n\r\n".encode("latin-1")
+    import json  # noqa: PLC0415
+
     data = json.dumps(body).encode()
     return f"{head}Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode("latin-1") + data
 
 
-def _send(connection: socket.socket, data: bytes) -> None:
+def _send(connection: _socket.socket, data: bytes) -> None:
     try:
         connection.sendall(data)
     except (BrokenPipeError, ConnectionResetError):
@@ -73,7 +106,7 @@ def _send(connection: socket.socket, data: bytes) -> None:
         return
 
 
-def _answer(connection: socket.socket, deadline: _Deadline, method: str) -> tuple[int, bytes]:
+def _answer(connection: _socket.socket, deadline: _Deadline, method: str) -> tuple[int, bytes]:
     incoming = _Incoming(connection, deadline)
     while True:
         status, headers = _head(incoming.until(_HEAD_END))
@@ -87,7 +120,7 @@ def _answer(connection: socket.socket, deadline: _Deadline, method: str) -> tupl
     if length is None:
         return status, incoming.rest()
     if not length.isdecimal():
-        raise BrokerError(ErrorCode.INTERNAL, "the daemon's answer has no valid length")
+        raise _error("internal", "the daemon's answer has no valid length")
     return status, incoming.exactly(int(length))
 
 
@@ -95,7 +128,7 @@ def _head(data: bytes) -> tuple[int, dict[str, str]]:
     line, *rest = data.decode("latin-1").split("\r\n")
     version, _, status = line.partition(" ")
     if not version.startswith("HTTP/1.") or not status[:3].isdecimal():
-        raise BrokerError(ErrorCode.INTERNAL, "what listens there does not speak HTTP")
+        raise _error("internal", "what listens there does not speak HTTP")
     headers = (each.partition(":") for each in rest if each)
     return int(status[:3]), {name.strip().lower(): value.strip() for name, _, value in headers}
 
@@ -107,7 +140,7 @@ def _chunked(incoming: "_Incoming") -> bytes:
         try:
             size = int(text, 16)
         except ValueError:
-            raise BrokerError(ErrorCode.INTERNAL, "the daemon's answer has a chunk of no size") from None
+            raise _error("internal", "the daemon's answer has a chunk of no size") from None
         if size == 0:
             while incoming.until(b"\r\n"):
                 pass  # trailers
@@ -119,7 +152,7 @@ def _chunked(incoming: "_Incoming") -> bytes:
 class _Incoming:
     """Bytes from the socket, bounded in time and size."""
 
-    def __init__(self, connection: socket.socket, deadline: _Deadline) -> None:
+    def __init__(self, connection: _socket.socket, deadline: _Deadline) -> None:
         self._connection = connection
         self._deadline = deadline
         self._buffer = b""
@@ -157,17 +190,11 @@ class _Incoming:
         data = self._connection.recv(_READ_BYTES)
         self._total += len(data)
         if self._total > _MAX_BYTES:
-            raise BrokerError(ErrorCode.TOO_LARGE, f"the daemon's answer is longer than {_MAX_BYTES} bytes")
+            raise _error("too_large", f"the daemon's answer is longer than {_MAX_BYTES} bytes")
         return data
 
 
-def _object(status: int, data: bytes) -> dict[str, object]:
-    if not data:
-        return {}
-    try:
-        value = json.loads(data)
-    except ValueError:
-        raise BrokerError(ErrorCode.INTERNAL, f"the daemon's answer ({status}) is not JSON") from None
-    if not isinstance(value, dict):
-        raise BrokerError(ErrorCode.INTERNAL, f"the daemon's answer ({status}) is not a JSON object")
-    return value
+def _error(code: str, detail: str) -> "BrokerError":
+    from broker.model.errors import BrokerError, ErrorCode  # noqa: PLC0415
+
+    return BrokerError(ErrorCode(code), detail)

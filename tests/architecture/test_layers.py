@@ -14,7 +14,8 @@ MAY_IMPORT = {
     "": set(),
     "model": set(),
     "system": {"model"},
-    "paths": {"model"},
+    "socket_places": {"model"},
+    "paths": {"model", "socket_places"},
     "config": {"model", "paths", "settings"},
     "settings": {"model", "observe"},  # its checks and lines lie below config, what a new text changes above
     "oauth": {"model"},
@@ -32,7 +33,20 @@ MAY_IMPORT = {
     "service": set(),
     # It looks at everything and is looked at by nobody: a room of its own keeps the store out of the command line's reach.
     "doctor": {"network", "settings", "store", "login", "providers", "oauth", "ipc", "service"},
-    "cli": {"network", "settings", "daemon", "proxy", "sandbox", "service", "ipc", "login", "providers", "observe", "doctor"},
+    "cli": {
+        "network",
+        "settings",
+        "daemon",
+        "proxy",
+        "sandbox",
+        "service",
+        "ipc",
+        "login",
+        "providers",
+        "observe",
+        "doctor",
+        "socket_places",
+    },
     "__main__": {"cli", "observe"},
 }
 

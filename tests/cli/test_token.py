@@ -4,13 +4,14 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.cli import token
 from broker.cli.token import plain, quote, render
-from broker.ipc.schema import Lease
+from broker.ipc.schema import Lease, encode
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from tests.fakes.socket_desk import SocketDesk
@@ -166,6 +167,20 @@ FORBIDDEN = (
     "tomllib",
 )
 
+FOR_NOTHING = (
+    *FORBIDDEN,
+    "json",
+    "re",
+    "enum",
+    "typing",
+    "dataclasses",
+    "pathlib",
+    "socket",
+    "selectors",
+    "collections",
+)
+"""What even the interpreter's own start does without: each of them takes longer to load than the request takes."""
+
 PROBE = """
 import sys
 from broker.__main__ import main
@@ -177,8 +192,8 @@ except SystemExit as end:
 """
 
 
-def fresh(*arguments: str) -> subprocess.CompletedProcess[str]:
-    code = PROBE.format(arguments=arguments, forbidden=FORBIDDEN)
+def fresh(*arguments: str, forbidden: tuple[str, ...] = FORBIDDEN) -> subprocess.CompletedProcess[str]:
+    code = PROBE.format(arguments=arguments, forbidden=forbidden)
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
 
@@ -188,6 +203,32 @@ def test_the_short_way_imports_nothing_heavy(desk: SocketDesk, form: str) -> Non
     ended = fresh("gemini/alice@example.com", "--format", form)
     assert ended.stderr == "0\n"
     assert "fake-access-1" in ended.stdout
+
+
+@pytest.mark.parametrize("form", ["raw", "env"])
+def test_a_token_alone_is_printed_with_what_is_loaded_anyway(desk: SocketDesk, form: str) -> None:
+    desk.replies[WHERE] = LEASE
+    ended = fresh("gemini/alice@example.com", "--format", form, forbidden=FOR_NOTHING)
+    assert ended.stderr == "0\n"
+    assert "fake-access-1" in ended.stdout
+
+
+NAMED_LIKE_IT = '","access_token":"not-it'
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=("Cs",)), min_size=1), st.booleans())
+def test_a_token_is_found_without_reading_json_as_with_it(access_token: str, spaced: bool) -> None:
+    lease = msgspec.structs.replace(
+        LEASE,
+        account=f"gemini/{NAMED_LIKE_IT}",
+        access_token=Secret(access_token),
+        facts={NAMED_LIKE_IT: "x", "access_token": "y"},
+    )
+    data = encode(lease)
+    if spaced:
+        data = json.dumps(json.loads(data)).encode()
+    assert token._wanted(data, "raw") == access_token
+    assert token._wanted(data, "header") == f"Authorization: Bearer {access_token}"
 
 
 def test_the_short_way_stays_short_when_it_fails(home: Path) -> None:
