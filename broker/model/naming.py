@@ -4,6 +4,7 @@ Owns: what an alias stands for, in which order the members of a chain are tried,
 it, the proxy knows.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
@@ -13,6 +14,10 @@ import msgspec
 from broker.model.errors import BrokerError, ErrorCode
 
 _MAX_STEPS: Final = 64
+_WISH: Final = re.compile(
+    r"(.+?)\s*(\(\s*(?:none|auto|minimal|low|medium|high|xhigh|max|-[0-9]{1,8}|[0-9]{1,9})\s*\))",
+    re.IGNORECASE | re.DOTALL,
+)
 _SHOWN: Final = 60
 
 
@@ -71,20 +76,30 @@ class Names:
     def expanded(self, name: str, turn: Callable[[str], int]) -> Iterator[str]:
         """Yield the names of models that a name stands for, in the order to try them; the name itself where it stands for nothing else.
 
-        `turn` counts the uses of a chain. Raises:
+        A suffix on a name of the user's, `chain(high)`, comes before those within it. `turn` counts the uses of a chain. Raises:
             BrokerError: `bad_request` where the name fits several aliases equally well.
         """
-        name = self._unaliased(name)
+        name, wish = self._resolved(name)
         combo = self._combos.get(name)
         if combo is None:
-            yield name
+            yield name + wish
             return
         members = combo.models
         if combo.strategy is Order.ROUND_ROBIN:
             at = turn(name) % len(members)
             members = members[at:] + members[:at]
         for member in members:
-            yield from self.expanded(member, turn)
+            for each in self.expanded(member, turn):
+                yield split_wish(each)[0] + wish if wish else each
+
+    def _resolved(self, name: str) -> tuple[str, str]:
+        """Return what a name stands for, which may be a combo's, and the suffix that counts."""
+        plain, wish = (name, "") if name in self._aliases or name in self._combos else split_wish(name)
+        target = self._unaliased(plain)
+        if target in self._combos:
+            return target, wish
+        target, own = split_wish(target)
+        return target, wish or own
 
     def _unaliased(self, name: str) -> str:
         exact = self._aliases.get(name)
@@ -101,7 +116,7 @@ class Names:
                 raise NameFaultError(("routing", "aliases", name), "neither side may be empty")
             if target.count("*") > name.count("*"):
                 raise NameFaultError(("routing", "aliases", name), f"{target!r} has more * than the name it stands for")
-            if target in self._aliases:
+            if target in self._aliases or split_wish(target)[0] in self._aliases:
                 raise NameFaultError(
                     ("routing", "aliases", name), f"{target!r} is an alias itself; name what that stands for"
                 )
@@ -121,12 +136,18 @@ class Names:
         steps = 0
         for member in self._combos[name].models:
             try:
-                steps += self._walk(self._unaliased(member), (*above, name))
+                steps += self._walk(self._resolved(member)[0], (*above, name))
             except BrokerError as error:
                 raise NameFaultError(("combos", name), error.detail) from None
         if steps > _MAX_STEPS:
             raise NameFaultError(("combos", name), f"comes to more than {_MAX_STEPS} models")
         return steps
+
+
+def split_wish(name: str) -> tuple[str, str]:
+    """Take `model(high)` apart, the brackets with the second; that is empty where there is no suffix. What it says `translate.effort` knows."""
+    found = _WISH.fullmatch(name)
+    return (found[1], found[2]) if found else (name, "")
 
 
 def matched(pattern: str, name: str) -> tuple[str, ...] | None:

@@ -64,10 +64,19 @@ def edits_of(policies: Policies | None, wanted: Wanted, suffix: Reasoning | None
     """Return what is changed of a request; None where nothing can be. `suffix` is how hard to think by the name that the client wrote."""
     if policies is None and suffix is None and not wanted.own:
         return None  # only the user's own names can wish something
-    wishes = {goal.model: goal.wish for goal in wanted.goals if goal.wish is not None}
+    wishes = _wishes(wanted)
     if policies is None and suffix is None and not wishes:
         return None
     return Edits(policies, wanted.name, suffix, wishes, count=count)
+
+
+def _wishes(wanted: Wanted) -> dict[tuple[str, str], Reasoning]:
+    """Return how hard each provider's models shall think by the user's names; of members that are the same otherwise the first counts."""
+    found: dict[tuple[str, str], Reasoning | None] = {}
+    for goal in wanted.goals:
+        for provider in goal.providers:
+            found.setdefault((provider, goal.model), goal.wish)
+    return {key: wish for key, wish in found.items() if wish is not None}
 
 
 class Edits:
@@ -80,11 +89,11 @@ class Edits:
         policies: Policies | None,
         asked: str,
         suffix: Reasoning | None,
-        wishes: Mapping[str, Reasoning],
+        wishes: Mapping[tuple[str, str], Reasoning],
         *,
         count: bool,
     ) -> None:
-        """Hold it. A client's own suffix comes first, then one of the user's name for a model (`wishes`, by model), then the policies, then the body."""
+        """Hold it. A client's own suffix comes first, then one of the user's names (`wishes`, by provider and model), then the policies, then the body."""
         self._policies = policies
         self._asked = asked
         self._suffix = suffix
@@ -98,7 +107,7 @@ class Edits:
             BrokerError: `bad_request` where it is no JSON object, or the model's name falls under two policies that say as much.
         """
         names = self._names(provider, model)
-        wish = self._suffix or self._thinks(names, model)
+        wish = self._suffix or self._thinks(names, provider, model)
         if wish is not None:
             body = with_thinking(client, body, wish, model, told, count=self._count)
         if self._suffix is not None and client is Dialect.GEMINI:
@@ -109,7 +118,7 @@ class Edits:
     def understood(self, request: Request, provider: str, model: str) -> Request:
         """Return the request for an upstream that speaks another dialect; its suffix has been read with it. Raises as `passed`."""
         names = self._names(provider, model)
-        wish = self._thinks(names, model) if self._suffix is None else None
+        wish = self._thinks(names, provider, model) if self._suffix is None else None
         if wish is not None:
             visible = request.reasoning.visible if request.reasoning is not None else None
             request = msgspec.structs.replace(request, reasoning=msgspec.structs.replace(wish, visible=visible))
@@ -123,8 +132,8 @@ class Edits:
         rules = self._policies.rules(self._names(provider, model), upstream, provider)
         return msgspec.structs.replace(sent, body=ruled(upstream.dialect, sent.body, rules)) if rules else sent
 
-    def _thinks(self, names: tuple[str, ...], model: str) -> Reasoning | None:
-        wish = self._wishes.get(model)
+    def _thinks(self, names: tuple[str, ...], provider: str, model: str) -> Reasoning | None:
+        wish = self._wishes.get((provider, model))
         if wish is not None or self._policies is None or self._count:
             return wish
         return self._policies.thinking(names)

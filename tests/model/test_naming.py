@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.model.naming import Combo, Names, Order, matched
+from broker.model.naming import Combo, Names, Order, matched, split_wish
 
 
 def once(_: str) -> int:
@@ -93,6 +93,36 @@ def test_a_chain() -> None:
     assert meant(Names({"b": "best"}, {"best": Combo(("m",))}), "b") == ["m"]
 
 
+def test_a_suffix_on_a_name_of_the_users_holds_for_all_it_stands_for() -> None:
+    names = Names(
+        {"smart": "chain(high)", "fast": "gemini/flash(low)", "c-*": "claude/*", "odd(max)": "x"},
+        {"chain": Combo(("inner(low)", "a", "fast")), "inner": Combo(("b", "c(max)", "c-d(9)"))},
+    )
+    assert meant(names, "smart") == ["b(high)", "c(high)", "claude/d(high)", "a(high)", "gemini/flash(high)"]
+    assert meant(names, "chain") == ["b(low)", "c(low)", "claude/d(low)", "a", "gemini/flash(low)"]
+    assert meant(names, "inner") == ["b", "c(max)", "claude/d(9)"]
+    assert meant(names, "fast(none)") == ["gemini/flash(none)"]
+    assert meant(names, "odd(max)") == ["x"]
+    assert meant(names, "chain(banana)") == ["chain(banana)"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("m (High )", ("m", "(High )")),
+        ("m(-1)", ("m", "(-1)")),
+        ("m(123456789)", ("m", "(123456789)")),
+        ("m(1234567890)", ("m(1234567890)", "")),
+        ("m(low)(high)", ("m(low)", "(high)")),
+        ("m(low) x", ("m(low) x", "")),
+        ("(low)", ("(low)", "")),
+        ("m()", ("m()", "")),
+    ],
+)
+def test_suffixes(name: str, parts: tuple[str, str]) -> None:
+    assert split_wish(name) == parts
+
+
 def test_round_robin_begins_with_another_member_each_time_at_every_level() -> None:
     inner = Combo(("x", "y"), Order.ROUND_ROBIN)
     names = Names(combos={"outer": Combo(("a", "inner", "b"), Order.ROUND_ROBIN), "inner": inner})
@@ -113,6 +143,8 @@ def test_round_robin_begins_with_another_member_each_time_at_every_level() -> No
         ({}, {"c": Combo(("c",))}, r"cannot hold itself \(c > c\)"),
         ({}, {"c": Combo(("x", "d")), "d": Combo(("c",))}, r"\(c > d > c\)"),
         ({"e": "c"}, {"c": Combo(("e",))}, r"\(c > c\)"),
+        ({"e": "c(low)"}, {"c": Combo(("x", "d(high)")), "d": Combo(("e(9)",))}, r"\(c > d > c\)"),
+        ({"x": "y(low)", "y": "z"}, {}, r"routing.aliases.x: 'y\(low\)' is an alias itself"),
         ({}, {"c": Combo(tuple(f"m{n}" for n in range(65)))}, "more than 64"),
         ({"a*": "x", "*b": "y"}, {"c": Combo(("ab",))}, "combos.c: model: 'ab' fits"),
     ],

@@ -1,7 +1,7 @@
 import pytest
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.model.naming import Combo, Names
+from broker.model.naming import Combo, Names, split_wish
 from broker.model.told import ToldModel
 from broker.proxy.catalog import Catalog
 from broker.proxy.learnt import Found, Learnt
@@ -9,6 +9,7 @@ from broker.proxy.models import Model
 from broker.proxy.naming import Goal, Served, Wanted, meaning
 from broker.proxy.upstreams.base import Kind
 from broker.proxy.upstreams.table import PROVIDERS
+from broker.translate.effort import split_suffix
 from broker.translate.ir import Effort, Reasoning
 
 KINDS = {"gemini": Kind.CODE_ASSIST, "gemini-api": Kind.GEMINI, "claude": Kind.ANTHROPIC}
@@ -114,3 +115,11 @@ def test_the_users_own_name_may_say_how_hard_to_think() -> None:
     assert (goal.model, goal.providers, goal.wish) == ("gemini-2.5-pro", ("gemini",), Reasoning(effort=Effort.HIGH))
     goal = read("easy-2.5-pro", names).goals[0]
     assert (goal.model, goal.wish) == ("gemini-2.5-pro", Reasoning(effort=Effort.NONE))
+
+
+@pytest.mark.parametrize(
+    "told", [*Effort, "HIGH", " low ", "0", "-1", "-12345678", "123456789", "1234567890", "-123456789", "x", ""]
+)
+def test_the_users_names_read_suffixes_as_everybody_does(told: str) -> None:
+    name = f"m({told})"
+    assert (split_wish(name)[0] == "m") is (split_suffix(name)[1] is not None)

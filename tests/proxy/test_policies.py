@@ -88,6 +88,20 @@ def test_a_suffix_comes_before_the_users_own_name_and_that_before_policies() -> 
     assert passed(edits(None, None, named)) == thinking("low")
 
 
+def test_each_member_of_a_chain_thinks_as_it_says() -> None:
+    goals = (
+        Goal("gemini-3-pro", ("gemini-api",)),
+        Goal("gemini-3-pro", ("gemini",), wish=LOW),
+        Goal("gemini-3-pro", ("gemini", "vertex"), wish=HIGH),
+    )
+    made = edits(None, None, Wanted("chain", goals, own=True))
+    asked = msgspec.structs.replace(REQUEST, reasoning=Reasoning(effort=Effort.MAX))
+    told = [
+        made.understood(asked, provider, "gemini-3-pro").reasoning for provider in ("gemini-api", "gemini", "vertex")
+    ]
+    assert told == [Reasoning(effort=Effort.MAX), LOW, HIGH]
+
+
 def test_the_body_of_gemini_does_not_keep_the_suffix() -> None:
     assert passed(edits(None, HIGH), '{"model":"gemini-3-pro(high)"}') == {"model": "gemini-3-pro", **thinking("high")}  # type: ignore[dict-item]
 
