@@ -17,6 +17,7 @@ from broker.translate.fields import bad_field
 from broker.translate.gemini_models import GeminiModel, gemini_model
 from broker.translate.ir import (
     Audio,
+    Effort,
     File,
     FunctionTool,
     Image,
@@ -304,7 +305,7 @@ def _thinking(wish: Reasoning | None, model: GeminiModel) -> _Object:
     fitted = fit(wish, model.thinking) if wish else None
     if wish is None or fitted is None:
         return {}
-    off = fitted.budget == 0
+    off = wish.effort is Effort.NONE  # also where the model cannot be told to stop
     visible = not off if wish.visible is None else wish.visible
     if fitted.level is not None:
         return {"thinkingLevel": fitted.level.value, "includeThoughts": visible}

@@ -345,7 +345,7 @@ def test_top_logprobs_without_logprobs_are_not_sent():
 @pytest.mark.parametrize(
     ("target", "wish", "config"),
     [
-        ("gemini-2.5-pro", Reasoning(effort=Effort.NONE), {"thinkingBudget": 128, "includeThoughts": True}),
+        ("gemini-2.5-pro", Reasoning(effort=Effort.NONE), {"thinkingBudget": 128, "includeThoughts": False}),
         ("gemini-2.5-flash", Reasoning(effort=Effort.NONE), {"thinkingBudget": 0, "includeThoughts": False}),
         ("gemini-2.5-flash", Reasoning(effort=Effort.AUTO), {"thinkingBudget": -1, "includeThoughts": True}),
         ("gemini-2.5-flash", Reasoning(budget=5000, visible=False), {"thinkingBudget": 5000, "includeThoughts": False}),
