@@ -146,7 +146,8 @@ class ClientCall:
                 self._reply([_JSON], msgspec.json.encode(_Root()))
             case Unknown(text, allowed):
                 extra = [] if allowed is None else [(b"allow", allowed.encode())]
-                told = failure(404 if allowed is None else 405, text, reason="not_found")
+                status, reason = (404, "not_found") if allowed is None else (405, "method_not_allowed")
+                told = failure(status, text, reason=reason)
                 if self._route.voice is Voice.OPENAI:
                     # To OpenAI's clients a 404 of the kind NOT_FOUND is a model that does not exist.
                     told = msgspec.structs.replace(told, kind=FailureKind.BAD_REQUEST)

@@ -92,6 +92,8 @@ def _goal(name: str, served: Served) -> Goal:
         whole = served.catalog.providers(name) or served.learnt.providers(name)  # some have a slash in their own names
         if whole:
             return _of(name, whole, served)
+        if by_provider or by_prefix:
+            raise models.nobody(f"{name[:_SHOWN]!r} names no model")
         known = ", ".join(sorted({*served.kinds, *served.prefixes}))
         raise models.nobody(f"no provider {prefix[:_SHOWN]!r} is served here; there are: {known}")
     if by_provider and by_prefix:

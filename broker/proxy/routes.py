@@ -233,4 +233,5 @@ def _voice(path: str, query: str, header: Header) -> Voice:
 
 
 def _wrong_method(allowed: str, path: str, voice: Voice) -> Route:
-    return Route(Unknown(f"{path} is asked with {allowed}", allowed), voice)
+    methods = f"{allowed}, HEAD" if allowed == "GET" else allowed
+    return Route(Unknown(f"{path} is asked with {allowed}", methods), voice)

@@ -154,6 +154,8 @@ async def test_unknown_paths_methods_and_models(proxy: MakeProxy) -> None:
         assert (await p.ask("POST", "/v1/messages", {})).json()["type"] == "error"
         wrong = await p.ask("GET", "/v1/chat/completions")
         assert (wrong.status, wrong.headers["allow"]) == (405, "POST")
+        assert wrong.json()["error"]["code"] == "method_not_allowed"
+        assert (await p.ask("POST", "/v1/models")).headers["allow"] == "GET, HEAD"
         model = await p.chat(model="mystery-4o")
         assert (model.status, model.json()["error"]["code"], model.json()["error"]["param"]) == (
             404,

@@ -40,7 +40,7 @@ def test_names(name: str, goal: Goal) -> None:
     [
         ("mystery-4o", ErrorCode.NOT_FOUND, "nothing here serves 'mystery-4o'"),
         ("openai/mystery-4o", ErrorCode.NOT_FOUND, "there are: claude, gemini, gemini-api, work"),
-        ("gemini/", ErrorCode.NOT_FOUND, "no provider"),
+        ("gemini/", ErrorCode.NOT_FOUND, "names no model"),
         ("work/mystery", ErrorCode.NOT_FOUND, "nothing here serves 'mystery'"),
         ("work/openai/x", ErrorCode.NOT_FOUND, "nothing here serves"),
         ("", ErrorCode.NOT_FOUND, "nothing here"),

@@ -74,8 +74,8 @@ def test_the_list_of_models_speaks_as_the_client_does() -> None:
     ("line", "voice", "allowed"),
     [
         ("GET /v1/chat/completions", Voice.OPENAI, "POST"),
-        ("POST /health", Voice.OPENAI, "GET"),
-        ("DELETE /v1/models", Voice.OPENAI, "GET"),
+        ("POST /health", Voice.OPENAI, "GET, HEAD"),
+        ("DELETE /v1/models", Voice.OPENAI, "GET, HEAD"),
         ("GET /v1/models/m:generateContent", Voice.GEMINI, "POST"),
         ("POST /v1/models/m:embedContent", Voice.GEMINI, None),
         ("POST /v1/models/:generateContent", Voice.GEMINI, None),
