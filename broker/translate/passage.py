@@ -24,9 +24,13 @@ _PEEK: Final = msgspec.json.Decoder(Peeked)
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _WHITE: Final = b" \t\r\n"
+# They are walked one by one to find a place between them, and the event loop stands meanwhile. No API takes as many.
+_MOST_MEMBERS: Final = 2048
+_MOST_ELEMENTS: Final = 16_384
 _SPACE: Final = re.compile(rb"[ \t\r\n]*")
 _OPENED: Final = re.compile(rb"[ \t\r\n]*[{\[]")
-_KEY: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
+_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,9}")
+_KEY: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
 _NEXT: Final = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
 
 
@@ -78,17 +82,15 @@ def with_member(body: bytes, name: str, change: Callable[[bytes | None], bytes |
     the end. A list is never made longer. Raises:
         BrokerError: `bad_request` where it is neither.
     """
-    members = _checked(body)
-    there = any(member.name == name for member in members)
-    new = None if there or is_list(body) else change(None)
-    if not there and new is None:
-        return body
+    if _named(body, name) is None:
+        new = None if is_list(body) else change(None)
+        return body if new is None else with_members(body, {name: new})
 
     def told(member: _Member) -> bytes | None:
         text = body[member.value : member.end]
         return change(text) if member.name == name else text
 
-    return _rewritten(body, members, told, [] if new is None else [(name, new)])
+    return _rewritten(body, _elements(body) if is_list(body) else _members(body), told, [])
 
 
 def value_of(body: bytes, name: str) -> bytes | None:
@@ -97,8 +99,8 @@ def value_of(body: bytes, name: str) -> bytes | None:
     Raises:
         BrokerError: `bad_request` where it is neither object nor list.
     """
-    found = [body[member.value : member.end] for member in _checked(body) if member.name == name]
-    return found[-1] if found else None
+    found = _named(body, name)
+    return None if found is None else bytes(found)
 
 
 def inserted(body: bytes, place: int, told: bytes) -> bytes:
@@ -156,16 +158,23 @@ def _rewritten(
     return b"".join((body[:first], *pieces, body[last:]))
 
 
-def _checked(body: bytes) -> list[_Member]:
-    return _elements(body) if is_list(body) else _members(body)
+def _named(body: bytes, name: str) -> msgspec.Raw | None:
+    """Return a member, the last of its name, or an element by its index; raises BrokerError `bad_request` where the body is neither object nor list."""
+    if not is_list(body):
+        return _values(body).get(name)
+    elements = _listed(body)
+    place = int(name) if _INDEX.fullmatch(name) else len(elements)
+    return elements[place] if place < len(elements) else None
 
 
 def _members(body: bytes) -> list[_Member]:
-    """Return the members of an object; raises BrokerError `bad_request` where it is none."""
-    values = read(_MEMBERS, body)
+    """Return the members of an object; raises BrokerError `bad_request` where it is none, or has too many."""
+    # Made bytes of once a name: of many members of one name, each would copy the last.
+    values = {name: bytes(value) for name, value in _values(body).items()}
     found: list[_Member] = []
     at = _after(_SPACE, body, body.index(b"{") + 1)
     while body[at : at + 1] != b"}":
+        _bounded(len(found) + 1, _MOST_MEMBERS)
         key = _KEY.match(body, at)
         assert key is not None  # the body has been read as JSON
         name: str = msgspec.json.decode(key[0].rstrip(_WHITE)[:-1])
@@ -177,31 +186,48 @@ def _members(body: bytes) -> list[_Member]:
 
 
 def _elements(body: bytes) -> list[_Member]:
-    """Return the elements of a list; raises BrokerError `bad_request` where it is none."""
-    values = read(_LIST, body)
+    """Return the elements of a list; raises BrokerError `bad_request` where it is none, or has too many."""
+    values = _listed(body)
     found: list[_Member] = []
     at = _after(_SPACE, body, body.index(b"[") + 1)
     while body[at : at + 1] != b"]":
-        end = _end_of_value(body, at, values[len(found)])
+        end = _end_of_value(body, at, bytes(values[len(found)]))
         found.append(_Member(str(len(found)), at, at, end))
         comma = _NEXT.match(body, end)
         at = comma.end() if comma else _after(_SPACE, body, end)
     return found
 
 
-_QUOTED: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+def _values(body: bytes) -> dict[str, msgspec.Raw]:
+    values = read(_MEMBERS, body)
+    _bounded(len(values), _MOST_MEMBERS)
+    return values
+
+
+def _listed(body: bytes) -> list[msgspec.Raw]:
+    elements = read(_LIST, body)
+    _bounded(len(elements), _MOST_ELEMENTS)
+    return elements
+
+
+def _bounded(number: int, most: int) -> None:
+    if number > most:
+        bad_field("body", f"more than {most} members in an object or a list that something is to be changed in")
+
+
+# Possessive, which costs an eighth: nothing is kept to go back to.
+_QUOTED: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR: Final = re.compile(rb"[^,}\]\s]+")
-_STEP: Final = re.compile(rb'[^"\[\]{}]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^"\[\]{}]*)*', re.DOTALL)
+_STEP: Final = re.compile(rb'[^"\[\]{}]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"\[\]{}]*+)*+', re.DOTALL)
 
 
-def _end_of_value(body: bytes, at: int, likely: msgspec.Raw) -> int:
+def _end_of_value(body: bytes, at: int, likely: bytes) -> int:
     """Return where a value ends. `likely` is what the reader took for it: of members of one name it is the last, and stands for the others too."""
     first = body[at : at + 1]
     if first not in (b"{", b"[", b'"'):
         return _after(_SCALAR, body, at)
-    text = bytes(likely)
-    if body.startswith(text, at):
-        return at + len(text)  # what begins with a bracket or a quote goes on to its own end, so this is the whole
+    if body.startswith(likely, at):
+        return at + len(likely)  # what begins with a bracket or a quote goes on to its own end, so this is the whole
     if first == b'"':
         return _after(_QUOTED, body, at)
     depth = 0

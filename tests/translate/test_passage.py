@@ -1,5 +1,6 @@
 import json
 import random
+import time
 
 import pytest
 from hypothesis import given
@@ -161,3 +162,31 @@ def test_elements_over_random_lists(values, place, wide):
     text = json.dumps(values, indent=2 if wide else None).encode()
     assert json.loads(inserted(text, place, b"7")) == [*values[:place], 7, *values[place:]]
     assert json.loads(with_member(text, str(place), lambda _: None)) == [*values[:place], *values[place + 1 :]]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"m"' + b"".join(b',"x%d":0' % number for number in range(2048)) + b"}",
+        b'{"model":"m"' + b',"x":[]' * 2048 + b"}",
+    ],
+)
+def test_members_beyond_number_are_refused_before_they_hold_the_event_loop(body):
+    with pytest.raises(BrokerError, match="more than 2048 members"):
+        with_model(body, "n")
+
+
+def test_elements_beyond_number_are_refused_before_they_hold_the_event_loop():
+    most = b"[" + b",".join([b"0"] * 16_384) + b"]"
+    assert inserted(most, 0, b"1") == b"[1," + most[1:]
+    with pytest.raises(BrokerError, match="more than 16384 members"):
+        inserted(most.replace(b"[", b"[0,"), 0, b"1")
+    with pytest.raises(BrokerError, match="more than 16384 members"):
+        value_of(most.replace(b"[", b"[0,"), "0")
+
+
+def test_members_of_one_name_cost_no_copy_of_the_last_each():
+    body = b'{"model":"m",' + b'"x":[],' * 2000 + b'"x":["' + b"y" * (16 << 20) + b'"]}'
+    begun = time.process_time()
+    assert with_model(body, "m") == body
+    assert time.process_time() - begun < 1  # it takes 0.02, and 2000 copies some seconds
