@@ -4,13 +4,24 @@ Owns: hop-by-hop stripping (RFC 9110 section 7.6.1), what of a client's credenti
 is not shown, and the one place where a lease's token becomes text. Pure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Final
 
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
 
 Headers = list[tuple[bytes, bytes]]
+
+
+def _spellings(names: Iterable[bytes]) -> frozenset[bytes]:
+    """Return names with every `-` also as `_`: upstreams that read headers as CGI does (RFC 3875 section 4.1.18) take one for the other."""
+    return frozenset(
+        b"".join(part for pair in zip(parts, (*marks, b""), strict=True) for part in pair)
+        for parts in (name.split(b"-") for name in names)
+        for marks in product((b"-", b"_"), repeat=len(parts) - 1)
+    )
+
 
 _HOP: Final = frozenset({
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer",
@@ -19,11 +30,11 @@ _HOP: Final = frozenset({
 
 # What a client says to us and not to the upstream: its credentials, where it believes to be, what a browser adds. Accept-Encoding is dropped so
 # that error bodies can be read and comments put between events; the client is on this machine anyway.
-_OURS: Final = _HOP | {
+_OURS: Final = _spellings(_HOP | {
     b"host", b"authorization", b"x-api-key", b"x-goog-api-key", b"cookie", b"origin", b"referer", b"expect", b"accept-encoding", b"forwarded",
     b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"x-request-id", b"sec-fetch-mode", b"sec-fetch-site",
     b"sec-fetch-dest", b"accept-language", b"x-gemini-api-privileged-user-id",
-}  # fmt: skip
+})  # fmt: skip
 
 # What an upstream says to the hop before us: cookies and rules for browsers, its front end's own words.
 _THEIRS: Final = _HOP | {

@@ -21,6 +21,14 @@ def test_what_travels_on_to_the_upstream() -> None:
     assert [name for name, _ in to_upstream(sent)] == [b"user-agent", b"content-type", b"x-goog-api-client", b"accept"]
 
 
+def test_what_stays_here_stays_here_with_underscores_too() -> None:
+    sent = [
+        (b"content_length", b"5"), (b"transfer_encoding", b"chunked"), (b"x_goog-api_key", b"k"), (b"x-gemini_api_privileged-user_id", b"1"),
+        (b"proxy_connection", b"close"), (b"session_id", b"kept"),
+    ]  # fmt: skip
+    assert to_upstream(sent) == [(b"session_id", b"kept")]
+
+
 def test_headers_named_by_connection_stay_here() -> None:
     sent = [
         (b"connection", b"close, X-Secret"),

@@ -1,0 +1,223 @@
+"""Framing through a whole worker: nothing is forwarded that could be read in two ways.
+
+An upstream keeps every byte it gets. Whatever a client sends, a strict reader of our own must find there exactly the requests that were accepted, and in what
+the client gets exactly one answer for each; whatever an upstream sends, the client gets one answer of one reading, or the connection ends.
+"""
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from broker.config import UpstreamConfig
+from broker.proxy.wire.exchange import Limits
+from tests.fakes.broker_socket import FakeDaemon, account, lease
+from tests.fakes.recording_upstream import Answer, Line, RecordingUpstream
+from tests.fakes.strict_http import Message, Reading, answers
+from tests.fakes.upstream import answer
+from tests.proxy.conftest import KEY, MakeProxy, Proxy
+
+PATH = b"/v1/chat/completions"
+CLOSE = b"Connection: close\r\n"
+JSON = "Content-Type: application/json"
+
+
+def chat(text: str) -> bytes:
+    return json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": text}]}).encode()
+
+
+ASKED, HIDDEN = chat("asked"), chat("hidden")
+
+
+def said(text: str) -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return json.dumps({"id": "1", "object": "chat.completion", "model": "gpt-4o", "choices": [choice]}).encode()
+
+
+GOOD = answer(said("fine"), "200 OK", JSON)
+
+
+async def good(line: Line, taken: Message) -> None:
+    await line.send(GOOD)
+
+
+@dataclass
+class Rig:
+    proxy: Proxy
+    upstream: RecordingUpstream
+
+    def post(self, fields: bytes = b"", body: bytes = ASKED, target: bytes = PATH, host: bytes = b"") -> bytes:
+        """Write a request with a key; a plain length is told unless `fields` tell one."""
+        host = host or b"Host: 127.0.0.1:%d\r\n" % self.proxy.port
+        framed = re.search(rb"^ ?(content-length|transfer-encoding) ?:", fields, re.IGNORECASE | re.MULTILINE)
+        length = b"" if framed else b"Content-Length: %d\r\n" % len(body)
+        key = b"Authorization: Bearer %b\r\n" % KEY.encode()
+        return b"POST %b HTTP/1.1\r\n%b%b%b%b\r\n%b" % (target, host, key, fields, length, body)
+
+    async def say(self, *pieces: bytes) -> Reading:
+        """Send, and read until the proxy closes; what it said must be answers of one reading."""
+        reader, writer = await self.proxy.dial()
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+        return await self.hear(reader)
+
+    @staticmethod
+    async def hear(reader: asyncio.StreamReader) -> Reading:
+        data = b""
+        with contextlib.suppress(ConnectionError):
+            data = await asyncio.wait_for(reader.read(), 10)
+        reading = answers(data, closed=True)
+        assert reading.exact or not data, (reading.fault, data[-300:])
+        return reading
+
+    @property
+    def forwarded(self) -> list[bytes]:
+        """The bodies that reached the upstream."""
+        return [each.body or b"" for each in self.upstream.requests]
+
+
+MakeRig = Callable[..., contextlib.AbstractAsyncContextManager[Rig]]
+
+
+@pytest.fixture
+def rig(proxy: MakeProxy) -> MakeRig:
+    @asynccontextmanager
+    async def make(reply: Answer = good, *, early: bool = False, **limits: float) -> AsyncIterator[Rig]:
+        daemon = FakeDaemon()
+        daemon.put(*(account(name, lease(name, "fake-key-1")) for name in ("openai-api/key", "gemini-api/key")))
+        async with RecordingUpstream(reply, early) as upstream:
+            there = {name: UpstreamConfig(base_url=upstream.url) for name in ("openai", "gemini")}
+            kept = Limits(**{"linger_seconds": 0.1, **limits})  # type: ignore[arg-type]
+            async with proxy(daemon, upstreams=there, limits=kept) as running:
+                yield Rig(running, upstream)
+
+    return make
+
+
+def statuses(reading: Reading) -> list[int]:
+    return [each.status for each in reading.messages]
+
+
+# --- what a client sends ---
+
+C = b"Transfer-Encoding: chunked\r\n"
+
+
+def in_chunks(data: bytes, size: bytes = b"%x", end: bytes = b"\r\n") -> bytes:
+    return size % len(data) + b"\r\n" + data + end + b"0\r\n\r\n"
+
+
+REFUSED = {
+    "a length and chunks": (b"Content-Length: 4\r\n" + C, in_chunks(ASKED), 400),
+    "chunks and a length": (C + b"Content-Length: 4\r\n", in_chunks(ASKED), 400),
+    "chunked by another name": (b"Transfer-Encoding: xchunked\r\n", in_chunks(ASKED), 501),
+    "chunked with a parameter": (b"Transfer-Encoding: chunked;q=1\r\n", in_chunks(ASKED), 501),
+    "chunked, and then something": (b"Transfer-Encoding: chunked, identity\r\n", in_chunks(ASKED), 400),
+    "two codings in two fields": (C + b"Transfer-Encoding: identity\r\n", in_chunks(ASKED), 400),
+    "an empty coding before a length": (b"Transfer-Encoding:\r\nContent-Length: 4\r\n", ASKED, 400),
+    "a folded coding": (b"Transfer-Encoding:\r\n chunked\r\n", in_chunks(ASKED), 400),
+    "a coding with white space before its colon": (b"Transfer-Encoding : chunked\r\n", in_chunks(ASKED), 400),
+    "two different lengths": (b"Content-Length: 4\r\nContent-Length: %d\r\n" % len(ASKED), ASKED, 400),
+    "one length twice": (b"Content-Length: %d\r\n" % len(ASKED) * 2, ASKED, 400),
+    "a length with a sign": (b"Content-Length: +%d\r\n" % len(ASKED), ASKED, 400),
+    "a length with a space inside": (b"Content-Length: 6 5\r\n", ASKED, 400),
+    "a length in hexadecimal": (b"Content-Length: 0x10\r\n", ASKED, 400),
+    "a length with a point": (b"Content-Length: 4.0\r\n", ASKED, 400),
+    "a length beyond 64 bits": (b"Content-Length: 18446744073709551617\r\n", ASKED, 400),
+    "a length of 64 bits": (b"Content-Length: 18446744073709551615\r\n", ASKED, 413),
+    "a length of 63 bits": (b"Content-Length: 9223372036854775807\r\n", ASKED, 413),
+    "a size with a sign": (C, in_chunks(ASKED, b"+%x"), 400),
+    "a size with a space before": (C, in_chunks(ASKED, b" %x"), 400),
+    "a size with a space behind": (C, in_chunks(ASKED, b"%x "), 400),
+    "a size with 0x": (C, in_chunks(ASKED, b"0x%x"), 400),
+    "a size with an underscore": (C, b"4_1\r\n" + ASKED + b"\r\n0\r\n\r\n", 400),
+    "a size beyond 64 bits": (C, b"1000000000000000f\r\n" + ASKED + b"\r\n0\r\n\r\n", 400),
+    "a chunk without its end": (C, in_chunks(ASKED, end=b""), 400),
+    "a chunk that ends with LF": (C, in_chunks(ASKED, end=b"\n"), 400),
+    "a chunk that ends with CR": (C, in_chunks(ASKED, end=b"\r"), 400),
+    "a size line that ends with LF": (C, b"%x\n%b\n0\n\n" % (len(ASKED), ASKED), 400),
+    "an extension with LF": (C, in_chunks(ASKED, b"%x;a\n"), 400),
+    "an extension with CR": (C, in_chunks(ASKED, b"%x;a\rb"), 400),
+    "an extension without a name": (C, in_chunks(ASKED, b"%x;"), 400),
+    "an end of line in a quoted extension": (C, in_chunks(ASKED, b'%x;a="\r\n"'), 400),
+    "a length in a trailer": (C, in_chunks(ASKED)[:-2] + b"Content-Length: 5\r\n\r\n", 400),
+    "a coding in a trailer": (C, in_chunks(ASKED)[:-2] + C + b"\r\n", 400),
+    "a folded trailer": (C, in_chunks(ASKED)[:-2] + b"X: a\r\n b\r\n\r\n", 400),
+    "a trailer with LF": (C, in_chunks(ASKED)[:-2] + b"X: a\nY: b\r\n\r\n", 400),
+    "a folded field": (b"X: a\r\n b\r\n", ASKED, 400),
+    "a folded length": (b"Content-Length:\r\n 4\r\n", ASKED, 400),
+    "LF in a value": (b"X: a\nContent-Length: 4\r\n", ASKED, 400),
+    "CR in a value": (b"X: a\rContent-Length: 4\r\n", ASKED, 400),
+    "NUL in a value": (b"X: a\0b\r\n", ASKED, 400),
+    "a control character in a value": (b"X: a\x0bb\r\n", ASKED, 400),
+    "DEL in a value": (b"X: a\x7fb\r\n", ASKED, 400),
+    "a name outside of ASCII": (b"X\xc3\xa9: a\r\n", ASKED, 400),
+    "a name with a space": (b"X Y: a\r\n", ASKED, 400),
+    "a name with a separator": (b"X(y): a\r\n", ASKED, 400),
+    "a length whose name begins with a space": (b"X: a\r\n Content-Length: 4\r\n", ASKED, 400),
+    "a second host": (b"Host: evil\r\n", ASKED, 400),
+    "an upgrade to h2c": (b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n", ASKED, 501),
+    "an upgrade nobody named in Connection": (b"Upgrade: websocket\r\n", ASKED, 501),
+    "many fields": (b"X: y\r\n" * 129, ASKED, 431),
+    "many fields without a value": (b"X:\r\n" * 10_000, ASKED, 431),
+    "a huge field": (b"X: " + b"a" * 66_000 + b"\r\n", ASKED, 431),
+    "a huge name": (b"X" * 66_000 + b": a\r\n", ASKED, 431),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_what_could_be_read_in_two_ways_is_refused_and_so_is_all_that_follows(rig: MakeRig, name: str) -> None:
+    fields, body, expected = REFUSED[name]
+    async with rig() as r:
+        heard = await r.say(r.post(fields, body) + r.post(CLOSE, HIDDEN))
+        assert statuses(heard) == [expected]
+        assert heard.messages[0].closes
+        assert r.forwarded == []
+
+
+TAKEN = {
+    "a body in chunks": (C, in_chunks(ASKED)),
+    "a size in capitals with zeros": (C, in_chunks(ASKED, b"0000%X")),
+    "extensions": (C, in_chunks(ASKED, b'%x;a;b=c;d="; e"')),
+    "trailers": (C, in_chunks(ASKED)[:-2] + b"X-Late: 1\r\nAuthorization: Bearer evil\r\n\r\n"),
+    "white space around a length": (b"Content-Length: \t %d \t\r\n" % len(ASKED), ASKED),
+    "a length with zeros before it": (b"Content-Length: 000%d\r\n" % len(ASKED), ASKED),
+    "bytes above ASCII in a value": (b"X: \xc3\xa9\xff\r\n", ASKED),
+    "an empty value": (b"X:\r\n", ASKED),
+    "as many fields as there may be": (b"X: y\r\n" * 120, ASKED),
+    "a quote that stays open": (b'X: "a\r\n', ASKED),
+    "TE": (b"TE: trailers\r\nConnection: TE\r\n", ASKED),
+    "settings of HTTP/2 alone": (b"HTTP2-Settings: AAMAAABk\r\n", ASKED),
+    "framing named by Connection": (b"Connection: content-length, transfer-encoding, host, content-type\r\n", ASKED),
+    "credentials named by Connection": (b"Connection: authorization, x-goog-api-key\r\n", ASKED),
+    "a length by another spelling": (b"Content_Length: 4\r\nTransfer_Encoding: chunked\r\n", ASKED),
+    "a body with lines": (b"", ASKED[:-1] + b"\r\n\r\n}"),
+    "empty lines before the next": (b"", ASKED),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TAKEN)
+async def test_what_is_taken_arrives_as_one_request_and_the_next_one_as_another(rig: MakeRig, name: str) -> None:
+    fields, body = TAKEN[name]
+    async with rig() as r:
+        between = b"\r\n\r\n" if "empty lines" in name else b""
+        heard = await r.say(r.post(fields, body) + between + r.post(CLOSE, chat("second")))
+        assert statuses(heard) == [200, 200]
+        first, second = r.upstream.requests
+        assert first.body == (ASKED if b"chunked\r\n" in fields and b"_" not in fields else body)
+        assert second.body == chat("second")
+        for each in (first, second):
+            assert each.all("content-length") == [b"%d" % len(each.body or b"")]
+            assert each.all("host") == [b"127.0.0.1:%d" % r.upstream.port]
+            assert each.all("authorization") == [b"Bearer fake-key-1"]
+            named = {key.lower().replace(b"_", b"-") for key, _ in each.fields if key.lower() != b"content-length"}
+            assert named.isdisjoint(
+                {b"transfer-encoding", b"content-length", b"te", b"connection", b"trailer", b"x-late", b"upgrade", b"http2-settings"}
+            )  # fmt: skip
