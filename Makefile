@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev-installed
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11 python
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo run test test-faults test-clients lint format bench clean
+.PHONY: help demo run test test-faults test-clients lint format bench bench-quick clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,8 +19,9 @@ help:
 	@echo "make test-clients the proxy with real programs and SDKs, installed into .clients (needs Node.js)"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff format"
-	@echo "make bench        the benchmarks (ARGS=--quick, or names of suites)"
-	@echo "make clean        remove .venv, .clients and caches"
+	@echo "make bench        the benchmarks, ten minutes (ARGS=... for names of suites; BENCH_PEERS=litellm for LiteLLM too)"
+	@echo "make bench-quick  the same in one minute, less exact"
+	@echo "make clean        remove .venv, .clients, .bench and caches"
 
 demo: $(BASE)
 	@$(BIN)/ccs-broker demo $(ARGS)
@@ -47,10 +48,15 @@ format: $(DEV)
 	$(BIN)/ruff check --fix .
 
 bench: $(DEV)
-	$(BIN)/python -m benchmarks.run $(ARGS)
+	BENCH_PEERS=$(BENCH_PEERS) $(BIN)/python -m benchmarks.prepare
+	BENCH_PEERS=$(BENCH_PEERS) $(BIN)/python -m benchmarks.run $(ARGS)
+
+bench-quick: $(DEV)
+	BENCH_PEERS=$(BENCH_PEERS) $(BIN)/python -m benchmarks.prepare
+	BENCH_PEERS=$(BENCH_PEERS) $(BIN)/python -m benchmarks.run --quick $(ARGS)
 
 clean:
-	rm -rf $(VENV) .clients .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) .clients .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
 $(BASE): pyproject.toml | $(BIN)/pip
 	@echo "Installing into $(VENV) ..."

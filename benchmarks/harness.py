@@ -5,8 +5,9 @@ read a clock: subjects measure themselves.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from math import inf
 from statistics import median
 
 Measures = Mapping[str, float]
@@ -111,7 +112,7 @@ class Outcome:
         if not values or len(values) != len(others):
             return None
         bounds = [bar.bound(other) for other in others]
-        share = median(ratios(values, bounds))
+        share = median(_share(value, bound) for value, bound in zip(values, bounds, strict=True))
         better = next(metric.better for metric in self.metrics if metric.name == bar.metric)
         met = share <= 1.0 if better is Better.LOWER else share >= 1.0
         return Verdict(bar, median(values), median(bounds), met)
@@ -140,6 +141,22 @@ class Contest:
         )
 
 
+def over(outcome: Outcome, metric: str, base: str, name: str, least: float) -> Outcome:
+    """Add a metric: what a subject measured of another one over what `base` measured of it in the same round, at least `least`.
+
+    For what a subject adds to a way that takes time without it.
+    """
+    bases = outcome.values(base, metric)
+    rounds = {
+        subject: [
+            {**measures, name: max(least, measures[metric] - bases[number])} if subject != base else dict(measures)
+            for number, measures in enumerate(each)
+        ]
+        for subject, each in outcome.rounds.items()
+    }
+    return replace(outcome, rounds=rounds)
+
+
 def turns(names: Sequence[str], number: int) -> tuple[str, ...]:
     """Return the order of a round: forwards, then backwards, so that a machine that slows down slows down everyone (A B B A)."""
     return tuple(names) if number % 2 == 0 else tuple(reversed(names))
@@ -152,6 +169,13 @@ def ratios(values: Sequence[float], references: Sequence[float]) -> list[float]:
         ValueError: the two did not take part in the same rounds.
     """
     return [value / reference for value, reference in zip(values, references, strict=True) if reference]
+
+
+def _share(value: float, bound: float) -> float:
+    """Return a value as a share of its bound; of a bound of nought only nought is not more."""
+    if bound:
+        return value / bound
+    return inf if value else 1.0
 
 
 def spread(values: Sequence[float]) -> Spread | None:

@@ -30,6 +30,7 @@ _LOG_TAIL_LINES = 15
 _TOKEN_HOURS = 24
 
 API_KEY_PROVIDER = "gemini-api"
+CLAUDE_PROVIDER = "anthropic-api"
 
 
 class BenchError(Exception):
@@ -44,6 +45,7 @@ class Home:
         default_factory=lambda: Path(tempfile.mkdtemp(prefix="ccsbb-"))
     )  # short: socket paths are limited
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    more_env: dict[str, str] = field(default_factory=dict)
 
     @property
     def env(self) -> dict[str, str]:
@@ -55,6 +57,7 @@ class Home:
             "CCS_BROKER_RUNTIME_DIR": str(self.path / "run"),
             "XDG_STATE_HOME": str(self.path / "state"),
             "NOTIFY_SOCKET": str(self.path / "notify"),
+            **self.more_env,
         }
 
     @property
@@ -72,13 +75,17 @@ class Home:
         """The other one."""
         return self.path / "run" / CONTROL_SOCKET
 
-    def configure(self, *, upstream: str = "http://127.0.0.1:9", port: int = 0, more: str = "") -> None:
+    def configure(
+        self, *, upstream: str = "http://127.0.0.1:9", port: int = 0, workers: int = 1, more: str = ""
+    ) -> None:
         """Write a config: every upstream and OAuth server is `upstream`, the proxy's port is `port`. All else is as by default, but for what `more` says."""
         secret = self.path / "client-secret"
         secret.write_text("fake-client-secret")
         secret.chmod(0o600)
         text = config_toml(upstream, "fake-client", str(secret))
-        (self.path / "config.toml").write_text(f"[proxy]\nport = {port}\n\n{text}\n{more}")
+        (self.path / "config.toml").write_text(
+            f"[proxy]\nport = {port}\nworkers = {workers}\n\n{text}\n[upstreams.anthropic]\nbase_url = {json.dumps(upstream)}\n\n{more}"
+        )
 
     def plant(self, number: int, *, provider: str = "gemini") -> Path:
         """Put an auth file in place as careful programs do, by a rename; return its path."""
@@ -177,10 +184,10 @@ class UnixConnection(HTTPConnection):
 
 
 def auth_document(number: int, token: str, provider: str) -> dict[str, object]:
-    """Return a made-up account: a login of Gemini CLI as CLIProxyAPI writes it, or a key of the Gemini API."""
-    if provider == API_KEY_PROVIDER:
+    """Return a made-up account: a login of Gemini CLI as CLIProxyAPI writes it, or a key of the Gemini or the Anthropic API."""
+    if provider in {API_KEY_PROVIDER, CLAUDE_PROVIDER}:
         key = f"fake-key-{number}-{token}"
-        return {"type": "api-key", "provider": API_KEY_PROVIDER, "label": f"user{number}", "api_key": key}
+        return {"type": "api-key", "provider": provider, "label": f"user{number}", "api_key": key}
     ends = (datetime.now(UTC) + timedelta(hours=_TOKEN_HOURS)).replace(microsecond=0).isoformat()
     held = {
         "access_token": f"fake-access-{number}-{token}-" + "x" * 160,  # as long as Google's

@@ -11,6 +11,7 @@ from broker import __version__
 
 _CORES = frozenset(os.sched_getaffinity(0))
 _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
+OWN = os.getpid()
 
 
 def cpu_seconds(pid: int) -> float:
@@ -25,11 +26,29 @@ def cpu_seconds(pid: int) -> float:
 
 def memory_mib(pid: int) -> float:
     """Return the resident memory of a process and its children that live."""
-    total = 0
+    return sum(_status(each, "VmRSS") for each in _family(pid)) / 1024
+
+
+def peak_mib(pid: int) -> float:
+    """Return the highest resident memory of a process and its children since `forget_peak`, added up."""
+    return sum(_status(each, "VmHWM") for each in _family(pid)) / 1024
+
+
+def forget_peak(pid: int) -> None:
+    """Let the highest resident memory begin anew at the present one (proc_pid_clear_refs(5))."""
     for each in _family(pid):
-        lines = Path(f"/proc/{each}/status").read_text().splitlines()
-        total += next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
-    return total / 1024
+        Path(f"/proc/{each}/clear_refs").write_text("5")
+
+
+def wake_ups(pid: int) -> int:
+    """Return how often the threads of a process and its children went to sleep of their own accord: each time something had woken them."""
+    return sum(
+        int(line.split()[1])
+        for each in _family(pid)
+        for task in Path(f"/proc/{each}/task").iterdir()
+        for line in (task / "status").read_text().splitlines()
+        if line.startswith("voluntary_ctxt_switches:")
+    )
 
 
 def apart(measured: int, *others: int) -> None:
@@ -81,6 +100,16 @@ def facts() -> dict[str, object]:
         "ccs_broker": __version__,
         "commit": _commit(),
     }
+
+
+def core_count() -> int:
+    """Return how many cores this run may use."""
+    return len(_CORES)
+
+
+def _status(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def _family(pid: int) -> list[int]:

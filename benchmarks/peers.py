@@ -1,26 +1,29 @@
-"""Other programs to measure beside ours: nginx and wrk where they are installed, and our own fixed-answer server.
+"""Other programs to measure beside ours: nginx and wrk, our own fixed-answer server, the upstream in C.
 
-Owns: finding, starting and stopping them. Nothing is installed here.
+Owns: starting and stopping them. Nothing is installed here (see `benchmarks.prepare`).
 """
 
 import asyncio
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.home import BenchError
+from benchmarks.home import BenchError, free_port
 from benchmarks.load import Target
+from benchmarks.prepare import found
 
 _START_SECONDS = 10.0
 _KEEPALIVE = 1_000_000_000
 ROOT = Path(__file__).parents[1]
+
+NGINX_LOCATIONS = "proxy_pass {scheme}://up; proxy_http_version 1.1; proxy_set_header Connection ''; {tls}"
 
 
 @dataclass(slots=True)
@@ -37,21 +40,15 @@ class Peer:
 
     def stop(self) -> None:
         """End it."""
-        if self.process.stdin is not None:
-            self.process.stdin.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
         self.process.terminate()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-
-
-def found() -> dict[str, str | None]:
-    """Return where the peers are; None for those that are not installed."""
-    # Debian's nginx lies where an ordinary user's PATH does not look.
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-    return {name: shutil.which(name, path=path) for name in ("nginx", "wrk", "curl")}
 
 
 def fixed(folder: Path, answers: Sequence[tuple[str, str]], *, unix: Path | None = None) -> Peer:
@@ -74,18 +71,50 @@ def fixed(folder: Path, answers: Sequence[tuple[str, str]], *, unix: Path | None
 
 async def nginx_fixed(folder: Path, unix: Path, body: str) -> Peer:
     """Start nginx, answering `body` on a Unix socket."""
+    return await _nginx(folder, f"listen unix:{unix}; location / {{ {_returned(body)} }}", unix)
+
+
+def _returned(body: str) -> str:
     quoted = body.replace("\\", "\\\\").replace('"', '\\"').replace("$", "")
-    server = f'listen unix:{unix}; location / {{ default_type application/json; return 200 "{quoted}"; }}'
-    return await _nginx(folder, server, unix)
+    return f'default_type application/json; return 200 "{quoted}";'
 
 
-async def nginx_proxy(folder: Path, upstream: tuple[str, int], port: int) -> Peer:
-    """Start nginx, passing requests on to `upstream` over kept connections."""
+async def nginx_proxy(folder: Path, upstream: tuple[str, int], *, trusted: Path | None = None) -> Peer:
+    """Start nginx, passing requests on to `upstream` over kept connections; by TLS where there is a certificate to trust.
+
+    What it does not do by default and has to for the same work: streams go out as they come (answers of other paths are buffered as by default), and
+    bodies of up to 256 KiB stay in memory.
+    """
+    port = free_port()
+    tls = (
+        f"proxy_ssl_trusted_certificate {trusted}; proxy_ssl_verify on; proxy_ssl_name localhost; proxy_ssl_server_name on;"
+        if trusted
+        else ""
+    )
+    way = NGINX_LOCATIONS.format(scheme="https" if trusted else "http", tls=tls)
     server = (
-        f"listen 127.0.0.1:{port} reuseport; location / {{ proxy_pass http://up; proxy_http_version 1.1; "
-        'proxy_set_header Connection ""; }'
+        f"listen 127.0.0.1:{port} reuseport backlog=4096; client_body_buffer_size 256k; client_max_body_size 100m;"
+        f"location / {{ {way} }} location ~ stream {{ {way} proxy_buffering off; }}"
     )
     return await _nginx(folder, server, ("127.0.0.1", port), f"{upstream[0]}:{upstream[1]}")
+
+
+async def nginx_tls(folder: Path, pem: Path, body: str) -> Peer:
+    """Start nginx as an upstream: `body` over TLS on a port of loopback; `pem` holds certificate and key."""
+    port = free_port()
+    listen = f"listen 127.0.0.1:{port} ssl reuseport; ssl_certificate {pem}; ssl_certificate_key {pem};"
+    return await _nginx(folder, f"{listen} location / {{ {_returned(body)} }}", ("127.0.0.1", port))
+
+
+def upstream(program: str, routes: Sequence[Sequence[str]]) -> Peer:
+    """Start the upstream in C on a free port of loopback; its routes are as benchmarks/c/upstream.c says."""
+    words = [word for route in routes for word in ("--", *route)]
+    process = subprocess.Popen([program, "--port", "0", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise BenchError("the upstream did not start")
+    return Peer(process, ("127.0.0.1", int(line)))
 
 
 async def _nginx(folder: Path, server: str, target: Target, upstream: str = "127.0.0.1:9") -> Peer:
@@ -133,19 +162,18 @@ async def _listening(peer: Peer) -> None:
     raise BenchError(f"nginx did not listen on {peer.target}")
 
 
-async def wrk_rate(target: tuple[str, int], path: str, *, connections: int, seconds: int) -> float:
-    """Return the requests/s wrk reaches with GETs, one thread: a generator in C beside ours."""
+async def wrk_rate(url: str, request: tuple[Mapping[str, str], bytes], *, connections: int, seconds: int) -> float:
+    """Return the requests/s wrk reaches with POSTs of headers and a body, one thread: a generator in C that is not ours. It verifies no certificate."""
     binary = found()["wrk"]
     assert binary is not None
-    process = await asyncio.create_subprocess_exec(
-        binary,
-        "-t1",
-        f"-c{connections}",
-        f"-d{seconds}s",
-        f"http://{target[0]}:{target[1]}{path}",
-        stdout=subprocess.PIPE,
-    )
-    told, _ = await process.communicate()
+    headers, body = request
+    with tempfile.NamedTemporaryFile("w", suffix=".lua", prefix="ccsbb-") as script:
+        script.write(f'wrk.method = "POST"\nwrk.body = {json.dumps(body.decode("ascii"))}\n')
+        script.write("".join(f"wrk.headers[{json.dumps(k)}] = {json.dumps(v)}\n" for k, v in headers.items()))
+        script.flush()
+        command = [binary, "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script.name, url]
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+        told, _ = await process.communicate()
     rate = re.search(rb"Requests/sec:\s+([\d.]+)", told)
     if process.returncode or rate is None or b"Non-2xx" in told:
         raise BenchError(f"wrk: {told.decode(errors='replace')}")

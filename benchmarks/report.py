@@ -1,10 +1,13 @@
-"""What a run is told as: a table for people, JSON for programs. Pure."""
+"""What a run is told as: tables for people, JSON for programs. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
 
+from benchmarks import bars
 from benchmarks.harness import Bar, Better, Metric, Outcome, Spread, Verdict
 
-VERSION = 1
+VERSION = 2
 """Of the JSON's shape."""
 
 
@@ -19,6 +22,54 @@ def table(outcome: Outcome) -> str:
     title = f"{outcome.name}: {outcome.title} ({rounds} round{'s' * (rounds != 1)}{against})"
     judged = [f"  {'met   ' if verdict.met else 'MISSED'} {_bar(outcome, verdict)}" for verdict in outcome.verdicts()]
     return "\n".join([title, *(f"  {row}" for row in rows), *judged, *(f"  note: {note}" for note in outcome.notes)])
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as it was written. `absent` and `failed` map a suite to the reason."""
+
+    at: str
+    quick: bool
+    machine: Mapping[str, object]
+    outcomes: tuple[Outcome, ...]
+    absent: Mapping[str, str]
+    failed: Mapping[str, str]
+
+
+def read(made: Mapping[str, object]) -> Run:
+    """Return a run from its JSON.
+
+    Raises:
+        ValueError: it has another shape's number.
+    """
+    if made.get("version") != VERSION:
+        raise ValueError(f"results of version {made.get('version')}, not {VERSION}")
+    return Run(
+        cast("str", made["at"]),
+        cast("bool", made["quick"]),
+        cast("Mapping[str, object]", made["machine"]),
+        tuple(_read_outcome(each) for each in cast("Sequence[Mapping[str, object]]", made["outcomes"])),
+        cast("Mapping[str, str]", made.get("suites_absent", {})),
+        cast("Mapping[str, str]", made["failures"]),
+    )
+
+
+def markdown(run: Run) -> str:
+    """Return a run as a part of docs/performance.md: the machine, the bars, and every contest."""
+    facts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in run.machine.items())
+    head = f"`python -m benchmarks.run{' --quick' if run.quick else ''}`, {run.at}: {facts}."
+    lines = [head, "", "| what | measured | against | ratio | bar | |", "|---|---|---|---|---|---|"]
+    lines += [_bar_row(run, row) for row in bars.ROWS]
+    for outcome in run.outcomes:
+        lines += ["", *_contest(outcome)]
+    return "\n".join([*lines, ""])
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """Return how many bars were met, and which were not."""
+    verdicts = [(outcome, verdict) for outcome in outcomes for verdict in outcome.verdicts()]
+    missed = [f"  MISSED {outcome.name}: {_bar(outcome, verdict)}" for outcome, verdict in verdicts if not verdict.met]
+    return "\n".join([f"{len(verdicts) - len(missed)} of {len(verdicts)} bars met", *missed])
 
 
 def document(
@@ -56,7 +107,7 @@ def _cell(outcome: Outcome, subject: str, metric: Metric) -> str:
 
 def _bar(outcome: Outcome, verdict: Verdict) -> str:
     bar = verdict.bar
-    metric = next(each for each in outcome.metrics if each.name == bar.metric)
+    metric = _metric(outcome, bar.metric)
     word = "at most" if metric.better is Better.LOWER else "at least"
     return (
         f"{bar.subject}: {metric.name} {word} {_terms(bar, metric.unit)}: "
@@ -71,13 +122,76 @@ def _terms(bar: Bar, unit: str) -> str:
     return " plus ".join(parts) or f"0 {unit}".strip()
 
 
+def _bar_row(run: Run, row: bars.Row) -> str:
+    outcome = next((each for each in run.outcomes if each.name == row.contest), None)
+    verdict = outcome and next((each for each in outcome.verdicts() if each.bar == row.bar), None)
+    if outcome is None or verdict is None:
+        why = run.absent.get(row.suite) or ("failed" if row.suite in run.failed else row.note or "not measured")
+        return f"| {row.what} | | | | {_asked(row)} | {why} |"
+    metric = _metric(outcome, row.bar.metric)
+    other = outcome.spread(row.bar.against, metric.name) if row.bar.against else None
+    ratio = outcome.ratio(row.bar.subject, metric.name, row.bar.against) if row.bar.against else None
+    against = f"{row.bar.against} {number(other.median)}" if other else ""
+    shown = f"{number(verdict.value)} {metric.unit}".strip()
+    met = "met" if verdict.met else "**missed**"
+    return f"| {row.what} | {shown} | {against} | {_ranged(ratio) if ratio else ''} | {_asked(row)} | {met} |"
+
+
+def _asked(row: bars.Row) -> str:
+    """What a bar wants, whether or not it was measured."""
+    bar = row.bar
+    terms = [f"{bar.factor:g} times"] if bar.against else []
+    terms += [f"{bar.plus:g}"] if bar.plus or not terms else []
+    return " plus ".join(terms) + (f", aim {row.aim}" if row.aim else "")
+
+
+def _contest(outcome: Outcome) -> list[str]:
+    names = [metric.name + (f", {metric.unit}" if metric.unit else "") for metric in outcome.metrics]
+    lines = [f"**{outcome.title}**", "", f"| {' | '.join(['', *names])} |", f"|{'---|' * (len(names) + 1)}"]
+    return lines + [f"| {' | '.join([subject, *_cells(outcome, subject)])} |" for subject in outcome.rounds]
+
+
+def _ranged(found: Spread) -> str:
+    return f"{number(found.median)} [{number(found.low)}..{number(found.high)}]"
+
+
+def _metric(outcome: Outcome, name: str) -> Metric:
+    return next(each for each in outcome.metrics if each.name == name)
+
+
+def _read_outcome(made: Mapping[str, object]) -> Outcome:
+    metrics = cast("Mapping[str, Mapping[str, object]]", made["metrics"])
+    subjects = cast("Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]", made["subjects"])
+    return Outcome(
+        cast("str", made["name"]),
+        cast("str", made["title"]),
+        tuple(
+            Metric(name, cast("str", each["unit"]), Better(cast("str", each["better"])), bool(each["compared"]))
+            for name, each in metrics.items()
+        ),
+        {
+            subject: _rounds({name: each["rounds"] for name, each in found.items()})
+            for subject, found in subjects.items()
+        },
+        cast("str | None", made["reference"]),
+        tuple(Bar(**each) for each in cast("Sequence[dict[str, object]]", made["asked"])),  # type: ignore[arg-type]
+        tuple(cast("Sequence[str]", made["notes"])),
+    )
+
+
+def _rounds(values: Mapping[str, Sequence[float]]) -> list[dict[str, float]]:
+    count = max((len(each) for each in values.values()), default=0)
+    return [{name: each[number] for name, each in values.items() if number < len(each)} for number in range(count)]
+
+
 def _outcome(outcome: Outcome) -> dict[str, object]:
     return {
         "name": outcome.name,
         "title": outcome.title,
         "reference": outcome.reference,
         "metrics": {
-            metric.name: {"unit": metric.unit, "better": metric.better.value} for metric in outcome.metrics
+            metric.name: {"unit": metric.unit, "better": metric.better.value, "compared": metric.compared}
+            for metric in outcome.metrics
         },
         "subjects": {
             subject: {
@@ -91,6 +205,10 @@ def _outcome(outcome: Outcome) -> dict[str, object]:
             }
             for subject in outcome.rounds
         },
+        "asked": [
+            {"subject": bar.subject, "metric": bar.metric, "factor": bar.factor, "against": bar.against, "plus": bar.plus}
+            for bar in outcome.bars
+        ],
         "bars": [
             {
                 "subject": verdict.bar.subject, "metric": verdict.bar.metric, "factor": verdict.bar.factor,

@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.harness import Bar, Contest, Measures, Metric, Outcome, quantile
+from benchmarks import bars
+from benchmarks.harness import Contest, Measures, Metric, Outcome, quantile
 from benchmarks.home import BenchError, Home
 from benchmarks.suites import Context
 
@@ -29,8 +30,8 @@ async def run(context: Context) -> list[Outcome]:
             return Spawned(command, home.env)
 
         subjects = {
-            "python -c pass": subject(sys.executable, "-c", "pass"),
-            "ccs-broker token": subject(*program, "token", "gemini"),
+            bars.PYTHON: subject(sys.executable, "-c", "pass"),
+            bars.TOKEN: subject(*program, "token", "gemini"),
         }
         if context.has("curl"):
             url = "http://localhost/v1/lease/gemini"
@@ -40,10 +41,10 @@ async def run(context: Context) -> list[Outcome]:
             "the command other programs run before each of their requests",
             (Metric("wall", "ms"),),
             subjects,
-            "python -c pass",
-            (Bar("ccs-broker token", "wall", 2.5, "python -c pass"),),
+            bars.PYTHON,
+            bars.of("cold_cli"),
         )
-        return [await contest.run(context.rounds(7, 11))]
+        return [await contest.run(context.rounds(2, 9))]
     finally:
         await home.close()
 

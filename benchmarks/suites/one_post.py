@@ -37,7 +37,7 @@ async def run(context: Context) -> list[Outcome]:
             {"daemon": burst},
             bars=(Bar("daemon", "POSTs", plus=1.0),),
         )
-        return [await contest.run(context.rounds(2, 5))]
+        return [await contest.run(context.rounds(1, 3))]
     finally:
         await stage.close()
 

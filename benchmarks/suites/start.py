@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 
-from benchmarks.harness import Bar, Contest, Metric, Outcome
+from benchmarks import bars
+from benchmarks.harness import Contest, Metric, Outcome
 from benchmarks.home import BenchError, Home, UnixConnection
 from benchmarks.machine import memory_mib
 from benchmarks.suites import Context
 
-_SIZES = (10, 1000)
+_SIZES = (10, 1000, 10_000)
 
 # Timed inside a fresh interpreter, so that neither side has a warm allocator; the interpreter's own start is not in it.
 _LOOP = """
@@ -21,8 +22,8 @@ print(time.perf_counter() - began, len(read))
 
 
 async def run(context: Context) -> list[Outcome]:
-    """Measure with 10 and 1,000 accounts."""
-    return [await _contest(context, size) for size in _SIZES]
+    """Measure with 10, 1,000 and (not quick) 10,000 accounts."""
+    return [await _contest(context, size) for size in (_SIZES[:2] if context.quick else _SIZES)]
 
 
 async def _contest(context: Context, size: int) -> Outcome:
@@ -43,12 +44,12 @@ async def _contest(context: Context, size: int) -> Outcome:
             f"start_{size}",
             f"daemon start until ready, {size} accounts",
             (Metric("ready", "ms"), Metric("memory", "MiB", compared=False)),
-            {"plain loop": loop, "daemon": daemon},
-            "plain loop",
-            (Bar("daemon", "ready", 2.0, "plain loop", plus=300.0),),
+            {bars.PLAIN_LOOP: loop, bars.DAEMON: daemon},
+            bars.PLAIN_LOOP,
+            bars.of(f"start_{size}"),
             [f"the very first start, with no state yet: {first['ready']:.0f} ms"],
         )
-        return await contest.run(context.rounds(3, 5))
+        return await contest.run(context.rounds(1, 3))
     finally:
         await home.close()
 
