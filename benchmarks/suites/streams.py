@@ -1,0 +1,51 @@
+"""Streams through the proxy untouched: what is added to the delay of a chunk, and what a chunk costs."""
+
+from benchmarks import bars, traffic
+from benchmarks.harness import Contest, Outcome, Subject, over
+from benchmarks.loaded import STREAM_METRICS
+from benchmarks.rig import Rig
+from benchmarks.suites import Context
+
+LEAST_ADDED_MICROS = 1.0
+"""A server that adds less than one can tell adds this."""
+
+NOTES = (
+    "a chunk's delay counts from the moment the upstream writes it, or should have where it was held up; `added` is over `direct` in the same round",
+    "`delivered` below 1: the chunks do not get through at the pace they are made",
+)
+_STREAMS = 64
+
+
+async def run(context: Context) -> list[Outcome]:
+    """Measure 64 streams with a chunk a millisecond each, and as many with a chunk every ten."""
+    rig = await context.rig()
+    outcomes = [await _contest(context, rig, "streams_64", traffic.FAST)]
+    if not context.quick:
+        outcomes.append(await _contest(context, rig, "streams_64_paced", traffic.PACED))
+    return outcomes
+
+
+async def _contest(context: Context, rig: Rig, name: str, model: str) -> Outcome:
+    seconds = context.seconds(0.5, 1.6)
+    asked = traffic.gemini(model, stream=True)
+    subjects: dict[str, Subject] = {bars.DIRECT: rig.streaming(rig.direct(), asked, model, _STREAMS, seconds)}
+    if rig.nginx is not None:
+        subjects[bars.NGINX] = rig.streaming(rig.behind_nginx(), asked, model, _STREAMS, seconds)
+    subjects[bars.OURS] = rig.streaming(rig.ours(), asked, model, _STREAMS, seconds)
+    contest = Contest(
+        name,
+        f"{_STREAMS} streams, a chunk every {traffic.INTERVALS[model] * 1e3:g} ms each",
+        STREAM_METRICS,
+        subjects,
+        bars.DIRECT if rig.nginx is None else bars.NGINX,
+        bars.of(name),
+        list(NOTES),
+    )
+    return with_added(await contest.run(context.rounds(2, 4)))
+
+
+def with_added(outcome: Outcome) -> Outcome:
+    """Add what each subject adds to a chunk's delay."""
+    for metric in ("p50", "p99"):
+        outcome = over(outcome, metric, bars.DIRECT, f"added {metric}", LEAST_ADDED_MICROS)
+    return outcome
