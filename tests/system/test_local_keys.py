@@ -53,7 +53,7 @@ async def test_keys_from_their_making_to_their_end() -> None:
         assert (await ask(stage, key="ccsb-fake"))[0] == 401
         free = await add(stage, "free")
         few = await add(stage, "few", "--rpm", "3")
-        other = await add(stage, "other", "--model", "claude-*")
+        other = await add(stage, "second", "--model", "claude-*")
         await until(stage, free, 200)
 
         answers = await asyncio.gather(*(known(stage, few) for _ in range(12)))
