@@ -226,7 +226,7 @@ class ClientCall:
         async def learn() -> None:
             await discovery.learn(shop, anew=anew)
             self._waiting = None
-            then()
+            self._exchange.guard(then)
 
         if discovery.due(shop, anew=anew):
             self._waiting = spawn(learn(), name="proxy-ask-around")

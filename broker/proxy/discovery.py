@@ -84,7 +84,7 @@ class Discovery:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 models = await _fetched(shop, account)
-        except (BrokerError, UpstreamError, ValueError, TimeoutError) as error:
+        except (BrokerError, UpstreamError, ValueError, RecursionError, TimeoutError) as error:
             reason = str(error) or f"no answer within {_ANSWER_SECONDS:g} s"
             _log.warning(
                 "list of models not had", extra={"account": log_id(AccountId.parse(view.account)), "reason": reason}
@@ -108,7 +108,7 @@ async def _fetched(shop: Shop, account: WatchAccount) -> tuple[Found, ...] | Non
     Raises:
         BrokerError: there is no token, or nowhere to send it.
         UpstreamError: there was no answer.
-        ValueError: the answer is no list.
+        ValueError: the answer is no list; RecursionError where it is nested too deeply.
     """
     lease = account.lease
     if lease is None or not usable(lease, shop.clock.now().wall):

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from broker.config import RoutingConfig, UpstreamConfig
 from broker.model.told import ToldModel
-from broker.proxy import discovery
+from broker.proxy import discovery, models
 from tests.fakes.broker_socket import FakeDaemon, account, lease
 from tests.proxy.conftest import MakeProxy, Proxy
 
@@ -141,6 +141,38 @@ async def test_vendors_are_asked_too_and_the_table_stands_whatever_they_say(
         assert not any("fake-access" in str(record.__dict__) for record in told)
         assert await listed(p) == ["kimi-for-coding", "kimi-k2.5"]
         assert [len(api.asked) for api in bad] == [1, 1, 1], "left alone for a while"
+
+
+async def test_a_list_too_deep_to_read_is_told_and_not_asked_for_at_each_request(
+    proxy: MakeProxy, serve: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = await serve(Lists(b'{"data":[],"x":' + b"[" * 100_000))
+    daemon = FakeDaemon()
+    daemon.put(key("openai-compatible/deep", api))
+    async with proxy(daemon, routing=ASKING) as p:
+        with caplog.at_level(logging.WARNING):
+            assert await listed(p) == []
+            assert await listed(p) == []
+    assert len(api.asked) == 1
+    assert [record.message for record in caplog.records] == ["list of models not had"]
+
+
+async def test_what_fails_after_the_asking_is_answered_too(
+    proxy: MakeProxy, serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = await serve(Lists(names("llama-4")))
+    daemon = FakeDaemon()
+    daemon.put(key("openai-compatible/one", api))
+    async with proxy(daemon, routing=ASKING) as p:
+
+        def fail(*_: object) -> None:
+            raise RuntimeError("a fault of ours")
+
+        monkeypatch.setattr(models, "listed", fail)
+        answer = await p.ask("GET", "/v1/models")
+        assert answer.status == 500
+        assert "a fault of the proxy" in answer.body.decode()
+        assert len(api.asked) == 1, "it failed after that"
 
 
 async def test_a_list_that_does_not_come_keeps_nobody_waiting(

@@ -29,7 +29,7 @@ _REPLACED: Final = frozenset({b"accept", b"content-type"})
 
 
 class Lister(msgspec.Struct, frozen=True):
-    """Where to ask below a base URL, and how to read the answer; reading raises `msgspec.MsgspecError` or ValueError for what is no list.
+    """Where to ask below a base URL, and how to read the answer; reading raises ValueError, or RecursionError, for what is no list.
 
     `body` makes what is posted, where it is not simply got.
     """

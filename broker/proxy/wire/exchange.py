@@ -4,12 +4,16 @@ Owns: `Exchange`, what an app must offer (`App`, `Call`), what the connection un
 It must never read: `wire.server` frames what comes and calls the `Call`.
 """
 
+import logging
+from collections.abc import Callable
 from typing import Final, Protocol, final
 
 import msgspec
 
 from broker.proxy.wire import heads
 from broker.proxy.wire.heads import Headers, RequestHead
+
+_log = logging.getLogger(__name__)
 
 HIGH_WATER: Final = 65_536
 """Bytes a transport may hold unsent before the other side is told to stop."""
@@ -188,6 +192,17 @@ class Exchange:
         self.start(status, headers, len(body))
         self.write(body)
         self.end()
+
+    def guard(self, step: Callable[[], None]) -> None:
+        """Take a step of the call. Whatever it does wrong, the client gets an answer and the others stay."""
+        try:
+            step()
+        except Exception:  # noqa: BLE001 - a step is the app's
+            _log.exception("request failed", extra={"path": self.head.path})
+            if self.started:
+                self.abort()
+            elif self.call is not None:
+                self.call.on_fault(500, "a fault of the proxy; its log has the details")
 
     def abort(self) -> None:
         """Cut the connection: the only way to tell that a started answer has no end."""

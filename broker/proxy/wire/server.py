@@ -8,7 +8,6 @@ it is the only sign a client gives when it leaves.
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Final, cast, final
@@ -19,8 +18,6 @@ from broker.proxy.wire import heads
 from broker.proxy.wire.exchange import HIGH_WATER, App, Exchange, Limits
 from broker.proxy.wire.heads import HeadError, Headers
 from broker.proxy.wire.ticker import Ticker
-
-_log = logging.getLogger(__name__)
 
 _MAX_PIPELINED: Final = 16
 _FRAMING_SLACK: Final = 524_288  # one read of the event loop can hold parts of several messages
@@ -321,7 +318,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _open(self, exchange: Exchange) -> None:
         exchange.call = call = self._listener.app.open(exchange)
-        self._guard(exchange, call.on_head)
+        exchange.guard(call.on_head)
         if exchange.ended:
             return
         if exchange.head.length is not None and exchange.head.length > self.limits.body_bytes:
@@ -335,17 +332,7 @@ class ServerConnection(asyncio.Protocol):
             return
         parts, exchange.body_parts = exchange.body_parts, []
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._guard(exchange, lambda: call.on_body(body))
-
-    def _guard(self, exchange: Exchange, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except Exception:  # noqa: BLE001 - whatever the app does wrong, the client gets an answer and the others stay
-            _log.exception("request failed", extra={"path": exchange.head.path})
-            if exchange.started:
-                exchange.abort()
-            elif exchange.call is not None:
-                exchange.call.on_fault(500, "a fault of the proxy; its log has the details")
+        exchange.guard(lambda: call.on_body(body))
 
     def _advance(self) -> None:
         if self._advancing:
