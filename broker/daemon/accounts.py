@@ -13,6 +13,7 @@ from broker.daemon.views import account_view, lease_of
 from broker.ipc.schema import AccountList, AccountQuota, AccountView, WatchAccount
 from broker.model.account import AccountId, State, state_name
 from broker.model.clock import Clock
+from broker.model.commands import way_in
 from broker.model.errors import BrokerError, ErrorCode
 from broker.providers.registry import Registry
 from broker.refresh.engine import Engine
@@ -102,7 +103,7 @@ class Accounts:
         found = self.store.default_of(provider) or next(iter(self.of_provider(provider)), None)
         if found is None:
             raise BrokerError(
-                ErrorCode.NO_ACCOUNT, f"no account of {provider} is logged in", hint=f"Run: ccs-broker login {provider}"
+                ErrorCode.NO_ACCOUNT, f"no account of {provider} is logged in", hint=f"Run: {way_in(provider)}"
             )
         return found
 

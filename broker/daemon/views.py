@@ -22,6 +22,7 @@ from broker.model.account import (
     Unsaved,
     state_name,
 )
+from broker.model.commands import way_in
 from broker.model.errors import TRAITS, ErrorCode
 from broker.model.network import PROXY_HINT
 from broker.model.secret import Secret
@@ -135,7 +136,7 @@ def _of_trouble(provider: str, state: Backoff | Ambiguous | NeedsLogin | Unsaved
         case Ambiguous(since=since):
             return Told("a renewal was sent and its answer lost", TRAITS[ErrorCode.ANSWER_LOST].hint, since)
         case NeedsLogin(reason=reason, since=since):
-            return Told(reason, f"Run: ccs-broker login {provider}", since)
+            return Told(reason, f"Run: {way_in(provider)}", since)
         case Unsaved(reason=reason, since=since):
             why = f"renewed, but the new grant could not be saved: {reason}"
             return Told(why, TRAITS[ErrorCode.STORAGE_UNWRITABLE].hint, since)

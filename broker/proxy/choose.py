@@ -17,6 +17,7 @@ import msgspec
 
 from broker.ipc.schema import Cooldown, Lease, WatchAccount
 from broker.model.account import StateName
+from broker.model.commands import way_in
 from broker.model.naming import Strategy
 from broker.proxy.naming import Goal
 
@@ -150,7 +151,7 @@ def judge(account: WatchAccount, model: str, now: float) -> Unusable | None:
         return Unusable(view.account, view.provider, Why.PAUSED, f"is paused; run: ccs-broker resume {view.account}")
     if view.state == StateName.NEEDS_LOGIN:
         cause = f" ({view.reason})" if view.reason else ""
-        text = f"needs a login{cause}; run: ccs-broker login {view.provider}"
+        text = f"needs a login{cause}; run: {way_in(view.provider)}"
         return Unusable(view.account, view.provider, Why.NEEDS_LOGIN, text)
     if any(fnmatchcase(model, glob) for glob in view.excluded_models):
         return Unusable(

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from broker.model.commands import way_in
 from broker.proxy.attempts import MAX_COOLDOWN_SECONDS, Tried
 from broker.proxy.choose import Unusable, Why
 from broker.proxy.failures import failure
@@ -54,16 +55,10 @@ def verdict(asked: Asked, tried: Sequence[Tried], unusable: Sequence[Unusable], 
     status = 403 if login and asked.repeats_on_error else 503
     if not tried and not unusable:
         names = " or ".join(asked.providers)
-        text = f"no account of {names} is logged in; run: {_way_in(asked.providers[0])}"
+        text = f"no account of {names} is logged in; run: {way_in(asked.providers[0])}"
         return failure(status, text, reason="auth_not_found")
     text = f"no account can serve {asked.model}: {_reasons(tried, unusable)}"
     return failure(status, text, reason="auth_unavailable")
-
-
-def _way_in(provider: str) -> str:
-    # Keys are made on the vendor's page, and given to the daemon; everything else is logged in to.
-    verb = "add-key" if provider.endswith(("-api", "-compatible")) else "login"
-    return f"ccs-broker {verb} {provider}"
 
 
 def _with_others(own: Failure, tried: Sequence[Tried], unusable: Sequence[Unusable]) -> Failure:

@@ -6,8 +6,8 @@ of an account is in `cells`, the steps of one refresh are `attempt`'s. It must n
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from broker.config import RefreshConfig
@@ -20,23 +20,24 @@ from broker.model.account import (
     Paused,
     Refreshing,
     State,
-    Tokens,
     Unsaved,
 )
 from broker.model.clock import Chance, Clock, Now
+from broker.model.commands import way_in
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Digest
 from broker.oauth.failures import Transient
 from broker.oauth.transport import Transport
 from broker.observe.tasks import spawn
-from broker.refresh import backoff, life, outcome, plan
+from broker.refresh import backoff, outcome, plan
 from broker.refresh.attempt import LOCK_WAIT_SECONDS, Attempt, ClientFinder, Failed, Providers, Result, Unwritable
 from broker.refresh.cells import Cell, Cells
 from broker.refresh.flight import Flights, either
-from broker.refresh.plan import Known, Reason, Refresh, Wait
+from broker.refresh.grant import Grant, granted
+from broker.refresh.plan import Reason, Refresh, Wait
 from broker.refresh.rescue import Rescue
 from broker.refresh.turns import GroupLocks, Turns
-from broker.store.base import Entry, LockTimeoutError, StorageError, Store
+from broker.store.base import LockTimeoutError, StorageError, Store
 from broker.store.emergency import EmergencyCopies
 
 _log = logging.getLogger(__name__)
@@ -57,15 +58,6 @@ What callers wait for takes the next free moment; what is renewed ahead waits un
 
 _REJECTIONS_FORGOTTEN_SECONDS = 2 * backoff.RETRY_AFTER_CAP_SECONDS  # longer than any pause between them
 _QUIET_PAUSES = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A token a caller may use now. `short`: it has less validity than was asked for, and that is as good as this provider gives."""
-
-    entry: Entry
-    tokens: Tokens
-    short: bool = False
 
 
 class Engine:
@@ -91,12 +83,13 @@ class Engine:
         self._clock = clock
         self._config = config
         self._cells = Cells(providers, clock, chance)
-        self._attempt = Attempt(store, providers, clients, transport, clock, self._cells.expect, self._cells.learn_skew)
+        self._attempt = Attempt(store, providers, clients, transport, clock, self._cells.expect, self._learn_skew)
         self._rescue = Rescue(copies, self._cells, self._attempt, clock)
         self._turns = Turns(groups)
         self._paced: dict[str, float] = {}
         self._flights = Flights()
         self._wake = asyncio.Event()
+        self._stirred: set[AccountId] | None = None  # whom the loop has to look at; None for all
         self._changed = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] | None = None
@@ -121,7 +114,7 @@ class Engine:
         """Go on by other settings, and by what the providers say now."""
         self._config = config
         self._cells.renew_policies()
-        self._wake.set()
+        self._look_at_all()
 
     async def stop(self) -> None:
         """Start no refresh any more and wait for those in flight, within the configured limit."""
@@ -185,7 +178,7 @@ class Engine:
         if cell is None or not cell.servable:
             return None
         now, known = self._clock.now(), self._cells.known(cell)
-        return None if plan.judge(known, now, 0.0) is Freshness.DEAD else _grant(cell, known, now, 0.0)
+        return None if plan.judge(known, now, 0.0) is Freshness.DEAD else granted(cell.entry, known, now, 0.0)
 
     def at_hand(self, account: AccountId, min_validity: float) -> Grant | None:
         """Return what `lease` would, where that is neither refused nor waited for, and nothing is due; else None."""
@@ -194,7 +187,9 @@ class Engine:
             return None
         now, known = self._clock.now(), self._cells.known(cell)
         return (
-            _grant(cell, known, now, min_validity) if plan.judge(known, now, min_validity) is Freshness.FRESH else None
+            granted(cell.entry, known, now, min_validity)
+            if plan.judge(known, now, min_validity) is Freshness.FRESH
+            else None
         )
 
     def problems(self) -> Sequence[str]:
@@ -240,7 +235,7 @@ class Engine:
             if (fresh := plan.judge(known, now, min_validity)) is not Freshness.DEAD:
                 if fresh is Freshness.STALE and self._may_start(cell, now):
                     self._start_paced(account, Reason.EXPIRING, now)
-                return _grant(cell, known, now, min_validity)
+                return granted(cell.entry, known, now, min_validity)
             if isinstance(cell.trouble, Backoff) and now.boot < cell.trouble.until <= deadline:
                 await self._changed_within(cell.trouble.until - now.boot)
                 continue
@@ -263,7 +258,7 @@ class Engine:
         if cell.tokens == before:
             self._refuse(account, cell, now)
             raise BrokerError(ErrorCode.REFRESH_FAILED, f"{account} could not be renewed", account=str(account))
-        return _grant(cell, self._cells.known(cell), now, 0.0)
+        return granted(cell.entry, self._cells.known(cell), now, 0.0)
 
     async def rejected(
         self, account: AccountId, generation: int, *, min_validity: float, max_wait: float, waited: float = 0.0
@@ -293,7 +288,8 @@ class Engine:
     def _note_rejection(self, account: AccountId, cell: Cell, now: Now, digest: Digest, deadline: float) -> None:
         if not plan.renewable(self._cells.known(cell)):
             detail = f"the API rejects the token of {account} and there is nothing to renew it with"
-            raise BrokerError(ErrorCode.LOGIN_REQUIRED, detail, account=str(account))
+            hint = f"Run: {way_in(account.provider)}"
+            raise BrokerError(ErrorCode.LOGIN_REQUIRED, detail, account=str(account), hint=hint)
         if isinstance(cell.trouble, NeedsLogin):
             cell.rejected = digest  # of no use any more, and a final answer is not asked for again
             return
@@ -402,15 +398,19 @@ class Engine:
     # -- the loop
 
     async def _loop(self) -> None:
+        due = 0.0
         while True:
             self._wake.clear()
-            pause = self._sweep(self._clock.now())
-            await either(self._clock.nap(pause), self._wake)
+            now, stirred, self._stirred = self._clock.now(), self._stirred, set()
+            pause = self._sweep(now, self._cells if stirred is None else self._cells.some(stirred))
+            due = now.boot + pause if stirred is None else min(due, now.boot + pause)
+            if await either(self._clock.nap(max(due - now.boot, 0.0)), self._wake):
+                self._stirred = None
 
-    def _sweep(self, now: Now) -> float:
+    def _sweep(self, now: Now, cells: Iterable[tuple[AccountId, Cell]]) -> float:
         """Start what is due; return the seconds until the next look."""
         pause = WAKE_SECONDS
-        for account, cell in self._cells:
+        for account, cell in cells:
             if self._flights.running(account):
                 continue
             if self._rescue.due(account, cell, now):
@@ -430,19 +430,24 @@ class Engine:
         self._fly(account, reason)
         return WAKE_SECONDS
 
+    def _look_at_all(self) -> None:
+        self._stirred = None
+        self._wake.set()
+
+    def _learn_skew(self, provider: str, seconds: float) -> None:
+        self._cells.learn_skew(provider, seconds)
+        self._look_at_all()
+
     async def _changed_within(self, seconds: float) -> None:
         """Wait until anything changes, `seconds` at most."""
         await either(self._clock.sleep(seconds), self._changed)
 
-    def _on_cell(self, _account: AccountId) -> None:
+    def _on_cell(self, account: AccountId) -> None:
+        if self._stirred is not None:
+            self._stirred.add(account)
         self._wake.set()
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-def _grant(cell: Cell, known: Known, now: Now, min_validity: float) -> Grant:
-    left = life.remaining(known.life, now, known.skew)
-    return Grant(cell.entry, life.shown(known.tokens, known.life, now), short=left < min_validity)
 
 
 def _late(account: AccountId, max_wait: float) -> BrokerError:

@@ -21,6 +21,7 @@ from broker.model.account import (
     StateName,
     Unsaved,
 )
+from broker.model.commands import way_in
 from broker.model.secret import Digest
 
 LASTING_SECONDS = 120.0
@@ -102,7 +103,7 @@ def _over(digest: Digest | None, told: Told | None) -> Verdict:
 
 
 def _incident(account: AccountId, state: NeedsLogin | Unsaved | Ambiguous, digest: Digest | None) -> Incident:
-    login = f"ccs-broker login {account.provider}"
+    login = way_in(account.provider)
     match state:
         case NeedsLogin(reason=reason, since=since, digest=about):
             told = Told(StateName.NEEDS_LOGIN, _text(about))

@@ -18,6 +18,7 @@ from broker.model.account import (
     Unsaved,
 )
 from broker.model.clock import Now
+from broker.model.commands import way_in
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.network import PROXY_HINT
 from broker.oauth.failures import AnswerLost, Failure, Misconfigured, Permanent, RateLimited, Transient
@@ -80,7 +81,7 @@ def renewed(known: Known, now: Now, failures: int, unit: float) -> State:
 def refusal(account: AccountId, known: Known, now: Now) -> BrokerError | None:
     """Say why a caller cannot have a token now; None where a refresh may help."""
     name = str(account)
-    login = f"Run: ccs-broker login {account.provider}"
+    login = f"Run: {way_in(account.provider)}"
     error: BrokerError | None = None
     match known.state:
         case Paused():

@@ -17,7 +17,8 @@ from broker.model.account import (
 from broker.model.errors import BrokerError, ErrorCode
 from broker.observe.tasks import spawn
 from broker.providers.base import RefreshPolicy
-from broker.refresh.engine import Engine, Grant
+from broker.refresh.engine import Engine
+from broker.refresh.grant import Grant
 from tests.fakes.clock import settle
 from tests.fakes.token_endpoint import answer
 from tests.refresh.harness import ALICE, World, shown
@@ -152,6 +153,7 @@ async def test_keys_without_refresh_token_are_served_for_ever_and_never_renewed(
     assert world.server.posts == 0
     error = await refused(engine.rejected(ALICE, 1, min_validity=1, max_wait=1))
     assert error.code is ErrorCode.LOGIN_REQUIRED
+    assert error.hint == f"Run: ccs-broker login {ALICE.provider}"
     await engine.stop()
 
 

@@ -21,6 +21,7 @@ from broker.doctor.facts import (
 from broker.doctor.finding import Finding, RemoveSocket, SetMode, Severity, aside, capital, mendable, quoted
 from broker.ipc.schema import AccountView
 from broker.model.account import StateName
+from broker.model.commands import way_in
 from broker.model.network import PROXY_HINT
 
 _SHORT = "Set CCS_BROKER_RUNTIME_DIR to a shorter folder."
@@ -228,7 +229,7 @@ def needed(accounts: Iterable[AccountView]) -> Iterator[Finding]:
     for view in accounts:
         if view.state == StateName.NEEDS_LOGIN:
             what = f"{view.account} needs a login{_because(view)}"
-            yield Finding("login-needed", Severity.ERROR, what, f"Run: ccs-broker login {view.provider}", view.account)
+            yield Finding("login-needed", Severity.ERROR, what, f"Run: {way_in(view.provider)}", view.account)
 
 
 def unsaved(accounts: Iterable[AccountView]) -> Iterator[Finding]:
