@@ -6,6 +6,7 @@ Owns: the tables `[policies."GLOB"]` and `[payload]`, what of them cannot be, an
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, time
 from typing import Final, Literal
 
 import msgspec
@@ -57,7 +58,7 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Setting(Removal, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A rule that puts a value into bodies; which values TOML has, it may be."""
+    """A rule that puts a value into bodies; what TOML and JSON both have, it may be."""
 
     value: object
 
@@ -156,6 +157,8 @@ def _value(value: object) -> Iterator[str]:
                 yield from _value(inner)
         case float() if not math.isfinite(value):
             yield "JSON has no such number"
+        case date() | time():
+            yield "JSON has no dates and times; write them as text"
         case _:
             pass
 

@@ -1,3 +1,5 @@
+from datetime import date, time
+
 import msgspec
 import pytest
 
@@ -65,6 +67,8 @@ def test_words_of_thinking_are_checked_by_their_type() -> None:
         ({"path": "a", "provider": "Not One"}, "provider: 'Not One' is no name"),
         ({"path": "a", "value": {"b": [{"x-api-key": "k"}]}}, "value: a rule cannot say a credential"),
         ({"path": "a", "value": [float("nan")]}, "value: JSON has no such number"),
+        ({"path": "a", "value": {"b": date(2026, 1, 1)}}, "value: JSON has no dates and times; write them as text"),
+        ({"path": "a", "value": time(7)}, "value: JSON has no dates and times; write them as text"),
     ],
 )
 def test_rules_that_cannot_be(rule: dict[str, object], word: str) -> None:
