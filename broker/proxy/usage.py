@@ -144,6 +144,8 @@ class Usage:
         spawn(self._flush_or_later(), name="proxy-usage")
 
     async def _flush_or_later(self) -> None:
+        if self._closed:
+            return  # `close` writes what is left
         if not await self.flush() and self._timer is None:
             self._arm(_RETRY_SECONDS)
 

@@ -325,6 +325,19 @@ async def test_after_the_end_nothing_is_planned(path: Path) -> None:
     assert made.usage._timer is None
 
 
+async def test_a_flush_that_falls_due_in_the_end_does_not_outlive_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(usage_module, "FLUSH_SECONDS", 0.0)
+    path.mkdir(parents=True)
+    made = Made(path)
+    made.request()
+    await made.usage.close()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [record.message for record in caplog.records] == ["usage cannot be written, and is kept in memory"]
+
+
 async def test_a_conversation_without_a_name_is_none(path: Path) -> None:
     made = Made(path)
     made.request(None)
