@@ -40,10 +40,11 @@ def said(text: str) -> bytes:
 
 
 GOOD = answer(said("fine"), "200 OK", JSON)
+GEMINI = b'{"candidates":[{"content":{"role":"model","parts":[{"text":"fine"}]},"finishReason":"STOP"}]}'
 
 
 async def good(line: Line, taken: Message) -> None:
-    await line.send(GOOD)
+    await line.send(answer(GEMINI, "200 OK", JSON) if b"/models/" in taken.first[1] else GOOD)
 
 
 @dataclass
@@ -221,3 +222,135 @@ async def test_what_is_taken_arrives_as_one_request_and_the_next_one_as_another(
             assert named.isdisjoint(
                 {b"transfer-encoding", b"content-length", b"te", b"connection", b"trailer", b"x-late", b"upgrade", b"http2-settings"}
             )  # fmt: skip
+
+
+async def test_requests_sent_ahead_stay_apart_and_in_order(rig: MakeRig) -> None:
+    async def last_first(line: Line, taken: Message) -> None:
+        number = json.loads(taken.body or b"")["messages"][0]["content"]
+        await asyncio.sleep(0.01 if number == "0" else 0)
+        await line.send(answer(said(number), "200 OK", JSON))
+
+    async with rig(last_first) as r:
+        sent = [r.post(C if at % 2 else b"", in_chunks(chat(str(at))) if at % 2 else chat(str(at))) for at in range(9)]
+        heard = await r.say(b"".join(sent) + r.post(CLOSE, chat("9")))
+        told = [json.loads(each.body or b"")["choices"][0]["message"]["content"] for each in heard.messages]
+        assert told == [str(at) for at in range(10)]
+        assert r.forwarded == [chat(str(at)) for at in range(10)]
+        assert len(r.upstream.lines) == 1
+
+
+async def test_a_request_of_bad_framing_behind_good_ones_is_the_last(rig: MakeRig) -> None:
+    async with rig() as r:
+        heard = await r.say(r.post() + r.post(b"Content-Length: 4\r\n" + C, in_chunks(ASKED)) + r.post(CLOSE, HIDDEN))
+        assert statuses(heard) == [200, 400]
+        assert r.forwarded == [ASKED]
+
+
+async def test_a_body_is_asked_for_once_and_no_expectation_goes_on(rig: MakeRig) -> None:
+    async with rig() as r:
+        reader, writer = await r.proxy.dial()
+        expecting = r.post(b"Expect: 100-continue\r\n")
+        writer.write(expecting[: -len(ASKED)])
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(ASKED + r.post(b"Expect: 100-Continue\r\n" + CLOSE, chat("second")))
+        assert statuses(await r.hear(reader)) == [200, 200]
+        assert r.forwarded == [ASKED, chat("second")]
+        assert not any(each.all("expect") for each in r.upstream.requests)
+        refused = expecting.replace(KEY.encode(), b"not-a-key")
+        assert statuses(await r.say(refused)) == [401]
+        assert statuses(await r.say(r.post(b"Expect: 100-continue, wonders\r\n"))) == [417]
+        assert r.forwarded == [ASKED, chat("second")]
+
+
+@pytest.mark.parametrize("fields", [b"", C])
+async def test_an_answer_before_the_body_is_the_last_on_its_connection(rig: MakeRig, fields: bytes) -> None:
+    async with rig() as r:
+        body = in_chunks(ASKED) if fields else ASKED
+        refused = r.post(fields, body).replace(KEY.encode(), b"not-a-key")
+        for sent in ((refused + r.post(CLOSE, HIDDEN),), (refused[:-70], refused[-70:] + r.post(CLOSE, HIDDEN))):
+            heard = await r.say(*sent)
+            assert statuses(heard) == [401]
+            assert heard.messages[0].closes
+        assert r.forwarded == []
+
+
+TARGETS = {
+    "absolute form": (b"http://HOST/v1/chat/completions", 200),
+    "absolute form in capitals": (b"HTTP://HOST/v1/chat/completions", 200),
+    "absolute form of another host": (b"http://evil/v1/chat/completions", 400),
+    "absolute form with a user": (b"http://user@HOST/v1/chat/completions", 400),
+    "absolute form of https": (b"https://HOST/v1/chat/completions", 400),
+    "absolute form without a path": (b"http://HOST", 400),
+    "authority form": (b"HOST", 400),
+    "asterisk form": (b"*", 400),
+    "a path without its slash": (b"v1/chat/completions", 400),
+    "two slashes": (b"//v1/chat/completions", 404),
+    "a dot": (b"/v1/./chat/completions", 404),
+    "a dot, encoded": (b"/v1/%2e%2e/v1/chat/completions", 404),
+    "an end of line, encoded, in the path": (b"/v1/chat/completions%0d%0aHost:%20evil", 404),
+    "an end of line, encoded, in the query": (b"/v1/chat/completions?x=%0d%0aHost:%20evil", 200),
+    "NUL, encoded, in the query": (b"/v1/chat/completions?x=%00", 200),
+    "a space": (b"/v1/chat/completions?x= HTTP/1.1", 400),
+    "CR": (b"/v1/chat/completions?x=\rHost:", 400),
+    "LF, which ends the line of an HTTP/0.9": (b"/v1/chat/completions?x=\nHost:", 505),
+    "NUL": (b"/v1/chat/completions?x=\0", 400),
+    "a tab": (b"/v1/chat/completions?x=\t", 400),
+    "DEL": (b"/v1/chat/completions?x=\x7f", 400),
+    "a byte above ASCII": (b"/v1/chat/completions?x=\xe9", 400),
+    "a fragment": (b"/v1/chat/completions?x#y", 400),
+    "a backslash": (b"/v1\\chat/completions", 404),
+    "a long query": (b"/v1/chat/completions?" + b"x" * 9000, 414),
+    "a model with an end of line": (b"/v1beta/models/gemini-2.5-pro%0d%0aHost:%20evil:generateContent", 200),
+    "a model with a query": (b"/v1beta/models/gemini-2.5-pro%3fx=y:generateContent", 200),
+    "a model that climbs": (b"/v1beta/models/gemini-api%2fgemini-2.5-pro%2f..%2f..%2ffiles:generateContent", 400),
+    "a model that climbs at once": (b"/v1beta/models/gemini-api%2f..%2f..%2ffiles%2fx:generateContent", 400),
+    "a model that stays": (b"/v1beta/models/gemini-api%2f.%2ffiles:generateContent", 400),
+    "a model with a slash": (b"/v1beta/models/gemini-api%2ftuned%2fmine:generateContent", 200),
+    "a model that climbs, twice encoded": (b"/v1beta/models/gemini-2.5-pro%252f..%252fx:generateContent", 200),
+    "a model outside of ASCII": (b"/v1beta/models/gemini-%c3%a9%ff:generateContent", 200),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TARGETS)
+async def test_a_target_is_one_target_or_refused(rig: MakeRig, name: str) -> None:
+    target, expected = TARGETS[name]
+    async with rig() as r:
+        heard = await r.say(r.post(CLOSE, target=target.replace(b"HOST", b"127.0.0.1:%d" % r.proxy.port)))
+        assert statuses(heard) == [expected], heard.messages[0].body
+        assert len(r.upstream.requests) == (expected == 200)
+        for taken in r.upstream.requests:
+            path = taken.first[1].partition(b"?")[0]
+            assert path in (PATH.removeprefix(b"/v1"), path)
+            assert not re.search(rb"/\.\.?(/|$)|[^!-~]", path)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "expected"),
+    [
+        (b"Host: 127.0.0.1:%d\r\nHost: 127.0.0.1:%d\r\n", 400),
+        (b"Host: 127.0.0.1:%d, evil:%d\r\n", 403),
+        (b"Host: 127.0.0.1:%d evil:%d\r\n", 403),
+        (b"Host: evil@127.0.0.1:%d%.0d\r\n", 403),
+        (b"Host: 127.0.0.1:%d%.0d/x\r\n", 403),
+        (b"Host:\r\nX: %d%d\r\n", 403),
+        (b"X-Host: 127.0.0.1:%d%d\r\n", 400),
+    ],
+)
+async def test_a_host_is_one_host_or_refused(rig: MakeRig, hosts: bytes, expected: int) -> None:
+    async with rig() as r:
+        assert statuses(await r.say(r.post(CLOSE, host=hosts % (r.proxy.port, r.proxy.port)))) == [expected]
+        assert r.forwarded == []
+
+
+@pytest.mark.parametrize("text", ["a\r\nX: y", "a\0", "é", "a\x7f"])
+async def test_what_a_body_says_never_ends_up_as_a_line_of_a_head(rig: MakeRig, text: str) -> None:
+    body = {**json.loads(ASKED), "user": text, "session_id": text, "prompt_cache_key": text}
+    async with rig() as r:
+        seen = 0
+        for model in ("gpt-4o", "gpt-4o" + text, "gemini-2.5-pro" + text, "gemini-api/../../files/x"):
+            await r.say(r.post(CLOSE, json.dumps({**body, "model": model}).encode()))
+            assert len(r.upstream.requests) == seen + ("/.." not in model)
+            seen = len(r.upstream.requests)
+        for taken in r.upstream.requests:
+            assert not taken.all("x")
+            assert not re.search(rb"/\.\.?(/|$)|[^!-~]", taken.first[1])

@@ -19,6 +19,7 @@ _log = logging.getLogger(__name__)
 
 _MAX_HEAD_BYTES: Final = 131_072
 _MAX_HEADERS: Final = 256
+_VERSIONS: Final = frozenset({"1.1", "1.0"})
 
 
 class FailureKind(StrEnum):
@@ -224,20 +225,29 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; trailers are dropped."""
-        if self._in_head and not self._complete and len(self._headers) < _MAX_HEADERS:
-            self._headers.append((name.lower(), value.strip(b" \t")))
+        if self._in_head and not self._complete:
+            if len(self._headers) < _MAX_HEADERS:
+                self._headers.append((name.lower(), value.strip(b" \t")))
+            else:
+                # One that is left out could be the one that frames the body.
+                self._refused = "the upstream's answer has too many header fields"
 
     def on_headers_complete(self) -> None:
         """A head is complete: a final one is handed over, 1xx are skipped (RFC 9110 section 15.2)."""
         self._in_head = False
         parser, receiver = self._parser, self._receiver
-        if self._complete or parser is None or receiver is None:
+        if self._complete or self._refused or parser is None or receiver is None:
             return
-        status = parser.get_status_code()
+        status, version = parser.get_status_code(), parser.get_http_version()
+        if not 100 <= status < 600 or version not in _VERSIONS:
+            self._refused = "the upstream's answer is not one of HTTP/1.1"
+            return
         self._interim = 100 <= status < 200
         if self._interim and status != 101:
             return
         length, chunked = _framing(self._headers)
+        if chunked and version == "1.0":
+            chunked = None  # RFC 9112 section 6.1: such framing is faulty
         if status == 101 or chunked is None:
             self._refused = "the upstream switched to a protocol or a transfer coding that was not asked for"
             return

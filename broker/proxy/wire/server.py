@@ -215,7 +215,7 @@ class ServerConnection(asyncio.Protocol):
         """A head is complete: check it, and open the exchange if it is its turn."""
         self._in_head = False
         parser = self._parser
-        if self._poison is not None or parser is None:
+        if self._poison is not None or self._linger_until is not None or parser is None:
             return
         try:
             head = heads.check_request(parser.get_method(), self._url, self._headers, parser.get_http_version())

@@ -1,6 +1,7 @@
 import pytest
 
 from broker.ipc.schema import Lease
+from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.proxy.upstreams.base import Ask, Offer
 from broker.proxy.upstreams.gemini import GeminiApi
@@ -25,6 +26,13 @@ LEASE = Lease(account="gemini-api/a", provider="gemini-api", generation=1, acces
 )
 def test_targets(ask: Ask, target: bytes) -> None:
     assert GeminiApi().request(LEASE, ask, [], b"{}").target == target
+
+
+@pytest.mark.parametrize("model", ["..", ".", "", "a/../b", "a/./b", "../a", "a/..", "a//b", "/a", "a/"])
+def test_a_name_that_would_lead_elsewhere_is_refused(model: str) -> None:
+    with pytest.raises(BrokerError) as caught:
+        GeminiApi().request(LEASE, Ask(model), [], b"{}")
+    assert caught.value.code is ErrorCode.BAD_REQUEST
 
 
 def test_headers_and_body() -> None:

@@ -173,6 +173,12 @@ async def test_connection_close_is_obeyed(pool: Pool) -> None:
         b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nabc",
         b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200_000,
+        b"HTTP/1.1 999 Made Up\r\nContent-Length: 1\r\n\r\na",
+        b"HTTP/1.1 000 None\r\nContent-Length: 1\r\n\r\na",
+        b"HTTP/2.0 200 OK\r\nContent-Length: 1\r\n\r\na",
+        b"HTTP/0.9 200 OK\r\nContent-Length: 1\r\n\r\na",
+        b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 256 + b"Content-Length: 1\r\n\r\na",
     ],
 )
 async def test_answers_that_are_not_valid(pool: Pool, raw: bytes) -> None:

@@ -262,12 +262,25 @@ async def test_lingering_ends(site: MakeSite) -> None:
         writer.close()
 
 
+async def test_lingering_reads_on_although_more_was_sent_ahead(site: MakeSite) -> None:
+    async with site(linger_seconds=60) as s:
+        reader, writer = await s.dial()
+        writer.write(b"POST /early HTTP/1.1\r\n" + H + b"Content-Length: 3\r\n\r\nabcGET /a HTTP/1.1\r\n" + H + b"\r\n")
+        assert statuses(await reader.read()) == [401]
+        writer.close()
+        async with asyncio.timeout(5):
+            while s.listener.connections:
+                await asyncio.sleep(0.01)
+        assert s.app.log == ["head /early"]
+
+
 @pytest.mark.parametrize(
     "sent",
     [
         b"GET / HT",
         b"POST /a HTTP/1.1\r\n" + H + b"Content-Length: 5\r\n\r\nab",
         b"POST /a HTTP/1.1\r\n" + H + b"Transfer-Encoding: chunked\r\n\r\n",
+        b"POST /a HTTP/1.1\r\n" + H + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nab\r\n0\r\n\r\n",
     ],
 )
 async def test_slow_requests(site: MakeSite, sent: bytes) -> None:
