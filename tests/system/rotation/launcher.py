@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp.client_proto
 import uvloop  # noqa: F401 - loaded before the fork
@@ -172,17 +173,17 @@ class Trap:
         self.within(NativeWriter, "replace", "native")
 
     def _watch_the_network(self) -> None:
-        send, connected = outbound.Outbound.send, outbound._note_connected
+        send, connected = outbound.Outbound._send, outbound._note_connected
         heard = aiohttp.client_proto.ResponseHandler.data_received
 
         async def sending(
-            transport: outbound.Outbound, request: outbound.HttpRequest, *, connected: Connected = None
+            transport: outbound.Outbound, request: outbound.HttpRequest, connected: Connected, *way: Any
         ) -> outbound.HttpResponse:
             if not request.spends:
-                return await send(transport, request)
+                return await send(transport, request, connected, *way)
             self.reached("post:before")
             self.spending = True
-            answer = await send(transport, request, connected=connected)
+            answer = await send(transport, request, connected, *way)
             self.spending = False
             self.reached("answer:arrived")
             return answer
@@ -200,7 +201,7 @@ class Trap:
             self.heard = time.monotonic_ns()
             heard(handler, data)  # type: ignore[arg-type]
 
-        outbound.Outbound.send = sending  # type: ignore[method-assign]
+        outbound.Outbound._send = sending  # type: ignore[method-assign]
         outbound._note_connected = connecting
         aiohttp.client_proto.ResponseHandler.data_received = hearing  # type: ignore[method-assign, assignment]
 
