@@ -11,7 +11,7 @@ from broker.ipc.schema import encode
 from broker.model.account import AccountId, Tokens
 from broker.model.errors import BrokerError
 from broker.observe.metrics import Metrics
-from broker.refresh.engine import Grant
+from broker.refresh.grant import Grant
 from broker.store.base import Entry
 
 

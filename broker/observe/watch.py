@@ -49,9 +49,12 @@ class Watcher:
         hint: Callable[[Path], None],
         folder_hint: Callable[[], None],
         *,
+        moved: Callable[[Path], None] | None = None,
         parents: bool = True,
     ) -> None:
         """Call `hint` with the path of a file that may have changed, `folder_hint` when a watched folder came or went.
+
+        `moved` is called instead of `hint` for the path a file within the folder was renamed to: who wrote it had finished.
 
         Without `parents` a folder's parent, which can be a busy one, is watched only while the folder is not there; one that takes its place unseen is then
         noticed by its going alone.
@@ -59,6 +62,7 @@ class Watcher:
         self._parents = parents
         self._folders = tuple(folders)
         self._hint = hint
+        self._moved = moved or hint
         self._folder_hint = folder_hint
         self._loop = asyncio.get_running_loop()
         self._observer: BaseObserver | None = None
@@ -85,9 +89,9 @@ class Watcher:
         """Hang up the watches that are missing or watch a folder that is no more. Blocks a moment; never raises."""
         parents = {folder.parent for folder in self._folders if self._parents or not folder.is_dir()}
         for folder in self._folders:
-            self._renew(folder, _Handler(self._on_file), _FILE_EVENTS)
+            self._renew(folder, _Handler(self._on_file, self._on_moved), _FILE_EVENTS)
         for parent in parents - set(self._folders):
-            self._renew(parent, _Handler(self._on_folder), _FOLDER_EVENTS)
+            self._renew(parent, _Handler(self._on_folder, self._on_folder), _FOLDER_EVENTS)
         for gone in self._watches.keys() - parents - set(self._folders):
             self._drop(gone)
 
@@ -120,6 +124,9 @@ class Watcher:
     def _on_file(self, path: Path) -> None:
         self._soon(self._folder_hint) if path in self._folders else self._soon(self._hint, path)
 
+    def _on_moved(self, path: Path) -> None:
+        self._soon(self._folder_hint) if path in self._folders else self._soon(self._moved, path)
+
     def _on_folder(self, path: Path) -> None:
         if path in self._folders:
             self._soon(self._folder_hint)
@@ -132,13 +139,15 @@ class Watcher:
 class _Handler(FileSystemEventHandler):
     """Runs in a thread of watchdog's."""
 
-    def __init__(self, tell: Callable[[Path], None]) -> None:
+    def __init__(self, tell: Callable[[Path], None], moved: Callable[[Path], None]) -> None:
         self._tell = tell
+        self._moved = moved
 
     def dispatch(self, event: FileSystemEvent) -> None:
-        for path in (event.src_path, event.dest_path):
-            if path:
-                self._tell(Path(os.fsdecode(path)))
+        if event.src_path:
+            self._tell(Path(os.fsdecode(event.src_path)))
+        if event.dest_path:
+            self._moved(Path(os.fsdecode(event.dest_path)))
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

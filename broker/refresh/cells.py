@@ -4,7 +4,7 @@ Owns: the cells, and how store changes and results of refreshes alter them. It m
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -82,6 +82,10 @@ class Cells:
 
     def __iter__(self) -> Iterator[tuple[AccountId, Cell]]:
         return iter(list(self._cells.items()))
+
+    def some(self, accounts: Iterable[AccountId]) -> list[tuple[AccountId, Cell]]:
+        """Return the cells of those accounts that exist."""
+        return [(account, cell) for account in accounts if (cell := self._cells.get(account)) is not None]
 
     def find(self, account: AccountId) -> Cell | None:
         """Return an account's cell; None where there is no such account."""

@@ -114,7 +114,8 @@ class Engine:
         """Go on by other settings, and by what the providers say now."""
         self._config = config
         self._cells.renew_policies()
-        self._look_at_all()
+        self._stirred = None
+        self._wake.set()
 
     async def stop(self) -> None:
         """Start no refresh any more and wait for those in flight, within the configured limit."""
@@ -237,7 +238,7 @@ class Engine:
                     self._start_paced(account, Reason.EXPIRING, now)
                 return granted(cell.entry, known, now, min_validity)
             if isinstance(cell.trouble, Backoff) and now.boot < cell.trouble.until <= deadline:
-                await self._changed_within(cell.trouble.until - now.boot)
+                await either(self._clock.sleep(cell.trouble.until - now.boot), self._changed)
                 continue
             self._refuse(account, cell, now)
             if now.boot >= deadline and max_wait > waited:
@@ -430,17 +431,9 @@ class Engine:
         self._fly(account, reason)
         return WAKE_SECONDS
 
-    def _look_at_all(self) -> None:
-        self._stirred = None
-        self._wake.set()
-
     def _learn_skew(self, provider: str, seconds: float) -> None:
         self._cells.learn_skew(provider, seconds)
-        self._look_at_all()
-
-    async def _changed_within(self, seconds: float) -> None:
-        """Wait until anything changes, `seconds` at most."""
-        await either(self._clock.sleep(seconds), self._changed)
+        self._stirred = None  # it bears on all of the provider's
 
     def _on_cell(self, account: AccountId) -> None:
         if self._stirred is not None:

@@ -68,12 +68,13 @@ class Flights:
         return len(self._tasks)
 
 
-async def either(wait: Coroutine[object, object, None], event: asyncio.Event) -> None:
-    """Run `wait` to its end, or until `event` is set."""
+async def either(wait: Coroutine[object, object, None], event: asyncio.Event) -> bool:
+    """Run `wait` to its end, or until `event` is set; tell whether it came to its end."""
     sleeping = spawn(wait, name="refresh-sleep")
     woken = spawn(_wait_event(event), name="refresh-wake")
     try:
         await asyncio.wait([sleeping, woken], return_when=asyncio.FIRST_COMPLETED)
+        return sleeping.done()
     finally:
         sleeping.cancel()
         woken.cancel()

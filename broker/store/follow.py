@@ -107,12 +107,12 @@ class Follower:
 
     # --- hints ---
 
-    def touch(self, place: Place) -> None:
-        """A file may have changed: look, when its writer has had a moment."""
+    def touch(self, place: Place, *, finished: bool = False) -> None:
+        """A file may have changed: look, when its writer has had a moment; at once where it is known to have `finished`."""
         if place in self._running:
             self._again.add(place)
             return
-        self._running[place] = spawn(self._follow(place), name=f"store-follow-{place.directory}")
+        self._running[place] = spawn(self._follow(place, finished), name=f"store-follow-{place.directory}")
 
     def look_again(self, first: Callable[[], Awaitable[None]]) -> None:
         """A folder came or went: run `first`, then compare everything."""
@@ -164,10 +164,12 @@ class Follower:
 
     # --- tasks ---
 
-    async def _follow(self, place: Place) -> None:
+    async def _follow(self, place: Place, finished: bool) -> None:
         try:
-            await self._clock.sleep(_DEBOUNCE_SECONDS)
-            await self._settle(place)
+            # What was renamed into place and is an account is whole; anything else may be the middle of something.
+            if not (finished and isinstance(await self.take(place), Reading)):
+                await self._clock.sleep(_DEBOUNCE_SECONDS)
+                await self._settle(place)
         finally:
             self._running.pop(place, None)
             if place in self._again:

@@ -5,7 +5,8 @@ It must never do I/O: files reach it as `Reading`s, and what must survive goes t
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -37,6 +38,7 @@ class Shelf:
         self._entries: dict[AccountId, Entry] = {}
         self._view: Mapping[AccountId, Entry] = MappingProxyType({})
         self._arrangement = Arrangement()
+        self._claims: Counter[AccountId] = Counter()  # how many files say they are an account
         self._rows: dict[AccountId, Row] = {}
         self._names: dict[tuple[int, str], AccountId] = {}
         self._digests: dict[AccountId, dict[Generation, Digest | None]] = {}
@@ -117,9 +119,9 @@ class Shelf:
 
     def default_of(self, provider: str, chosen: AccountId | None) -> AccountId | None:
         """Return `chosen` if it exists, else the first account of a provider that can be served, else the first."""
-        mine = [entry for account, entry in self._entries.items() if account.provider == provider]
         if chosen in self._entries:
             return chosen
+        mine = [entry for account, entry in self._entries.items() if account.provider == provider]
         served = (entry for entry in mine if not (entry.paused or entry.record.disabled or entry.terminal))
         best = next(served, mine[0] if mine else None)
         return best.account if best else None
@@ -139,6 +141,8 @@ class Shelf:
         self, readings: Iterable[Reading] = (), *, gone: Iterable[Place] = (), raised: AccountId | None = None
     ) -> None:
         """Set the state of files and drop others, in one step; tell listeners. `raised` gets a new generation in any case."""
+        gone, readings = tuple(gone), tuple(readings)
+        alone = self._alone(readings[0]) if len(readings) == 1 and not gone else None
         for place in gone:
             self._stamps[place] = self.stamp(place) + 1
             self._readings.pop(place, None)
@@ -146,7 +150,10 @@ class Shelf:
             place = reading.source.place
             self._stamps[place] = self.stamp(place) + 1
             self._readings[place] = reading
-        self._rearrange(raised)
+        if alone is None:
+            self._rearrange(raised)
+        else:
+            self._renew(alone, readings[0].source, raise_=raised == alone)
 
     def note_replaced(self, account: AccountId, old: Tokens, new: Tokens) -> None:
         """Remember that we put `new` in the place of `old`, which is then never believed again."""
@@ -186,9 +193,30 @@ class Shelf:
 
     # --- inside ---
 
+    def _alone(self, reading: Reading) -> AccountId | None:
+        """Return the account of a file that goes on standing for it, as it did and nobody else claims it; None where files have to be arranged anew."""
+        place, claimed = reading.source.place, reading.source.record.account
+        known, account = self._readings.get(place), self._names.get(place.slot)
+        if known is None or account is None or known.source.record.account != claimed or self._claims[claimed] != 1:
+            return None
+        owner = self._arrangement.owners.get(account)
+        return account if owner is not None and owner.place == place else None
+
+    def _renew(self, account: AccountId, source: Source, *, raise_: bool) -> None:
+        """Take over what changed in the one file of an account: all others stay as they are, however many there are."""
+        before, changed = self._entries, list[Row]()
+        self._arrangement = replace(self._arrangement, owners={**self._arrangement.owners, account: source})
+        entry = self._entry(account, source, raise_=raise_, changed=changed)
+        self._entries = {**before, account: entry}
+        self._view = MappingProxyType(self._entries)
+        if changed:
+            self._remember(changed)
+        self._tell_all([Updated(entry)] if before[account] != entry else [])
+
     def _rearrange(self, raised: AccountId | None) -> None:
         current = {source.place for source in self._arrangement.owners.values()}
         sources = [reading.source for reading in self._readings.values()]
+        self._claims = Counter(source.record.account for source in sources)
         before = self._entries
         old_owners = self._arrangement.owners
         self._arrangement = arrange(sources, self._names, current)
@@ -233,7 +261,14 @@ class Shelf:
 
     def _publish(self, before: Mapping[AccountId, Entry]) -> None:
         changes: list[Change] = [Gone(account) for account in before if account not in self._entries]
-        changes += [Updated(entry) for account, entry in self._entries.items() if before.get(account) != entry]
+        changes += [
+            Updated(entry)
+            for account, entry in self._entries.items()
+            if (old := before.get(account)) is not entry and old != entry
+        ]
+        self._tell_all(changes)
+
+    def _tell_all(self, changes: Sequence[Change]) -> None:
         if not changes or not self._listeners:
             return
         loop = asyncio.get_running_loop()

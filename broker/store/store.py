@@ -113,7 +113,7 @@ class FileStore:
         now = self._clock.now()
         await self._run(lambda: self._premises.prepare(now.wall))
         paths = [path for folders in self._folders for path in (folders.active, folders.paused)]
-        self._watcher = Watcher(paths, self._hint, self._folder_hint)
+        self._watcher = Watcher(paths, self._hint, self._folder_hint, moved=partial(self._hint, finished=True))
         await self._run(self._watcher.start)  # before the first look, so that nothing falls between
         remembered = await self._state.open()
         for note in remembered.notes:
@@ -374,12 +374,12 @@ class FileStore:
     def _blind(self) -> bool:
         return self._watcher is None or not self._watcher.working
 
-    def _hint(self, path: Path) -> None:
+    def _hint(self, path: Path, *, finished: bool = False) -> None:
         if not is_auth_name(path.name):
             return
         for number, folders in enumerate(self._folders):
             if path.parent in (folders.active, folders.paused):
-                self._follower.touch(Place(number, path.name, path.parent == folders.paused))
+                self._follower.touch(Place(number, path.name, path.parent == folders.paused), finished=finished)
 
     def _folder_hint(self) -> None:
         self._follower.look_again(self._housekeeping)

@@ -108,6 +108,7 @@ PURE = (
     "broker.store.seal",
     "broker.store.table",
     "broker.refresh.backoff",
+    "broker.refresh.grant",
     "broker.refresh.incidents",
     "broker.refresh.life",
     "broker.refresh.outcome",

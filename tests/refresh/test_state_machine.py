@@ -21,7 +21,7 @@ from broker.model.secret import Secret
 from broker.oauth.messages import HttpRequest, HttpResponse
 from broker.oauth.transport import AnswerLostError
 from broker.providers.base import Client
-from broker.refresh.engine import Grant
+from broker.refresh.grant import Grant
 from tests.fakes.clock import settle
 from tests.fakes.token_endpoint import Connected, TokenEndpoint, answer
 from tests.refresh.harness import ALICE, World, shown

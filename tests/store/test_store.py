@@ -9,6 +9,7 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -80,6 +81,28 @@ async def test_a_dropped_in_file_is_served_within_a_second(store: FileStore, har
     harness.write(record(BOB, 3))
     await changes.until(grant_is(3))
     assert asyncio.get_running_loop().time() - started < 1.0
+
+
+async def test_a_file_renamed_into_place_is_taken_without_a_pause(store: FileStore, harness: FileHarness) -> None:
+    waits: list[float] = []
+
+    async def never(seconds: float) -> None:
+        waits.append(seconds)
+        await asyncio.Event().wait()
+
+    store._follower._clock = SimpleNamespace(sleep=never, now=store._clock.now)  # type: ignore[assignment]
+    changes = Changes(store)
+    path = harness.path(ALICE)
+    hidden = path.with_name(".new.tmp")
+    hidden.write_text(json.dumps(document(record(n=2))))
+    hidden.replace(path)
+    await changes.until(grant_is(2))
+    assert waits == []
+    hidden.write_text('{"type":')  # not even this is read twice at once
+    hidden.replace(path)
+    await until(lambda: bool(waits))
+    assert waits == [0.02]
+    assert entry(store).record.tokens.access_token == tokens(2).access_token
 
 
 async def test_a_half_written_file_is_awaited_and_nothing_is_lost(store: FileStore, harness: FileHarness) -> None:
