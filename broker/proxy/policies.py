@@ -15,6 +15,7 @@ from broker.model.naming import matched
 from broker.model.policy import ADAPTIVE, PASSTHROUGH, Payload, Policy, Removal, Setting, best
 from broker.proxy.naming import Wanted
 from broker.proxy.upstreams.base import Kind, Sent, Upstream
+from broker.proxy.upstreams.table import PROVIDERS
 from broker.translate.codecs import Dialect
 from broker.translate.effort import of_budget
 from broker.translate.ir import Effort, Reasoning, Request
@@ -146,10 +147,15 @@ class Edits:
 
 
 def unknown(payload: Payload) -> Iterator[tuple[str, str]]:
-    """Yield the rules that can never apply, as no upstream has the name they give: the key, and what is known."""
+    """Yield the rules that can never apply, as the proxy knows nothing of the name they give: the key, and what is known."""
     for name, number, rule in _numbered(payload):
-        for key, value, known in (("upstream", rule.upstream, set(Kind)), ("dialect", rule.dialect, set(Dialect))):
-            if value is not None and value not in known:
+        told = (
+            ("provider", rule.provider, PROVIDERS),
+            ("upstream", rule.upstream, Kind),
+            ("dialect", rule.dialect, Dialect),
+        )
+        for key, value, known in told:
+            if value is not None and value not in set(known):
                 yield f"payload.{name}.{number}.{key}", f"Known are: {', '.join(sorted(known))}."
 
 

@@ -7,6 +7,7 @@ Pure. Which tables there are is `broker.config`'s business, what their values mu
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
 from typing import Final, TypeVar, cast, get_args, get_origin
 
 import msgspec
@@ -72,7 +73,9 @@ class _Walk:
             if place is not None:
                 said = said[: place.start()]
                 path = (*path, *_INDEX.findall(place[1]))
-            self.faults.append(Fault(path, said[:1].lower() + said[1:]))
+            words = sorted(_words(kind)) if said.startswith("Invalid enum value") else ()
+            known = f"; there are: {', '.join(words)}" if words else ""
+            self.faults.append(Fault(path, said[:1].lower() + said[1:] + known))
             return None
 
 
@@ -94,3 +97,14 @@ def _unknown(key: str, fields: "dict[str, msgspec.structs.FieldInfo]") -> str:
 def _names(kind: object) -> Iterator[str]:
     if is_table(kind):
         yield from (field.encode_name for field in msgspec.structs.fields(cast("type[msgspec.Struct]", kind)))
+
+
+def _words(kind: object) -> Iterator[str]:
+    """Yield the words that a value may be, of all types in a union."""
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        yield from kind
+    for inside in get_args(kind):
+        if isinstance(inside, str):
+            yield inside
+        else:
+            yield from _words(inside)

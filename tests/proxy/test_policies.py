@@ -183,7 +183,9 @@ def test_rules_are_applied_defaults_first_and_removals_last() -> None:
 
 def test_names_that_nothing_goes_by_are_told() -> None:
     payload = Payload(
-        default=(Setting(path="a", value=1, upstream="gemini", dialect="claude"),),
-        remove=(Removal(path="a"), Removal(path="a", upstream="nowhere", dialect="latin")),
+        default=(Setting(path="a", value=1, provider="claude", upstream="gemini", dialect="claude"),),
+        remove=(Removal(path="a"), Removal(path="a", provider="me", upstream="nowhere", dialect="latin")),
     )
-    assert [key for key, _ in unknown(payload)] == ["payload.remove.1.upstream", "payload.remove.1.dialect"]
+    assert [key for key, _ in unknown(payload)] == [
+        f"payload.remove.1.{key}" for key in ("provider", "upstream", "dialect")
+    ]

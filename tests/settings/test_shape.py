@@ -1,3 +1,6 @@
+from enum import StrEnum
+from typing import Literal
+
 import msgspec
 import pytest
 
@@ -5,9 +8,16 @@ from broker.settings.checks import Fault
 from broker.settings.shape import read
 
 
+class Word(StrEnum):
+    YES = "yes"
+    NO = "no"
+
+
 class Inner(msgspec.Struct, frozen=True):
     number: int
     words: tuple[str, ...] = ()
+    chosen: tuple[Word, ...] = ()
+    either: int | Literal["this", "that"] | None = None
 
 
 class Outer(msgspec.Struct, frozen=True):
@@ -46,6 +56,8 @@ def test_tables_of_every_form_are_read() -> None:
         ({"listed": 1}, ("listed",), "expected `array`, got `int`"),
         ({"listed": [{"number": 1}, {"numbr": 1, "number": 1}]}, ("listed", "1", "numbr"), "did you mean number?"),
         ({"made": 1}, ("made",), "expected `str`"),
+        ({"one": {"number": 1, "chosen": ["yse"]}}, ("one", "chosen", "0"), "enum value 'yse'; there are: no, yes"),
+        ({"one": {"number": 1, "either": "x"}}, ("one", "either"), "invalid enum value 'x'; there are: that, this"),
     ],
 )
 def test_a_fault_has_its_key(tree: dict[str, object], key: tuple[str, ...], said: str) -> None:
