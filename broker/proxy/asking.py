@@ -11,7 +11,7 @@ import msgspec
 
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.naming import Names
-from broker.proxy.models import nobody
+from broker.proxy.models import MAX_NAME, nobody
 from broker.proxy.naming import Goal, Served, Wanted, meaning
 from broker.proxy.upstreams.base import Kind, Offer, Offering
 from broker.proxy.upstreams.table import UPSTREAMS
@@ -25,6 +25,7 @@ _WORDS: Final = {
     Offer.COMPACT: "compact a conversation",
 }
 _NO_NAMES: Final = Names()
+_MAX_KNOWN: Final = 1024  # names come from clients
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -39,11 +40,44 @@ def wanted_at(place: Place, name: str, names: Names, served: Served, turn: Calla
 
     Raises:
         BrokerError: as `naming.meaning`; `not_found` where those it means cannot be asked for this, `bad_request` where a name of the user's means
-            something outside of the provider; the detail names what would do.
+            something outside of the provider, the detail names what would do; and for what is no name.
     """
+    if len(name) > MAX_NAME or not name.isprintable():
+        # It goes into logs, answers, addresses and reports.
+        raise BrokerError(ErrorCode.BAD_REQUEST, f"model: a name has at most {MAX_NAME} characters, all printable")
     provider = place.provider
     wanted = meaning(name, names, served, turn) if provider is None else _within(provider, name, names, served, turn)
     return wanted if place.offer is Offer.TALK else _able(place.offer, wanted, served)
+
+
+class Meanings:
+    """What names were found to mean, as long as nothing changes of what they are read by. Chains that begin with another model each time are read anew."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        """Know none."""
+        self._known: dict[tuple[str, Offer, str | None], Wanted] = {}
+
+    def of(self, place: Place, name: str, names: Names, served: Served, turn: Callable[[str], int]) -> Wanted:
+        """Return what `wanted_at` does, and raise as it does."""
+        key = (name, place.offer, place.provider)
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        turned = False
+
+        def noted(chain: str) -> int:
+            nonlocal turned
+            turned = True
+            return turn(chain)
+
+        wanted = wanted_at(place, name, names, served, noted)
+        if not turned:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[key] = wanted
+        return wanted
 
 
 def offering(offer: Offer, served: Served) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from broker.model.clock import Clock
 from broker.model.errors import BrokerError
 from broker.model.naming import Names
 from broker.proxy import codex_models, models
+from broker.proxy.asking import Meanings
 from broker.proxy.discovery import Discovery
 from broker.proxy.keys import Holder
 from broker.proxy.naming import Served, meaning
@@ -68,6 +69,8 @@ class Gateway:
         self.usage: Usage | None = None
         self.request_log: RequestLog | None = None
         self.discovery = Discovery()
+        self._meanings = Meanings()
+        self._read_by: tuple[Served, Names, int] | None = None
 
     def renew(self, shop: Shop, names: Names, *, safety_off: bool) -> None:
         """Serve what begins from now on from `shop`, by other settings."""
@@ -83,13 +86,22 @@ class Gateway:
     def context(self, request_id: str, provider: str | None = None) -> Context:
         """Return what a work needs besides its request; `provider` is the one its path names, if any."""
         now = int(self._clock.now().wall)
-        served = self._served()
-        names, turn, policies = self._names, self.shop.turn, self.shop.policies
-        return Context(request_id, now, self._signatures, self._safety_off, served, names, turn, provider, policies)
+        served, names, shop = self._served(), self._names, self.shop
+        shared = (self._signatures, self._safety_off, served, names, shop.turn)
+        return Context(request_id, now, *shared, provider, shop.policies, self._meanings)
 
     def _served(self) -> Served:
-        table = self.shop.table
-        return Served(PROVIDERS, table.prefixes(), table.providers(), self.shop.catalog, self.discovery.learnt)
+        """Return what is served; the same value, and the same meanings, until something of it changes."""
+        table, catalog, learnt = self.shop.table, self.shop.catalog, self.discovery.learnt
+        prefixes, present = table.prefixes(), table.providers()
+        if self._read_by is not None:
+            served, names, edition = self._read_by
+            same = served.prefixes is prefixes and served.present is present and served.catalog is catalog
+            if same and names is self._names and edition == learnt.edition:
+                return served
+        served = Served(PROVIDERS, prefixes, present, catalog, learnt)
+        self._read_by, self._meanings = (served, self._names, learnt.edition), Meanings()
+        return served
 
     def health(self) -> bytes:
         """Write GET /health."""

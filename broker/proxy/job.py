@@ -38,7 +38,7 @@ from broker.proxy.attempts import (
     Tried,
 )
 from broker.proxy.attempts import Relay as RelayAction
-from broker.proxy.choose import candidates, cooling, unusable
+from broker.proxy.choose import Picking, candidates, cooling, unusable
 from broker.proxy.deadlines import Deadlines, Overtime
 from broker.proxy.failures import failure, timed
 from broker.proxy.headers import Headers, overlaid, to_client
@@ -60,6 +60,7 @@ from broker.translate.ir import Failure
 _log = logging.getLogger(__name__)
 
 _MAX_ERROR_BYTES: Final = 1 << 20
+_NO_CHOICE: Final = Picking()
 _OWN_FAULT: Final = frozenset({ErrorCode.BAD_REQUEST, ErrorCode.UNSUPPORTED, ErrorCode.TOO_LARGE})
 _SLOW: Final = frozenset({FailureKind.HEADERS_TIMEOUT, FailureKind.FIRST_BYTE_TIMEOUT, FailureKind.IDLE_TIMEOUT})
 _TIMEOUTS: Final = _SLOW | {FailureKind.CONNECT_TIMEOUT}
@@ -104,8 +105,8 @@ class Job:
     def run(self) -> None:
         """Start."""
         wanted, shop = self._work.wanted, self._shop
-        picking = shop.picking(wanted.name, self._work.session)
-        now, accounts, patience = shop.clock.now().wall, shop.table.accounts(), shop.patience
+        now, accounts, patience = shop.clock.now().wall, shop.table.meant(wanted.goals), shop.patience
+        picking = shop.picking(wanted.name, self._work.session) if len(accounts) > 1 else _NO_CHOICE
         found = candidates(accounts, wanted.goals, now, picking)
         self._follow(attempts.begin(found or cooling(accounts, wanted.goals, now, patience.seconds), patience))
 

@@ -47,6 +47,8 @@ class Learnt:
 
     def __init__(self) -> None:
         """Know nothing."""
+        self.edition = 0
+        """Another number whenever anything was learnt."""
         self._entries: dict[str, Entry] = {}
         self._having: dict[str, dict[str, frozenset[str]]] = {}
 
@@ -110,6 +112,7 @@ class Learnt:
         return anew and not declared and now - entry.since >= FRESH_SECONDS
 
     def _index(self) -> None:
+        self.edition += 1
         having: dict[str, dict[str, set[str]]] = {}
         for name, entry in self._entries.items():
             for found in entry.models or ():

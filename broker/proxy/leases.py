@@ -30,13 +30,15 @@ from broker.model.errors import BrokerError, ErrorCode
 from broker.observe.logs import log_id
 from broker.observe.tasks import spawn
 from broker.proxy.attempts import Leased, Limit, cooldown_seconds
-from broker.proxy.choose import MIN_VALIDITY_SECONDS
+from broker.proxy.choose import MIN_VALIDITY_SECONDS, meant
+from broker.proxy.naming import Goal
 
 _log = logging.getLogger(__name__)
 
 _BORROW_WAIT_SECONDS: Final = 10.0
 _FIRST_PAUSE_SECONDS: Final = 0.1  # a daemon that restarts is back in well under a second
 _MAX_PAUSE_SECONDS: Final = 5.0
+_MAX_MEANT: Final = 1024  # model names come from clients
 _LOGIN_CODES: Final = frozenset({ErrorCode.LOGIN_REQUIRED, ErrorCode.NO_ACCOUNT})
 
 
@@ -68,6 +70,7 @@ class LeaseTable:
         self._cooling: dict[tuple[str, str | None], Cooldown] = {}
         self._strikes: dict[tuple[str, str], int] = {}
         self._ordered: tuple[WatchAccount, ...] | None = ()
+        self._meant: dict[tuple[Goal, ...], tuple[WatchAccount, ...]] = {}
         self._prefixes: frozenset[str] | None = frozenset()
         self._providers: frozenset[str] | None = frozenset()
         self.connected = False
@@ -83,7 +86,19 @@ class LeaseTable:
         """Return all accounts in a stable order."""
         if self._ordered is None:
             self._ordered = tuple(self._merged(self._accounts[name]) for name in sorted(self._accounts))
+            self._meant.clear()
         return self._ordered
+
+    def meant(self, goals: tuple[Goal, ...]) -> tuple[WatchAccount, ...]:
+        """Return the accounts that some of the goals speak of, in the same order; worked out once for each change."""
+        accounts = self.accounts()
+        found = self._meant.get(goals)
+        if found is None:
+            if len(self._meant) >= _MAX_MEANT:
+                self._meant.clear()
+            found = tuple(account for account in accounts if any(meant(account, goal) for goal in goals))
+            self._meant[goals] = found
+        return found
 
     @property
     def several(self) -> bool:

@@ -99,6 +99,7 @@ class Shop:
         self.places = places
         self.headers = headers
         self._choosing = choosing
+        self._patience = Patience(choosing.rounds, choosing.max_wait_seconds)
         self.catalog = Catalog()
         """What the config says of models."""
         self.policies: Policies | None = None
@@ -157,7 +158,7 @@ class Shop:
     @property
     def patience(self) -> Patience:
         """How often and how long a request is tried anew."""
-        return Patience(self._choosing.rounds, self._choosing.max_wait_seconds)
+        return self._patience
 
     def jittered(self, seconds: float) -> float:
         """Return a pause, longer by up to a quarter, so that those who failed together do not come back together."""

@@ -12,7 +12,7 @@ import msgspec
 
 from broker.ipc.schema import Lease
 from broker.model.naming import Names
-from broker.proxy.asking import Place, wanted_at
+from broker.proxy.asking import Meanings, Place, wanted_at
 from broker.proxy.headers import Headers, to_upstream
 from broker.proxy.naming import Served, Wanted
 from broker.proxy.policies import Edits, Policies, edits_of
@@ -49,6 +49,7 @@ class Context(msgspec.Struct, frozen=True):
     """What a work needs besides the request: its id, the time in seconds since the epoch, and what the worker shares.
 
     `turn` counts the uses of a name; `provider` is the one its path names, if any; `policies` what the config changes of requests, None for nothing.
+    `meanings` are those of names that are known already; good for the same `names` and `served` only.
     """
 
     request_id: str
@@ -60,10 +61,14 @@ class Context(msgspec.Struct, frozen=True):
     turn: Callable[[str], int]
     provider: str | None = None
     policies: Policies | None = None
+    meanings: Meanings | None = None
 
     def wanted(self, name: str, offer: Offer = Offer.TALK) -> Wanted:
         """Return what a model's name means; raises as `asking.wanted_at`."""
-        return wanted_at(Place(offer, self.provider), name, self.names, self.served, self.turn)
+        place = Place(offer, self.provider)
+        if self.meanings is None:
+            return wanted_at(place, name, self.names, self.served, self.turn)
+        return self.meanings.of(place, name, self.names, self.served, self.turn)
 
 
 class Work(Protocol):

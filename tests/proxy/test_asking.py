@@ -1,8 +1,9 @@
 import pytest
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.model.naming import Combo, Names
-from broker.proxy.asking import Place, offering, wanted_at
+from broker.model.naming import Combo, Names, Order
+from broker.proxy import asking
+from broker.proxy.asking import Meanings, Place, offering, wanted_at
 from broker.proxy.naming import Goal, Served, Wanted
 from broker.proxy.upstreams.base import Kind, Offer
 from broker.proxy.upstreams.table import PROVIDERS
@@ -28,6 +29,12 @@ def refused(name: str, offer: Offer = Offer.TALK, provider: str | None = None) -
 def test_talk_goes_wherever_the_name_says() -> None:
     assert wanted("kimi/k2") == Wanted("kimi/k2", (Goal("k2", ("kimi",)),))
     assert wanted("fast").providers == ("gemini", "antigravity", "gemini-api", "vertex")
+
+
+@pytest.mark.parametrize("name", ["gpt-" + "5" * 197, "gpt-5\x1b[2J", "gpt-5\n", "gpt-\ud800"])
+def test_what_no_log_could_hold_is_no_name(name: str) -> None:
+    assert wanted("gpt-" + "5" * 196).providers
+    assert refused(name).code is ErrorCode.BAD_REQUEST
 
 
 @pytest.mark.parametrize(
@@ -112,3 +119,22 @@ def test_a_name_of_the_user_s_that_means_something_elsewhere_is_an_error(
     error = refused(name, provider=provider)
     assert error.code is code
     assert told in error.detail
+
+
+def test_what_a_name_was_found_to_mean_is_kept_but_for_chains_that_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Names({}, {"turning": Combo(("gemini/a", "gemini/b"), Order.ROUND_ROBIN)})
+    turns = iter(range(9))
+    meanings = Meanings()
+
+    def of(name: str, provider: str | None = None) -> Wanted:
+        return meanings.of(Place(provider=provider), name, names, SERVED, lambda _: next(turns))
+
+    assert of("gemini/m") is of("gemini/m") == wanted("gemini/m")
+    assert of("gemini-2.5-pro") != of("gemini-2.5-pro", "vertex")
+    assert [of("turning").goals[0].model for _ in range(3)] == ["a", "b", "a"]
+    monkeypatch.setattr(asking, "_MAX_KNOWN", 3)
+    known = of("gemini/m")
+    assert of("gemini/n").providers == ("gemini",)
+    assert of("gemini/m") is not known, "forgotten with the others when there were too many"
+    with pytest.raises(BrokerError, match="no provider"):
+        of("nobody/m")

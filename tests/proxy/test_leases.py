@@ -6,8 +6,10 @@ import pytest
 from broker.ipc.schema import Cooldown, Report, ReportAnswer, WatchEvent
 from broker.model.errors import BrokerError, ErrorCode
 from broker.observe.tasks import spawn
+from broker.proxy import leases
 from broker.proxy.attempts import Leased, Limit
 from broker.proxy.leases import LeaseTable
+from broker.proxy.naming import Goal
 from tests.fakes.broker_socket import FakeDaemon, account, lease
 from tests.fakes.clock import FakeClock
 
@@ -80,6 +82,23 @@ async def test_follows_the_daemon(rig: Rig) -> None:
     assert rig.names() == ["gemini/b", "gemini/c"]
     assert rig.table.accounts() is rig.table.accounts(), "nothing is made anew for each request"
     assert rig.table.held() == 1
+
+
+async def test_the_accounts_some_goals_mean_are_found_anew_after_every_change(
+    rig: Rig, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goals = (Goal("m", ("gemini",)),)
+    meant = rig.table.meant(goals)
+    assert [each.view.account for each in meant] == ["gemini/a", "gemini/b"]
+    assert rig.table.meant((Goal("m", ("gemini",)),)) is meant
+    assert rig.table.meant((Goal("m", ("xai",)),)) == ()
+    daemon.put(account("gemini/c", lease("gemini/c")))
+    await quiet()
+    assert [each.view.account for each in rig.table.meant(goals)] == ["gemini/a", "gemini/b", "gemini/c"]
+    meant = rig.table.meant(goals)
+    monkeypatch.setattr(leases, "_MAX_MEANT", 1)
+    rig.table.meant((Goal("n", ("gemini",)),))
+    assert rig.table.meant(goals) is not meant, "forgotten with the others when there were too many"
 
 
 async def test_works_on_and_returns_after_the_daemon_was_away(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
