@@ -41,6 +41,7 @@ from broker.translate.sse import encode_event
 _JSON: Final = msgspec.json.Encoder()
 _OBJECT: Final = msgspec.json.Decoder(dict[str, object])
 _Object = dict[str, object]
+_Content = TextDelta | ThinkingDelta | ImagePart | ToolCallStarted | ToolCallDelta | Finished
 
 _REASONS: Final = {
     FinishReason.STOP: "end_turn",
@@ -158,10 +159,13 @@ def _input(arguments: str) -> object:
 class ClaudeStream:
     """One streamed answer (see `codecs.StreamEncoder`).
 
-    A block is opened by the first event of its kind and closed by the first of another; a call's later arguments go to its own block, wherever that is.
+    A block is opened by the first event of its kind and closed by the first of another. Clients take a call for complete when its block is closed, and some
+    servers tell several in turns: what comes before a call's arguments are whole waits for them.
     """
 
-    __slots__ = ("_begun", "_calls", "_count", "_failed", "_finished", "_kind", "_reply", "_usage")
+    __slots__ = (
+        "_arguments", "_begun", "_call", "_calls", "_count", "_failed", "_finished", "_kind", "_reply", "_usage", "_waiting",
+    )  # fmt: skip
 
     def __init__(self, reply: Reply) -> None:
         """Begin."""
@@ -171,6 +175,9 @@ class ClaudeStream:
         self._kind: str | None = None  # of the block that is open
         self._count = 0  # blocks begun
         self._calls: dict[int, int] = {}  # a call's number to its block's
+        self._call: int | None = None  # the one whose arguments are told
+        self._arguments: list[str] = []  # of that one
+        self._waiting: list[_Content] = []
         self._usage = Usage()
         self._finished: Finished | None = None
 
@@ -182,7 +189,7 @@ class ClaudeStream:
         """Return the closing events; nothing after a failure."""
         if self._failed:
             return b""
-        closing = [*self._begin(None), *self._close()]
+        closing = [*self._begin(None), *self._rest(), *self._close()]
         told: _Object = {"type": "message_delta", "delta": _ending(self._finished), "usage": _usage(self._usage)}
         return b"".join((*closing, _event(told), _event({"type": "message_stop"})))
 
@@ -200,11 +207,40 @@ class ClaudeStream:
             case _:
                 if event.choice == 0:
                     yield from self._begin(None)
-                    yield from self._content(event)
+                    yield from self._in_turn(event)
 
-    def _content(
-        self, event: TextDelta | ThinkingDelta | ImagePart | ToolCallStarted | ToolCallDelta | Finished
-    ) -> Iterator[bytes]:
+    def _in_turn(self, event: _Content) -> Iterator[bytes]:
+        if isinstance(event, Finished):
+            yield from self._rest()
+        elif self._call is not None and not (isinstance(event, ToolCallDelta) and event.index == self._call):
+            if self._waiting or not self._is_told():
+                self._waiting.append(event)
+                return
+            self._call = None
+        yield from self._content(event)
+        if self._waiting and self._is_told():
+            yield from self._release()
+
+    def _rest(self) -> Iterator[bytes]:
+        while self._waiting:
+            yield from self._release()
+
+    def _release(self) -> Iterator[bytes]:
+        waiting, self._waiting, self._call = self._waiting, [], None
+        for event in waiting:
+            yield from self._in_turn(event)
+
+    def _is_told(self) -> bool:
+        """Tell whether the arguments of the call at hand are whole; what is not seen to be is waited for until the end."""
+        if not self._arguments or not self._arguments[-1].endswith("}"):
+            return False
+        try:
+            _OBJECT.decode("".join(self._arguments))
+        except (msgspec.DecodeError, RecursionError):
+            return False
+        return True
+
+    def _content(self, event: _Content) -> Iterator[bytes]:
         match event:
             case TextDelta():
                 yield from self._text(event)
@@ -214,9 +250,10 @@ class ClaudeStream:
                 if not event.draft:
                     yield from self._whole("image", _image(event.mime, event.data))
             case ToolCallStarted():
-                yield from self._call(event)
+                yield from self._called(event)
             case ToolCallDelta(index, arguments):
                 if arguments:
+                    self._arguments.append(arguments)
                     yield self._delta({"type": "input_json_delta", "partial_json": arguments}, self._calls[index])
             case Finished():
                 self._finished = event
@@ -251,13 +288,14 @@ class ClaudeStream:
             yield self._signed(claude_signatures.of_thinking(event.signature))
             yield from self._close()
 
-    def _call(self, event: ToolCallStarted) -> Iterator[bytes]:
+    def _called(self, event: ToolCallStarted) -> Iterator[bytes]:
         if event.signature is not None and self._reply.thinking:
             yield from self._close()
             yield from self._open("thinking", _thinking("", ""))
             yield self._signed(claude_signatures.of_next_call(event.signature))
         yield from self._close()
         self._calls[event.index] = self._count
+        self._call, self._arguments = event.index, []
         yield from self._open("tool_use", {"type": "tool_use", "id": event.id, "name": event.name, "input": {}})
 
     def _begin(self, native_id: str | None) -> Iterator[bytes]:

@@ -203,7 +203,8 @@ class _Open:
 class ResponsesStream:
     """One streamed answer (see `codecs.StreamEncoder`).
 
-    An item is opened by the first event of its kind and closed by the first of another; calls that follow each other are closed together.
+    An item is opened by the first event of its kind and closed by the first of another. Calls stay open to the end: some servers tell several in turns, and
+    text between.
     """
 
     __slots__ = (
@@ -238,6 +239,7 @@ class ResponsesStream:
             return b""
         self._begin()
         self._shut()
+        self._end_calls()
         whole = self._whole(self._usage)
         self._emit(f"response.{whole['status']}", response=whole)
         return self._taken()
@@ -280,6 +282,7 @@ class ResponsesStream:
             case Finished():
                 self._finished = event
                 self._shut()
+                self._end_calls()
             case _:
                 assert_never(event)
 
@@ -319,8 +322,7 @@ class ResponsesStream:
             self._put(item)
 
     def _call(self, event: ToolCallStarted) -> None:
-        if self._open is not None or event.signature is not None:
-            self._shut()
+        self._shut()
         if event.signature is not None:
             self._lone(claude_signatures.of_next_call(event.signature))
         item = self._maker.call(event.id, event.name, "", "in_progress")
@@ -359,6 +361,8 @@ class ResponsesStream:
         if self._open is not None:
             opened, self._open = self._open, None
             self._close_item(opened)
+
+    def _end_calls(self) -> None:
         for call in self._calls.values():
             self._close_item(call)
         self._calls.clear()

@@ -209,6 +209,17 @@ class ClientCodecContract(ABC):
         one, many = (self.codec.stream_encoder(Reply(IDS, "asked")) for _ in range(2))
         assert one.encode(events) + one.close() == b"".join(many.encode([event]) for event in events) + many.close()
 
+    @pytest.mark.parametrize("between", [[], [TextDelta("x")], [ThinkingDelta("x")], [ImagePart("image/png", "AAAA")]])
+    def test_calls_that_are_told_in_turns_lose_nothing(self, between: list[Event]) -> None:
+        begun = [ToolCallStarted(number, f"c{number}", "f") for number in range(3)]
+        first = [ToolCallDelta(number, '{"a":') for number in (1, 0, 2)]
+        last = [ToolCallDelta(number, "1}") for number in (2, 0)] + [ToolCallDelta(1, " 1}")]
+        end = [Usage(3, 4), Finished(FinishReason.TOOL_CALLS)]
+        events: list[Event] = [Started("r"), begun[0], first[1], *between, *begun[1:], first[0], first[2], *last, *end]
+        encoder, reply = self.codec.stream_encoder(Reply(IDS, "asked", include_usage=True)), Reply(IDS, "asked")
+        data = b"".join(encoder.encode([event]) for event in events) + encoder.close()
+        assert self.reassembled(data) == json.loads(self.codec.encode_answer(fold(events), reply))
+
     def test_a_failure_ends_the_stream(self) -> None:
         encoder = self.codec.stream_encoder(Reply(IDS, "asked", include_usage=True))
         failed = Failed(Failure(502, FailureKind.SERVER, "the upstream went away"))

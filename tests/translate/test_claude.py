@@ -32,6 +32,7 @@ def put_together(data):
                 message["content"].append(body["content_block"])
                 open_blocks.add(body["index"])
             case "content_block_delta":
+                assert body["index"] in open_blocks
                 apply(message["content"][body["index"]], body["delta"], arguments, body["index"])
             case "content_block_stop":
                 open_blocks.remove(body["index"])

@@ -157,6 +157,30 @@ def test_later_arguments_find_their_own_call():
     assert [block["input"] for block in both(*events)["content"]] == [{"a": 1}, {"b": 2}]
 
 
+def test_what_comes_before_a_call_is_whole_waits_for_it():
+    events = [
+        ToolCallStarted(0, "c0", "f"),
+        ToolCallDelta(0, '{"a":{}'),
+        TextDelta("x"),
+        ToolCallStarted(1, "c1", "g"),
+        ToolCallDelta(1, '{"b":'),
+        ToolCallDelta(0, "}"),
+        ToolCallDelta(1, "2}"),
+        TextDelta("y"),
+        END,
+    ]
+    told = both(*events)["content"]
+    assert [block.get("input", block.get("text")) for block in told] == [{"a": {}}, "x", {"b": 2}, "y"]
+    assert b"text_delta" not in ClaudeStream(REPLY).encode(events[:5])
+    assert b"text_delta" in ClaudeStream(REPLY).encode(events[:6])
+
+
+@pytest.mark.parametrize("end", [[END], []])
+def test_what_never_becomes_whole_is_waited_for_until_the_end(end):
+    events = [ToolCallStarted(0, "c0", "f"), TextDelta("x"), ToolCallStarted(1, "c1", "g"), TextDelta("y"), *end]
+    assert [block.get("text") for block in both(*events)["content"]] == [None, "x", None, "y"]
+
+
 def test_only_the_first_choice_is_told():
     events = [TextDelta("a"), TextDelta("other", choice=1), LogprobsDelta(()), END]
     assert [block["text"] for block in both(*events)["content"]] == ["a"]

@@ -133,7 +133,8 @@ def test_calls_that_follow_each_other_may_be_told_in_pieces():
     assert (call["arguments"], custom["type"], custom["input"]) == ("{}", "custom_tool_call", "*** Begin")
     assert message["type"] == "message"
     late = stream(ToolCallStarted(0, "c0", "f"), TextDelta("x"), ToolCallDelta(0, "{}"), END)
-    assert put_together(late)["output"][0]["arguments"] == ""
+    assert put_together(late)["output"][0]["arguments"] == "{}"
+    assert put_together(stream(TextDelta("x"), ToolCallDelta(0, "{}"), END))["output"][0]["type"] == "message"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,12 @@ def test_each_line_end(end):
     assert parsed(b"data: a" + end + end + b"data: b" + end + end, close=False) == [SseEvent(b"a"), SseEvent(b"b")]
 
 
+def test_a_line_end_cut_in_two_is_one():
+    assert parsed(b"event: ping\r", b"\ndata: a\r", b"\ndata: b\r\n\r", b"\n", close=False) == [
+        SseEvent(b"a\nb", "ping")
+    ]
+
+
 def test_what_is_and_is_not_data():
     text = b"\xef\xbb\xbfevent: ping\nid: 1\nretry: 5\n: comment\nnonsense\ndata:x\ndata:  y\ndata\n\nevent: only-a-name\n\ndata: z\n\n"
     assert parsed(text) == [SseEvent(b"x\n y\n", "ping"), SseEvent(b"z")]

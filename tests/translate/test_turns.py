@@ -46,8 +46,8 @@ def test_an_answer_to_later_calls_is_not_taken():
 
 
 def test_a_stray_answer_goes_to_the_call_it_may_be_meant_for():
-    turns = laid_out([model(A, B), user(result("?", "by name", "g"), result("?", "by order"), result("?", "left"))])
-    assert turns[1].answers == (Answered(A, result("?", "by order")), Answered(B, result("?", "by name", "g")))
+    turns = laid_out([model(A, B), user(result("?", "by name", "g"), result("?", "by order", ""), result("?", "left"))])
+    assert turns[1].answers == (Answered(A, result("?", "by order", "")), Answered(B, result("?", "by name", "g")))
     assert turns[2].parts == (result("?", "left"),)
 
 
