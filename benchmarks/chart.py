@@ -13,10 +13,10 @@ from benchmarks import bars
 from benchmarks.report import Run, number
 
 WIDTH = 760
-_LEFT, _RIGHT, _ROW, _HEAD, _GAP, _BAR = 190, 110, 24, 44, 18, 14
+_LEFT, _RIGHT, _ROW, _HEAD, _GAP, _BAR = 235, 95, 24, 44, 18, 14
 
 _STYLE = """<style>
- text { font: 13px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #57606a }
+ text { font: 13px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #6e7781 }
  .title { font-weight: 600 } .small { font-size: 11px }
  .ours { fill: #2f7fd6 } .other { fill: #8c959f } .grid { stroke: #8c959f; stroke-opacity: .35 }
  @media (prefers-color-scheme: dark) { text { fill: #c9d1d9 } .ours { fill: #58a6ff } .other { fill: #7d8590 } }
@@ -42,9 +42,10 @@ class Panel:
 
 
 _WANTED = (
-    ("Requests per second, 1 KiB, 32 connections, one core", "rate", "1/s", ("pass_32", "translated_32", "litellm_whole")),
+    ("Requests per second, 1 KiB, one core", "rate", "1/s", ("pass_32", "translated_32", "litellm_whole")),
     ("Processor time per request, less is better", "cpu", "µs", ("pass_32", "translated_32", "litellm_whole")),
-    ("Processor time per chunk of a stream, less is better", "cpu", "µs", ("streams_64", "translated_streams_16")),
+    ("Processor time per chunk of a stream, less is better", "cpu", "µs", ("translated_streams_16",)),
+    ("Memory of an open, idle stream, less is better", "memory", "KiB", ("idle_streams",)),
 )  # fmt: skip
 
 _OWN = {

@@ -142,14 +142,17 @@ class Contest:
 
 
 def over(outcome: Outcome, metric: str, base: str, name: str, least: float) -> Outcome:
-    """Add a metric: what a subject measured of another one over what `base` measured of it in the same round, at least `least`.
+    """Add a metric: what a subject measured of another one over what `base` measured of it in the same round.
 
-    For what a subject adds to a way that takes time without it.
+    For what a subject adds to a way that takes time without it. Of two measurements that vary the difference varies more: it is taken for at least `least`,
+    a share of what the base measured.
     """
     bases = outcome.values(base, metric)
     rounds = {
         subject: [
-            {**measures, name: max(least, measures[metric] - bases[number])} if subject != base else dict(measures)
+            {**measures, name: max(least * bases[number], measures[metric] - bases[number])}
+            if subject != base
+            else dict(measures)
             for number, measures in enumerate(each)
         ]
         for subject, each in outcome.rounds.items()

@@ -5,7 +5,8 @@ Owns: who gets which core, and what a measurement is made of. With the generator
 
 import time
 from dataclasses import dataclass, field
-from typing import Self
+from enum import StrEnum
+from typing import Self, assert_never
 
 from benchmarks import cload, load, machine
 from benchmarks.harness import Better, Metric
@@ -41,17 +42,22 @@ PROBE_METRICS = (
 )
 
 
+class Cores(StrEnum):
+    """Where the measured process runs while it is."""
+
+    APART = "apart"  # on a core of its own
+    SHARED = "shared"  # with the generator: the upstream, as it is placed when something stands between
+    ANY = "any"  # wherever the kernel puts it: it needs more than one core
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What is measured. `pid` is the process (with its children), `beside` are others that work for it.
-
-    `spread`: it needs more than one core, so none is set apart.
-    """
+    """What is measured. `pid` is the process (with its children), `beside` are others that work for it."""
 
     target: Target
     pid: int
     beside: tuple[int, ...] = ()
-    spread: bool = False
+    cores: Cores = Cores.APART
 
     def sample(self) -> cload.Sample:
         """Read /proc."""
@@ -59,8 +65,15 @@ class Server:
         return cload.Sample(time.perf_counter(), machine.cpu_seconds(self.pid), beside, machine.busy_seconds())
 
     def __enter__(self) -> Self:
-        if not self.spread:
-            machine.apart(self.pid, *self.beside)
+        match self.cores:
+            case Cores.APART:
+                machine.apart(self.pid, *self.beside)
+            case Cores.SHARED:
+                machine.beside(self.pid, *self.beside)
+            case Cores.ANY:
+                pass
+            case _:
+                assert_never(self.cores)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,9 +1,12 @@
 """The machine and the processes on it, from /proc: what a run was made on, and how much processor time a process took."""
 
+import contextlib
 import os
 import platform
+import resource
 import subprocess
 import time
+from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
 
@@ -61,17 +64,23 @@ def apart(measured: int, *others: int) -> None:
     if len(cores) < 2:
         return
     for pid in _family(measured):
-        os.sched_setaffinity(pid, {cores[0]})
-    for other in (os.getpid(), *others):
-        for pid in _family(other) if other != os.getpid() else [other]:
-            os.sched_setaffinity(pid, set(cores[1:]))
+        _pin(pid, {cores[0]})
+    beside(*others)
+
+
+def beside(*others: int) -> None:
+    """Give this process and `others` the cores that are not the measured process's, as `apart` does."""
+    cores = sorted(_CORES)
+    for other in (OWN, *others) if len(cores) > 1 else ():
+        for pid in _family(other) if other != OWN else [other]:
+            _pin(pid, cores[1:])
 
 
 def together(*pids: int) -> None:
     """Take `apart` back."""
-    for pid in (os.getpid(), *pids):
-        for each in _family(pid) if pid != os.getpid() else [pid]:
-            os.sched_setaffinity(each, _CORES)
+    for pid in (OWN, *pids):
+        for each in _family(pid) if pid != OWN else [pid]:
+            _pin(each, _CORES)
 
 
 def busy_cores(seconds: float) -> float:
@@ -102,9 +111,22 @@ def facts() -> dict[str, object]:
     }
 
 
+def raise_file_limit() -> None:
+    """Let the processes that are started open as many files as the system allows: a thousand streams through a proxy are two thousand."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def core_count() -> int:
     """Return how many cores this run may use."""
     return len(_CORES)
+
+
+def _pin(pid: int, cores: Collection[int]) -> None:
+    """Set the cores of each of a process's threads: sched_setaffinity(2) is about one thread."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.sched_setaffinity(int(task.name), cores)
 
 
 def _status(pid: int, name: str) -> int:

@@ -7,6 +7,7 @@ into the environment that is measured.
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,13 @@ def found() -> dict[str, str | None]:
     places = {name: shutil.which(name, path=path) for name in (*DISTRIBUTED, "curl")}
     own = {name: binary(name) for name in PROGRAMS} | {"litellm": _LITELLM / "bin" / "litellm"}
     return places | {name: str(place) if place.exists() else None for name, place in own.items()}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the peers that are there."""
+    said = {name: _first_line([place, "-v"]) for name, place in found().items() if name in DISTRIBUTED and place}
+    numbers = {name: re.search(r"\d+(?:\.\d+)+", line) for name, line in said.items()}
+    return {name: match[0] for name, match in numbers.items() if match is not None}
 
 
 def distributed(say: Say) -> list[str]:
@@ -86,6 +94,11 @@ def binary(name: str) -> Path:
     """Return where a C program is, or will be: the name tells its sources, so that a change is compiled anew."""
     text = b"".join((SOURCES / each).read_bytes() for each in ("common.h", f"{name}.c"))
     return CACHE / f"{name}-{hashlib.sha256(text).hexdigest()[:12]}"
+
+
+def _first_line(command: Sequence[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)  # wrk -v ends with code 1
+    return (done.stdout + done.stderr).partition("\n")[0]
 
 
 def _run(command: Sequence[str], seconds: float, say: Say, environment: dict[str, str] | None = None) -> bool:

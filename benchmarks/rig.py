@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from benchmarks import peers, traffic
 from benchmarks.harness import Subject
 from benchmarks.home import API_KEY_PROVIDER, CLAUDE_PROVIDER, Home, free_port
-from benchmarks.loaded import Loaded, Server, Streaming
+from benchmarks.loaded import Cores, Loaded, Server, Streaming
 from benchmarks.prepare import found
 
 
@@ -31,8 +31,12 @@ class Rig:
         return self.upstream.target
 
     def direct(self) -> Server:
-        """The upstream, asked without anything between."""
+        """The upstream, asked without anything between, on a core of its own: how much it can do."""
         return Server(self.upstream.target, self.upstream.pid)
+
+    def undisturbed(self) -> Server:
+        """The same where it is when something stands between, on the generator's core: how long the way takes without that."""
+        return Server(self.upstream.target, self.upstream.pid, cores=Cores.SHARED)
 
     def behind_nginx(self) -> Server:
         """The same through nginx."""

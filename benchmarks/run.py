@@ -84,8 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         render(given.output)
         return 0
     context = Context(given.quick, prepare.found())
+    machine.raise_file_limit()
     before = machine.busy_cores(_LISTEN_SECONDS)
-    facts = {**machine.facts(), "busy_cores_before": round(before, 2)}
+    facts = {**machine.facts(), **prepare.versions(), "busy_cores_before": round(before, 2)}
     about = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "quick": given.quick, "machine": facts}
     _say("  ".join(f"{key}: {value}" for key, value in facts.items()))
     there = [name for name, path in context.peers.items() if path is not None]

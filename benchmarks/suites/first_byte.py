@@ -17,7 +17,7 @@ async def run(context: Context) -> list[Outcome]:
     def subject(server: Server) -> Subject:
         return rig.streaming(server, asked, traffic.FAST, _STREAMS, seconds, probe)
 
-    subjects = {bars.DIRECT: subject(rig.direct())}
+    subjects = {bars.DIRECT: subject(rig.undisturbed())}
     if rig.nginx is not None:
         subjects[bars.NGINX] = subject(rig.behind_nginx())
     subjects[bars.OURS] = subject(rig.ours())

@@ -9,13 +9,13 @@ from benchmarks.home import Home
 from benchmarks.suites import Context
 
 _ACCOUNTS = 1000
-_SETTLE_SECONDS = 3.0
+_SETTLE_SECONDS = 2.0
 
 
 async def run(context: Context) -> list[Outcome]:
-    """Watch it for a minute (quick: ten seconds). The tokens end in a day: no refresh is due."""
+    """Watch it for a minute (quick: five seconds). The tokens end in a day: no refresh is due."""
     home = Home()
-    seconds = context.seconds(10.0, 60.0)
+    seconds = context.seconds(5.0, 60.0)
     try:
         home.configure()
         for number in range(_ACCOUNTS):

@@ -17,16 +17,20 @@ async def run(context: Context) -> list[Outcome]:
     def subject(server: Server, asked: bytes) -> Subject:
         return rig.streaming(server, asked, traffic.FAST, _STREAMS, seconds)
 
+    asked = traffic.gemini(traffic.FAST, stream=True)
+    subjects = {bars.DIRECT: subject(rig.undisturbed(), asked)}
+    if rig.nginx is not None:
+        subjects[bars.NGINX] = subject(rig.behind_nginx(), asked)
+    subjects |= {
+        bars.OURS: subject(rig.ours(), asked),
+        bars.TO_GEMINI: subject(rig.ours(), traffic.openai(f"gemini-{traffic.FAST}", stream=True)),
+        bars.TO_CLAUDE: subject(rig.ours(), traffic.openai(f"claude-{traffic.FAST}", stream=True)),
+    }
     contest = Contest(
         "translated_streams_16",
         f"{_STREAMS} streams translated, a chunk a millisecond each; {bars.OURS} is the pass-through",
         STREAM_METRICS,
-        {
-            bars.DIRECT: subject(rig.direct(), traffic.gemini(traffic.FAST, stream=True)),
-            bars.OURS: subject(rig.ours(), traffic.gemini(traffic.FAST, stream=True)),
-            bars.TO_GEMINI: subject(rig.ours(), traffic.openai(f"gemini-{traffic.FAST}", stream=True)),
-            bars.TO_CLAUDE: subject(rig.ours(), traffic.openai(f"claude-{traffic.FAST}", stream=True)),
-        },
+        subjects,
         bars.OURS,
         bars.of("translated_streams_16"),
         list(NOTES),

@@ -1,11 +1,12 @@
 """Two workers beside one, sharing the port."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 from benchmarks import bars, machine, rig, traffic
 from benchmarks.harness import Contest, Outcome
 from benchmarks.home import Home
-from benchmarks.loaded import LOAD_METRICS, Loaded, Server
+from benchmarks.loaded import LOAD_METRICS, Cores, Loaded, Server
 from benchmarks.suites import COMPILER, Context
 
 _CONNECTIONS = 64
@@ -24,9 +25,9 @@ async def run(context: Context) -> list[Outcome]:
         stack.callback(upstream.stop)
         assert isinstance(upstream.target, tuple)
         subjects = {}
-        for workers, (name, home) in enumerate(homes.items(), 1):
-            port = await rig.start(home, upstream.target, workers=workers)
-            server = Server(("127.0.0.1", port), home.pid("proxy"), (upstream.pid,), spread=True)
+        started = (rig.start(home, upstream.target, workers=count) for count, home in enumerate(homes.values(), 1))
+        for (name, home), port in zip(homes.items(), await asyncio.gather(*started), strict=True):
+            server = Server(("127.0.0.1", port), home.pid("proxy"), (upstream.pid,), cores=Cores.ANY)
             subjects[name] = Loaded(server, asked, _CONNECTIONS, seconds, loader)
         contest = Contest(
             "workers_64",

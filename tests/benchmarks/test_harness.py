@@ -122,7 +122,7 @@ def test_of_a_bound_of_nought_only_nought_is_not_more(ours: list[float], met: bo
 
 
 def test_what_is_added_is_over_the_base_of_the_same_round() -> None:
-    found = over(outcome([12.0, 31.0, 29.0], [10.0, 30.0, 30.0]), "wall", "reference", "added", 0.5)
-    assert found.values("ours", "added") == [2.0, 1.0, 0.5]
+    found = over(outcome([12.0, 31.0, 29.0], [10.0, 30.0, 30.0]), "wall", "reference", "added", 0.05)
+    assert found.values("ours", "added") == [2.0, 1.5, 1.5]
     assert found.values("reference", "added") == []
     assert found.values("ours", "wall") == [12.0, 31.0, 29.0]

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import cload, load, machine, peers, prepare, traffic
 from benchmarks.load import LoadError
-from benchmarks.loaded import Loaded, Server, Streaming
+from benchmarks.loaded import Cores, Loaded, Server, Streaming
 from benchmarks.suites import Absent, Context
 
 COMPILER = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
@@ -39,7 +39,7 @@ def upstream(programs: Path, tmp_path: Path) -> Iterator[peers.Peer]:
 
 
 def server(peer: peers.Peer) -> Server:
-    return Server(peer.target, peer.pid, spread=True)
+    return Server(peer.target, peer.pid, cores=Cores.ANY)
 
 
 async def answered(peer: peers.Peer, asked: bytes) -> bytes:
