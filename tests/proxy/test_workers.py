@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.config import Config, LoggingConfig, ProxyConfig
+from broker.config import Config, LoggingConfig, ProxyConfig, parse
 from broker.model.errors import BrokerError
 from broker.model.secret import Secret
 from broker.observe.tasks import spawn
@@ -34,6 +34,60 @@ def test_an_order_survives_the_pipe() -> None:
     back = read_order(line)
     assert back == order
     assert back.config.proxy.api_keys[0].reveal() == KEY
+
+
+EVERYTHING = b"""
+[notify]
+command = ["tell", "me"]
+[proxy]
+api_keys = ["a-test-key"]
+allow = ["::1", "127.0.0.0/8"]
+total_timeout = 60
+[network]
+proxy_url = "socks5h://me:fake-password@127.0.0.1:1080"
+[providers.mine]
+kind = "oauth2"
+issuer = "https://example.com"
+client_id = "me"
+options = { region = "here" }
+proxy_url = "direct"
+[upstreams.openai]
+base_url = ["https://one.example/v1", "https://two.example/v1"]
+headers = { X-Team = "blue" }
+[routing]
+strategy = "two-choices"
+aliases = { "a-*" = "b-*" }
+[combos.chain]
+models = ["a", "b"]
+strategy = "round-robin"
+[models."m-*"]
+providers = ["claude"]
+thinking = { kind = "level", levels = ["low", "high"] }
+[policies.one]
+thinking = 2048
+[policies."two*"]
+thinking = "high"
+prepend = "Say"
+[payload]
+default = [{ path = "a.b", value = 0.5 }, { path = ["a.b"], value = "text", models = ["x", "y*"] }]
+override = [{ path = "c", value = { d = [1, true, "e", { f = 1.5 }] }, dialect = "claude" }]
+remove = [{ path = "tools.0", provider = "claude" }]
+[request_log]
+enabled = true
+only = "errors"
+directory = "/somewhere"
+"""
+
+
+def test_settings_of_every_kind_survive_the_pipe() -> None:
+    order = Order(parse(EVERYTHING), 1, 0)
+    back = read_order(write_order(order))
+    assert back == order
+    assert [rule.value for rule in (*back.config.payload.default, *back.config.payload.override)] == [
+        0.5,
+        "text",
+        {"d": [1, True, "e", {"f": 1.5}]},
+    ]
 
 
 def worker_of(port: int) -> str:
