@@ -4,6 +4,9 @@ Owns: what each field means. It must never guess at a broken field: every fault 
 
 Nothing is remembered between requests: a client that wants the provider to keep the conversation is told so, and one that sends it whole (`store: false`, as
 Codex does) is served. A custom tool, whose input is free text, becomes a function with one text; tools of a namespace become tools beside the others.
+
+A developer's message after others stays where it stands, as the user's: moved to the front it would be read before what it comments on, and change the
+beginning that caches live on.
 """
 
 from typing import Final
@@ -139,7 +142,11 @@ def _conversation(wire: WireRequest, spaces: Spaces) -> tuple[tuple[Text, ...], 
     for i, item in enumerate(wire.input):
         path = f"input[{i}]"
         if item.role in ("system", "developer") and item.type in (None, "message"):
-            system.extend(_instructions(item, path))
+            told = _instructions(item, path)
+            if messages:
+                messages.append(Message(Role.USER, tuple(told)))
+            else:
+                system.extend(told)
             continue
         if item.type == "reasoning":
             carried = claude_signatures.read(item.encrypted_content)[1] or carried

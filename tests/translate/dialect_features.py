@@ -145,11 +145,15 @@ FEATURES = {
         CHAT: {"messages": [{"role": "system", "content": "be kind"}, *PLAIN[CHAT]["messages"]]},
         RESPONSES: {"instructions": "be kind"}, CLAUDE: {"system": "be kind"}, GEMINI: {"systemInstruction": {"parts": [{"text": "be kind"}]}},
     },
-    "developer's message": {
+    "system's or developer's message": {
         CHAT: {"messages": [{"role": "developer", "content": "be kind"}, *PLAIN[CHAT]["messages"]]},
         RESPONSES: {"input": [{"role": "developer", "content": "be kind"}, *PLAIN[RESPONSES]["input"]]},
     },
-    "system's message after others": {CLAUDE: {"messages": [*PLAIN[CLAUDE]["messages"], {"role": "system", "content": "be kind"}]}},
+    "the same after others": {
+        CHAT: {"messages": [*PLAIN[CHAT]["messages"], {"role": "developer", "content": "be kind"}]},
+        RESPONSES: {"input": [*PLAIN[RESPONSES]["input"], {"role": "developer", "content": "be kind"}]},
+        CLAUDE: {"messages": [*PLAIN[CLAUDE]["messages"], {"role": "system", "content": "be kind"}]},
+    },
     "image": user(
         chat={"type": "image_url", "image_url": {"url": image()}}, responses={"type": "input_image", "image_url": image()},
         claude=_PICTURE, gemini={"inlineData": {"mimeType": "image/png", "data": "AAAA"}},

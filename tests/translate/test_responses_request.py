@@ -111,6 +111,15 @@ def test_a_conversation_as_codex_sends_it():
     )
 
 
+def test_a_developer_s_message_after_others_stays_where_it_stands():
+    items = [{"role": role, "content": role} for role in ("developer", "user", "developer", "assistant")]
+    request = ask(input=items)
+    assert request.system == (Text("developer"),)
+    assert [(each.role.value, each.parts[0].text) for each in request.messages] == [
+        ("user", "user"), ("user", "developer"), ("assistant", "assistant"),
+    ]  # fmt: skip
+
+
 def test_media():
     content = [
         {"type": "input_image", "image_url": "https://a.example/x.png"},
