@@ -13,6 +13,9 @@ from broker.model.errors import BrokerError, ErrorCode
 from broker.proxy.routes import Voice
 from broker.proxy.upstreams.base import Kind
 
+MAX_NAME: Final = 200
+"""Characters of a model's name: none that is known has half as many, and the daemon takes no longer ones in reports."""
+
 
 class Model(msgspec.Struct, frozen=True):
     """One model: what it is called, and the kinds of upstream that serve it, the preferred one first. Of tokens 0 means that it is not known."""
