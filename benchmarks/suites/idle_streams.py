@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from benchmarks import bars, cload, machine, peers, rig, traffic
 from benchmarks.harness import Contest, Metric, Outcome, Subject
 from benchmarks.home import Home
 from benchmarks.loaded import Loaded, Server
 from benchmarks.suites import COMPILER, Context
+
+Started = Callable[[], AbstractAsyncContextManager[Server]]
 
 _STREAMS = 1000
 _BEGIN_SECONDS = 60.0
@@ -33,18 +35,22 @@ async def run(context: Context) -> list[Outcome]:
         async def nginx() -> AsyncIterator[Server]:
             assert isinstance(upstream.target, tuple)
             started = await peers.nginx_proxy(home.path, upstream.target)
-            yield Server(started.target, started.pid)
-            started.stop()
+            try:
+                yield Server(started.target, started.pid)
+            finally:
+                started.stop()
 
         @asynccontextmanager
         async def ours() -> AsyncIterator[Server]:
             await home.start("proxy")
-            yield Server(("127.0.0.1", port), home.pid("proxy"))
-            await home.stop("proxy")
+            try:
+                yield Server(("127.0.0.1", port), home.pid("proxy"))
+            finally:
+                await home.stop("proxy")
 
-        def subject(started: object, asked: bytes) -> Subject:
+        def subject(started: Started, asked: bytes) -> Subject:
             async def measure() -> dict[str, float]:
-                async with started() as server:  # type: ignore[operator]
+                async with started() as server:
                     return await _held(loader, server, asked, seconds)
 
             return measure
