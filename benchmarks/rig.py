@@ -100,13 +100,15 @@ async def start(
     workers: int = 1,
     providers: tuple[str, ...] = (API_KEY_PROVIDER, CLAUDE_PROVIDER),
     more: str = "",
+    proxy: bool = True,
 ) -> int:
-    """Start the daemon and the proxy with an account for each provider; return the proxy's port."""
+    """Start the daemon and (but for `proxy` false) the proxy, with an account for each provider; return the proxy's port."""
     port = free_port()
     host = "localhost" if scheme == "https" else upstream[0]
     home.configure(upstream=f"{scheme}://{host}:{upstream[1]}", port=port, workers=workers, more=more)
     for number, provider in enumerate(providers):
         home.plant(number, provider=provider)
     await home.start("serve")
-    await home.start("proxy")
+    if proxy:
+        await home.start("proxy")
     return port

@@ -28,8 +28,7 @@ async def run(context: Context) -> list[Outcome]:
         upstream = rig.upstream_of(program, home)
         stack.callback(upstream.stop)
         assert isinstance(upstream.target, tuple)
-        port = await rig.start(home, upstream.target)
-        await home.stop("proxy")
+        port = await rig.start(home, upstream.target, proxy=False)
 
         @asynccontextmanager
         async def nginx() -> AsyncIterator[Server]:

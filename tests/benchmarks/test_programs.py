@@ -22,7 +22,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(prepare, "CACHE", folder)
         said: list[str] = []
         assert prepare.compiled(said.append) == []
-        assert said == []  # not even a warning
+        assert said == []
         for name in prepare.PROGRAMS:
             prepare.binary(name).rename(folder / name)
     return folder
