@@ -86,7 +86,7 @@ def decode(body: bytes, *, counting: bool = False) -> Request:
         messages=tuple(_message(message, f"messages[{i}]") for i, message in enumerate(wire.messages)),
         system=_system(wire.system),
         tools=tools,
-        tool_choice=_tool_choice(wire.tool_choice, tools),
+        tool_choice=_tool_choice(wire, tools),
         parallel_tool_calls=_parallel(wire.tool_choice),
         sampling=Sampling(
             temperature=wire.temperature,
@@ -258,16 +258,21 @@ def _tool(tool: WireTool, path: str) -> Tool:
     return FunctionTool(tool.name, tool.description, tool.input_schema)
 
 
-def _tool_choice(wire: WireToolChoice | None, tools: tuple[Tool, ...]) -> ToolChoice | None:
-    if wire is None:
+def _tool_choice(wire: WireRequest, tools: tuple[Tool, ...]) -> ToolChoice | None:
+    choice = wire.tool_choice
+    if choice is None:
         return None
-    if wire.type != "tool":
-        if wire.type not in _MODES:
+    if choice.type != "tool":
+        if choice.type not in _MODES:
             bad_field("tool_choice.type", "unknown choice; expected auto, any, tool or none")
-        return ToolChoice(_MODES[wire.type])
-    if wire.name not in {tool.name for tool in tools if isinstance(tool, FunctionTool)}:
+        return ToolChoice(_MODES[choice.type])
+    declared = {told.name: tool for told, tool in zip(wire.tools or (), tools, strict=True)}
+    tool = declared.get(choice.name or "")
+    if tool is None:
         bad_field("tool_choice.name", "no tool of this name is declared")
-    return ToolChoice(ToolMode.REQUIRED, (str(wire.name),))
+    if isinstance(tool, NativeTool):
+        return ToolChoice(ToolMode.AUTO)  # it may be called, and nothing narrower can be said of it elsewhere
+    return ToolChoice(ToolMode.REQUIRED, (tool.name,))
 
 
 def _parallel(wire: WireToolChoice | None) -> bool | None:

@@ -18,6 +18,8 @@ from broker.translate.failures import broken_answer
 from broker.translate.ir import (
     Event,
     Failed,
+    Failure,
+    FailureKind,
     Finished,
     FinishReason,
     ImagePart,
@@ -44,6 +46,14 @@ _REASONS: Final = {
     "tool_calls": FinishReason.TOOL_CALLS,
     "function_call": FinishReason.TOOL_CALLS,
     "content_filter": FinishReason.CONTENT_FILTER,
+}
+
+
+_GIVEN_UP: Final = {
+    "error": Failure(502, FailureKind.SERVER, "the upstream gave up its answer", code="error"),  # OpenRouter's word
+    "insufficient_system_resource": Failure(
+        503, FailureKind.OVERLOADED, "the upstream ran out of resources", code="insufficient_system_resource"
+    ),  # DeepSeek's
 }
 
 
@@ -113,16 +123,6 @@ class WireLogprobs(msgspec.Struct):
     content: list[WireLogprob] | None = None
 
 
-class WireChoice(msgspec.Struct):
-    """One choice of an answer or a chunk."""
-
-    index: int = 0
-    message: WireMessage | None = None
-    delta: WireMessage | None = None
-    finish_reason: str | None = None
-    logprobs: WireLogprobs | None = None
-
-
 class WireDetails(msgspec.Struct):
     """`prompt_tokens_details`, `completion_tokens_details`."""
 
@@ -140,6 +140,17 @@ class WireUsage(msgspec.Struct):
     completion_tokens_details: WireDetails | None = None
     cached_tokens: int | None = None
     prompt_cache_hit_tokens: int | None = None
+
+
+class WireChoice(msgspec.Struct):
+    """One choice of an answer or a chunk; Kimi tells the usage of a stream here."""
+
+    index: int = 0
+    message: WireMessage | None = None
+    delta: WireMessage | None = None
+    finish_reason: str | None = None
+    logprobs: WireLogprobs | None = None
+    usage: WireUsage | None = None
 
 
 class WireAnswer(msgspec.Struct):
@@ -254,7 +265,7 @@ class _Reader:
             self._begun = True
             out.append(Started(answer.id, answer.model, int(answer.created) if answer.created else None))
         for choice in answer.choices or ():
-            out += self._choice(choice)
+            out += [] if self.failed else self._choice(choice)
         if answer.usage is not None:
             self._usage = _usage(answer.usage)
         return out
@@ -286,6 +297,10 @@ class _Reader:
         return Finished(FinishReason.TOOL_CALLS if self._calls.get(choice) else reason, word, choice)
 
     def _choice(self, choice: WireChoice) -> list[Event]:
+        if choice.finish_reason in _GIVEN_UP:
+            return self.fail(Failed(_GIVEN_UP[choice.finish_reason]))
+        if choice.usage is not None:
+            self._usage = _usage(choice.usage)
         out: list[Event] = []
         said = choice.delta or choice.message
         if said is not None:

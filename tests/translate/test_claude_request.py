@@ -213,6 +213,12 @@ def test_the_rule_for_calls(kind, mode):
     assert ask(tools=[TOOL], tool_choice={"type": kind}).tool_choice == ToolChoice(mode)
 
 
+def test_a_tool_of_the_provider_s_can_be_named_but_not_forced():
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    chosen = {"type": "tool", "name": "web_search"}
+    assert ask(tools=[TOOL, search], tool_choice=chosen).tool_choice == ToolChoice(ToolMode.AUTO)
+
+
 @pytest.mark.parametrize(
     ("fields", "path"),
     [

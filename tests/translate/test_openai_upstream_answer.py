@@ -179,6 +179,20 @@ def test_a_choice_that_was_not_finished_was_cut():
     assert [event.choice for event in streamed(both, STOP) if isinstance(event, Finished)] == [0, 1]
 
 
+@pytest.mark.parametrize(("word", "status"), [("error", 502), ("insufficient_system_resource", 503)])
+def test_an_answer_that_was_given_up_is_a_failure(word, status):
+    both = {"choices": [{"index": i, "delta": {}, "finish_reason": word} for i in (0, 1)]}
+    *_, failed = streamed(chunk({"content": "x"}), both, STOP)
+    assert isinstance(failed, Failed)
+    assert failed.failure.status == status
+
+
+def test_usage_may_stand_in_a_choice():
+    assert streamed(chunk({}, finish_reason="stop", usage={"prompt_tokens": 3, "completion_tokens": 1}))[-2] == Usage(
+        3, 1
+    )
+
+
 def test_an_answer_may_end_with_done_alone():
     assert streamed(chunk({"content": "x"}))[-1] == Finished(FinishReason.STOP)
 
