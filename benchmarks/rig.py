@@ -47,9 +47,9 @@ class Rig:
         """The same through the proxy."""
         return Server(("127.0.0.1", self.port), self.home.pid("proxy"), (self.upstream.pid,))
 
-    def loaded(self, server: Server, request: bytes, connections: int, seconds: float) -> Subject:
+    def loaded(self, server: Server, request: bytes, connections: int, seconds: float, warm: float = 0.0) -> Subject:
         """Return a closed loop."""
-        return Loaded(server, request, connections, seconds, self.loader)
+        return Loaded(server, request, connections, seconds, self.loader, warm)
 
     def streaming(
         self, server: Server, request: bytes, model: str, streams: int, seconds: float, probe: bytes | None = None

@@ -42,7 +42,7 @@ async def run(context: Context) -> list[Outcome]:
 
 
 async def _contest(context: Context, rig: Rig, peer: Peer, name: str, model: str, *, stream: bool) -> Outcome:
-    seconds = context.seconds(1.5, 6.0)
+    seconds, warm = context.seconds(1.5, 6.0), context.seconds(0.5, 3.0)
     asked, connections = traffic.openai(f"gemini-{model}", stream=stream), _CONNECTIONS[model]
     theirs = asked.replace(traffic.HEADERS["Authorization"].encode(), f"Bearer {_KEY}".encode())
     contest = Contest(
@@ -50,8 +50,11 @@ async def _contest(context: Context, rig: Rig, peer: Peer, name: str, model: str
         f"OpenAI chat to Gemini, {f'streams of {traffic.BURST_CHUNKS} chunks' if stream else 'whole'}, {connections} connections",
         LOAD_METRICS,
         {
-            bars.LITELLM: rig.loaded(Server(peer.target, peer.pid, (rig.upstream.pid,)), theirs, connections, seconds),
-            bars.TO_GEMINI: rig.loaded(rig.ours(), asked, connections, seconds),
+            bars.DIRECT: rig.loaded(rig.direct(), traffic.gemini(model, stream=stream), connections, seconds / 4),
+            bars.LITELLM: rig.loaded(
+                Server(peer.target, peer.pid, (rig.upstream.pid,)), theirs, connections, seconds, warm
+            ),
+            bars.TO_GEMINI: rig.loaded(rig.ours(), asked, connections, seconds, warm),
         },
         bars.LITELLM,
         bars.of(name),

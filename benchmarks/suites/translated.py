@@ -25,6 +25,7 @@ async def run(context: Context) -> list[Outcome]:
             return rig.loaded(server, asked, _CONNECTIONS, seconds)
 
         subjects = {
+            bars.DIRECT: subject(rig.direct(), traffic.gemini(traffic.WHOLE)),
             bars.OURS: subject(rig.ours(), traffic.gemini(traffic.WHOLE)),
             bars.TO_GEMINI: subject(rig.ours(), traffic.openai(f"gemini-{traffic.WHOLE}")),
             bars.TO_CLAUDE: subject(rig.ours(), traffic.openai(f"claude-{traffic.WHOLE}")),

@@ -24,7 +24,8 @@ async def run(context: Context) -> list[Outcome]:
         upstream = rig.upstream_of(context.need("upstream", COMPILER), homes[bars.ONE])
         stack.callback(upstream.stop)
         assert isinstance(upstream.target, tuple)
-        subjects = {}
+        alone = Server(upstream.target, upstream.pid, cores=Cores.ANY)
+        subjects = {bars.DIRECT: Loaded(alone, asked, _CONNECTIONS, seconds, loader)}
         started = (rig.start(home, upstream.target, workers=count) for count, home in enumerate(homes.values(), 1))
         for (name, home), port in zip(homes.items(), await asyncio.gather(*started), strict=True):
             server = Server(("127.0.0.1", port), home.pid("proxy"), (upstream.pid,), cores=Cores.ANY)
