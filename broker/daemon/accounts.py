@@ -17,6 +17,7 @@ from broker.model.commands import way_in
 from broker.model.errors import BrokerError, ErrorCode
 from broker.providers.registry import Registry
 from broker.refresh.engine import Engine
+from broker.refresh.grant import Grant
 from broker.store.base import Entry, Store
 
 
@@ -44,7 +45,7 @@ class Accounts:
         found = [self.find(each) for each in sorted(self.store.entries())]
         return AccountList(
             tuple(
-                self._view(*each, defaults[each[0].account.provider], self._quota(each[0].account))
+                self._view(*each, defaults[each[0].account.provider], *self._told(each[0].account))
                 for each in found
                 if each is not None
             )
@@ -53,7 +54,7 @@ class Accounts:
     def view(self, account: AccountId) -> AccountView:
         """Return one view; raises `unknown_account`."""
         default = self.store.default_of(account.provider)
-        return self._view(self.entry(account), self.engine.state(account), default, self._quota(account))
+        return self._view(self.entry(account), self.engine.state(account), default, *self._told(account))
 
     def watched(self, account: AccountId, default: AccountId | None) -> WatchAccount | None:
         """Return what the push stream says of an account, `default` being its provider's; None where it is gone."""
@@ -62,7 +63,7 @@ class Accounts:
             return None
         grant = self.engine.peek(account)
         lease = lease_of(grant.entry, grant.tokens, short=grant.short) if grant else None
-        return WatchAccount(self._view(*found, default), lease)
+        return WatchAccount(self._view(*found, default, grant), lease)
 
     def find(self, account: AccountId) -> tuple[Entry, State] | None:
         """Return what is known of an account; None where there is none.
@@ -116,14 +117,18 @@ class Accounts:
         found = [(each, self.find(each)) for each in self.store.entries()]
         return Counter((account.provider, state_name(known[1]).value) for account, known in found if known)
 
-    def _quota(self, account: AccountId) -> AccountQuota | None:
-        return self.quotas.of(account, self.clock.now().wall)
+    def _told(self, account: AccountId) -> tuple[Grant | None, AccountQuota | None]:
+        return self.engine.peek(account), self.quotas.of(account, self.clock.now().wall)
 
     def _view(
-        self, entry: Entry, state: State, default: AccountId | None, quota: AccountQuota | None = None
+        self,
+        entry: Entry,
+        state: State,
+        default: AccountId | None,
+        grant: Grant | None,
+        quota: AccountQuota | None = None,
     ) -> AccountView:
         account = entry.account
-        grant = self.engine.peek(account)
         upcoming = self.engine.next_refresh(account)
         return account_view(
             entry,

@@ -25,7 +25,7 @@ _MAX_GRAVES = 1000
 @dataclass(frozen=True, slots=True)
 class _Known:
     number: int
-    account: WatchAccount
+    account: WatchAccount | None  # None: it has changed, and nobody was there to be told
 
 
 class Hub:
@@ -41,6 +41,8 @@ class Hub:
         self._known: dict[AccountId, _Known] = {}
         self._graves: dict[AccountId, int] = {}
         self._readers: list[Reader] = []
+        self.before_join: Callable[[], None] = _nothing
+        """Called before a reader joins: to `update` all accounts that were neglected."""
 
     @property
     def readers(self) -> int:
@@ -56,7 +58,7 @@ class Hub:
             self._bury(account)
             self._tell(Removed(str(account)))
             return True
-        if before is not None and _comparable(before.account) == _comparable(now):
+        if before is not None and before.account is not None and _comparable(before.account) == _comparable(now):
             return False
         self._number += 1
         self._graves.pop(account, None)
@@ -64,8 +66,15 @@ class Hub:
         self._tell(Changed(now))
         return True
 
+    def neglect(self, account: AccountId) -> None:
+        """Take note that an account changed while there is no reader: what it looked like is let go, what it looks like now nobody asks yet."""
+        known = self._known.get(account)
+        if known is not None:
+            self._known[account] = _Known(known.number, None)
+
     def join(self, reader: Reader, last_event_id: str | None) -> tuple[bytes, Callable[[], None]]:
         """Add a reader; return the frames it needs to be where we are, and the way to leave. Leaving twice does nothing."""
+        self.before_join()
         self._readers.append(reader)
         return self._catch_up(last_event_id), lambda: self._leave(reader)
 
@@ -89,10 +98,12 @@ class Hub:
     def _catch_up(self, last_event_id: str | None) -> bytes:
         since = self._since(last_event_id)
         if since is None:
-            accounts = tuple(self._known[each].account for each in sorted(self._known))
-            return self._frame(self._number, Snapshot(accounts, self._version))
+            found = (self._known[each].account for each in sorted(self._known))
+            return self._frame(self._number, Snapshot(tuple(filter(None, found)), self._version))
         missed: list[tuple[int, Changed | Removed]] = [
-            (known.number, Changed(known.account)) for known in self._known.values() if known.number > since
+            (known.number, Changed(known.account))
+            for known in self._known.values()
+            if known.number > since and known.account is not None
         ]
         missed += [(number, Removed(str(account))) for account, number in self._graves.items() if number > since]
         return b"".join(self._frame(number, event) for number, event in sorted(missed, key=lambda each: each[0]))
@@ -107,6 +118,10 @@ class Hub:
     def _frame(self, number: int, event: Snapshot | Changed | Removed) -> bytes:
         name = type(event).__struct_config__.tag
         return self._wrap(frame(f"{self._instance}-{number}", str(name), encode(event)))
+
+
+def _nothing() -> None:
+    """Do nothing, until somebody has said what to do."""
 
 
 def _comparable(account: WatchAccount) -> WatchAccount:

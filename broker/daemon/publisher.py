@@ -34,6 +34,8 @@ class Publisher:
         self._gone = gone
         self._refreshes = Refreshes()
         self._dirty: set[AccountId] = set()
+        self._untold: set[AccountId] = set()  # what they look like is worked out when somebody asks
+        hub.before_join = self._catch_up
         self._defaults: dict[str, AccountId | None] = {}
         self._due: asyncio.Handle | None = None
         self._stops: list[Callable[[], None]] = []
@@ -76,8 +78,12 @@ class Publisher:
             self._publish(account)
 
     def _publish(self, account: AccountId) -> None:
-        self._hub.update(account, self._accounts.watched(account, self._defaults.get(account.provider)))
         found = self._accounts.find(account)
+        if found is not None and not self._hub.readers:
+            self._hub.neglect(account)
+            self._untold.add(account)
+        else:
+            self._update(account)
         if found is None:
             self._refreshes.forget(account)
             self._gone(account)
@@ -85,6 +91,14 @@ class Publisher:
         ended = self._refreshes.see(*found, self._accounts.clock.now().boot)
         if ended is not None:
             self._note(account, ended)
+
+    def _update(self, account: AccountId) -> None:
+        self._untold.discard(account)
+        self._hub.update(account, self._accounts.watched(account, self._defaults.get(account.provider)))
+
+    def _catch_up(self) -> None:
+        for account in sorted(self._untold):
+            self._update(account)
 
     def _note(self, account: AccountId, ended: Ended) -> None:
         seconds = None if ended.seconds is None else round(ended.seconds, 3)

@@ -5,6 +5,7 @@ document, which is where a token becomes text again on its way to disk. It must 
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from broker.model.secret import Secret
 from broker.providers.base import Document, FormatError
@@ -13,6 +14,7 @@ from broker.providers.timestamps import RFC3339, Notation, Stamp, read, write
 _SENDABLE_MAX = 4096
 
 
+@lru_cache(maxsize=256)  # a file of a login is asked for some forty names, mostly the same
 def spellings(name: str) -> tuple[str, ...]:
     """Return the ways to write a snake_case name, the one that wins first."""
     head, *rest = name.split("_")
@@ -83,7 +85,7 @@ def section(document: Document, *names: str) -> Mapping[str, object] | None:
 
 def stamp(document: Document, names: Iterable[str]) -> Stamp | None:
     """Return the first of these fields that holds a time."""
-    found = (read(document.get(name)) for name in names)
+    found = (read(document[name]) for name in names if name in document)
     return next((one for one in found if one is not None), None)
 
 

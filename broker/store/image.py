@@ -85,10 +85,11 @@ def _repair(fd: int, info: os.stat_result, chmod: Callable[[int, int], None]) ->
 def _read_still(fd: int) -> tuple[bytes, tuple[int, ...]]:
     # Bytes read while somebody writes may be half of one version and half of the next.
     for _ in range(_READ_TRIES - 1):
-        before = mark_of(os.fstat(fd))
-        data = os.pread(fd, MAX_BYTES + 1, 0)
-        if mark_of(os.fstat(fd)) == before:
-            return data, before
+        info = os.fstat(fd)
+        # Room for what there is, and for a byte that would tell of more: for a megabyte the kernel would have to find memory each time.
+        data = os.pread(fd, min(info.st_size, MAX_BYTES) + 1, 0)
+        if len(data) <= info.st_size and mark_of(os.fstat(fd)) == mark_of(info):
+            return data, mark_of(info)
     mark = mark_of(os.fstat(fd))
     return os.pread(fd, MAX_BYTES + 1, 0), mark
 

@@ -54,7 +54,7 @@ class Rotations:
 
     def has(self, place: Place) -> bool:
         """Tell whether the file at `place` has a record."""
-        return (place.directory, self._path(place).name) in self._names
+        return bool(self._names) and (place.directory, self._path(place).name) in self._names
 
     async def begin(self, held: Held, entry: Entry, now: Now) -> "FileRotation":
         """Prove the storage writable and write the record, durably. Raises as `broker.store.base.Store.begin_rotation`."""

@@ -174,3 +174,32 @@ def test_a_reader_that_comes_back_ends_with_the_same_table(before: list, while_a
     ((_, truth),) = Listener(hub).first
     assert isinstance(truth, Snapshot)
     assert table == {each.view.account: each for each in truth.accounts}
+
+
+def test_what_changed_unseen_is_worked_out_when_somebody_comes_and_not_kept_before() -> None:
+    hub = hub_of()
+    hub.update(ANN, seen(ANN))
+    hub.update(BOB, seen(BOB))
+    away = Listener(hub)
+    away.leave()
+    hub.neglect(ANN)
+    hub.neglect(BOB)
+    hub.neglect(AccountId("acme", "carol"))
+    assert hub._known[ANN].account is None
+
+    def catch_up() -> None:
+        hub.update(ANN, seen(ANN, 2))
+        hub.update(BOB, None)
+
+    hub.before_join = catch_up
+    back = Listener(hub, "i-2")
+    assert back.first == [("i-3", Changed(seen(ANN, 2))), ("i-4", Removed("acme/bob"))]
+    assert Listener(hub).first == [("i-4", Snapshot((seen(ANN, 2),), "1.0"))]
+
+
+def test_what_nobody_worked_out_is_left_out() -> None:
+    hub = hub_of()
+    hub.update(ANN, seen(ANN))
+    hub.neglect(ANN)
+    assert Listener(hub).first == [("i-1", Snapshot((), "1.0"))]
+    assert Listener(hub, "i-0").first == []

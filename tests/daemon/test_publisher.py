@@ -63,3 +63,21 @@ async def test_what_goes_leaves_nothing_behind(running: Running) -> None:
     assert ANN not in running.daemon.dispatch.leases._built
     assert running.daemon.dispatch.accounts.cooldowns.of(ANN, running.clock.now().wall) == ()
     assert running.daemon.dispatch.accounts.find(ANN) is None
+
+
+async def test_without_a_reader_nothing_is_worked_out_and_the_next_reader_misses_nothing(running: Running) -> None:
+    hub = running.daemon.dispatch.hub
+    assert hub._known == {}  # since the start
+    first, leave = hub.join(lambda _data: None, None)
+    leave()
+    (before,) = EventReader().feed(first.split(b"\r\n", 1)[1])
+    assert before.name == "snapshot"
+    await running.client.refresh(ANN)
+    await running.client.logout(BOB)
+    await asyncio.sleep(0.05)
+    assert hub._known[ANN].account is None
+    missed, leave = hub.join(lambda _data: None, before.id)
+    leave()
+    told = [event for part in missed.split(b"\r\n") for event in EventReader().feed(part)]
+    assert sorted(event.name for event in told) == ["changed", "removed"]
+    assert all(known.account is not None for known in hub._known.values())
