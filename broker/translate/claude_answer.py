@@ -210,9 +210,7 @@ class ClaudeStream:
                     yield from self._in_turn(event)
 
     def _in_turn(self, event: _Content) -> Iterator[bytes]:
-        if isinstance(event, Finished):
-            yield from self._rest()
-        elif self._call is not None and not (isinstance(event, ToolCallDelta) and event.index == self._call):
+        if self._call is not None and not (isinstance(event, ToolCallDelta) and event.index == self._call):
             if self._waiting or not self._is_told():
                 self._waiting.append(event)
                 return

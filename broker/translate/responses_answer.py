@@ -282,7 +282,6 @@ class ResponsesStream:
             case Finished():
                 self._finished = event
                 self._shut()
-                self._end_calls()
             case _:
                 assert_never(event)
 

@@ -156,6 +156,7 @@ def test_thoughts_that_a_client_did_not_send_back_are_remembered_by_their_call()
     memory = SignatureMemory()
     known = [Thinking("hm", marked(Signer.ANTHROPIC, "s1")), Thinking("", None, marked(Signer.ANTHROPIC, "zzz"))]
     remember(memory, Signer.ANTHROPIC, "c1", known)
+    remember(memory, Signer.ANTHROPIC, "c2", [Thinking("then", marked(Signer.ANTHROPIC, "s4"))])
     remember(memory, Signer.ANTHROPIC, "c3", [Thinking("own", marked(Signer.ANTHROPIC, "s3"))])
     sent = Thinking("sent", marked(Signer.ANTHROPIC, "s2"))
     calls = [ToolCall(f"c{number}", "f", {}) for number in (1, 2, 3)]
@@ -165,9 +166,9 @@ def test_thoughts_that_a_client_did_not_send_back_are_remembered_by_their_call()
     assert made["thinking"]["type"] == "enabled"
     told = made["messages"][1]["content"]
     assert [block["type"] for block in told] == [
-        "thinking", "redacted_thinking", "text", "tool_use", "tool_use", "thinking", "tool_use",
+        "thinking", "redacted_thinking", "text", "tool_use", "thinking", "tool_use", "thinking", "tool_use",
     ]  # fmt: skip
-    assert (told[0], told[5]["signature"]) == ({"type": "thinking", "thinking": "hm", "signature": "s1"}, "s2")
+    assert [told[place]["signature"] for place in (0, 4, 6)] == ["s1", "s4", "s2"]
     plain = build(Request("m", (HELLO, turn), "m"), Target(OLD, memory))[0]["messages"][1]["content"]
     assert [block["type"] for block in plain] == ["text", "tool_use", "tool_use", "tool_use"]
 
