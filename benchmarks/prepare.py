@@ -59,7 +59,8 @@ def distributed(say: Say) -> list[str]:
     missing = [name for name in DISTRIBUTED if found()[name] is None]
     if missing and os.geteuid() == 0 and shutil.which("apt-get"):
         say(f"installing {' and '.join(missing)} ...")
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        # The package would start nginx as a service of the machine: systemctl(1) then takes it for one that is not running.
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "SYSTEMD_OFFLINE": "1"}
         for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]):
             _run(["apt-get", *command], _APT_SECONDS, say, environment)
         missing = [name for name in DISTRIBUTED if found()[name] is None]

@@ -41,7 +41,7 @@ async def run(context: Context) -> list[Outcome]:
             bars.of("file_to_lease"),
             [f"served is noticed by asking every {_POLL_SECONDS * 1e3:g} ms"],
         )
-        return [await contest.run(context.rounds(1, 3))]
+        return [await contest.run(context.rounds(1, 2))]
     finally:
         watched.stop()
         shutil.rmtree(bare, ignore_errors=True)
