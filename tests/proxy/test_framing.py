@@ -1,109 +1,30 @@
 """Framing through a whole worker: nothing is forwarded that could be read in two ways.
 
 An upstream keeps every byte it gets. Whatever a client sends, a strict reader of our own must find there exactly the requests that were accepted, and in what
-the client gets exactly one answer for each; whatever an upstream sends, the client gets one answer of one reading, or the connection ends.
+the client gets exactly one answer for each. What upstreams send is in test_framing_answers.
 """
 
 import asyncio
-import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import pytest
 
-from broker.config import UpstreamConfig
-from broker.proxy.wire.exchange import Limits
-from tests.fakes.broker_socket import FakeDaemon, account, lease
-from tests.fakes.recording_upstream import Answer, Line, RecordingUpstream
-from tests.fakes.strict_http import Message, Reading, answers
+from tests.fakes.framing_rig import ASKED, CLOSE, HIDDEN, JSON, KEY, PATH, Rig, chat, rigged, said, statuses
+from tests.fakes.recording_upstream import Line
+from tests.fakes.strict_http import Message
 from tests.fakes.upstream import answer
-from tests.proxy.conftest import KEY, MakeProxy, Proxy
+from tests.proxy.conftest import MakeProxy
 
-PATH = b"/v1/chat/completions"
-CLOSE = b"Connection: close\r\n"
-JSON = "Content-Type: application/json"
-
-
-def chat(text: str) -> bytes:
-    return json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": text}]}).encode()
-
-
-ASKED, HIDDEN = chat("asked"), chat("hidden")
-
-
-def said(text: str) -> bytes:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    return json.dumps({"id": "1", "object": "chat.completion", "model": "gpt-4o", "choices": [choice]}).encode()
-
-
-GOOD = answer(said("fine"), "200 OK", JSON)
-GEMINI = b'{"candidates":[{"content":{"role":"model","parts":[{"text":"fine"}]},"finishReason":"STOP"}]}'
-
-
-async def good(line: Line, taken: Message) -> None:
-    await line.send(answer(GEMINI, "200 OK", JSON) if b"/models/" in taken.first[1] else GOOD)
-
-
-@dataclass
-class Rig:
-    proxy: Proxy
-    upstream: RecordingUpstream
-
-    def post(self, fields: bytes = b"", body: bytes = ASKED, target: bytes = PATH, host: bytes = b"") -> bytes:
-        """Write a request with a key; a plain length is told unless `fields` tell one."""
-        host = host or b"Host: 127.0.0.1:%d\r\n" % self.proxy.port
-        framed = re.search(rb"^ ?(content-length|transfer-encoding) ?:", fields, re.IGNORECASE | re.MULTILINE)
-        length = b"" if framed else b"Content-Length: %d\r\n" % len(body)
-        key = b"Authorization: Bearer %b\r\n" % KEY.encode()
-        return b"POST %b HTTP/1.1\r\n%b%b%b%b\r\n%b" % (target, host, key, fields, length, body)
-
-    async def say(self, *pieces: bytes) -> Reading:
-        """Send, and read until the proxy closes; what it said must be answers of one reading."""
-        reader, writer = await self.proxy.dial()
-        with contextlib.suppress(ConnectionError):
-            for piece in pieces:
-                writer.write(piece)
-                await writer.drain()
-        return await self.hear(reader)
-
-    @staticmethod
-    async def hear(reader: asyncio.StreamReader) -> Reading:
-        data = b""
-        with contextlib.suppress(ConnectionError):
-            data = await asyncio.wait_for(reader.read(), 10)
-        reading = answers(data, closed=True)
-        assert reading.exact or not data, (reading.fault, data[-300:])
-        return reading
-
-    @property
-    def forwarded(self) -> list[bytes]:
-        """The bodies that reached the upstream."""
-        return [each.body or b"" for each in self.upstream.requests]
-
-
-MakeRig = Callable[..., contextlib.AbstractAsyncContextManager[Rig]]
+MakeRig = Callable[..., AbstractAsyncContextManager[Rig]]
 
 
 @pytest.fixture
 def rig(proxy: MakeProxy) -> MakeRig:
-    @asynccontextmanager
-    async def make(reply: Answer = good, *, early: bool = False, **limits: float) -> AsyncIterator[Rig]:
-        daemon = FakeDaemon()
-        daemon.put(*(account(name, lease(name, "fake-key-1")) for name in ("openai-api/key", "gemini-api/key")))
-        async with RecordingUpstream(reply, early) as upstream:
-            there = {name: UpstreamConfig(base_url=upstream.url) for name in ("openai", "gemini")}
-            kept = Limits(**{"linger_seconds": 0.1, **limits})  # type: ignore[arg-type]
-            async with proxy(daemon, upstreams=there, limits=kept) as running:
-                yield Rig(running, upstream)
-
-    return make
-
-
-def statuses(reading: Reading) -> list[int]:
-    return [each.status for each in reading.messages]
+    return partial(rigged, proxy)
 
 
 # --- what a client sends ---
@@ -256,7 +177,7 @@ async def test_a_body_is_asked_for_once_and_no_expectation_goes_on(rig: MakeRig)
         assert statuses(await r.hear(reader)) == [200, 200]
         assert r.forwarded == [ASKED, chat("second")]
         assert not any(each.all("expect") for each in r.upstream.requests)
-        refused = expecting.replace(KEY.encode(), b"not-a-key")
+        refused = expecting.replace(KEY, b"not-a-key")
         assert statuses(await r.say(refused)) == [401]
         assert statuses(await r.say(r.post(b"Expect: 100-continue, wonders\r\n"))) == [417]
         assert r.forwarded == [ASKED, chat("second")]
@@ -266,7 +187,7 @@ async def test_a_body_is_asked_for_once_and_no_expectation_goes_on(rig: MakeRig)
 async def test_an_answer_before_the_body_is_the_last_on_its_connection(rig: MakeRig, fields: bytes) -> None:
     async with rig() as r:
         body = in_chunks(ASKED) if fields else ASKED
-        refused = r.post(fields, body).replace(KEY.encode(), b"not-a-key")
+        refused = r.post(fields, body).replace(KEY, b"not-a-key")
         for sent in ((refused + r.post(CLOSE, HIDDEN),), (refused[:-70], refused[-70:] + r.post(CLOSE, HIDDEN))):
             heard = await r.say(*sent)
             assert statuses(heard) == [401]
@@ -300,7 +221,7 @@ TARGETS = {
     "a fragment": (b"/v1/chat/completions?x#y", 400),
     "a backslash": (b"/v1\\chat/completions", 404),
     "a long query": (b"/v1/chat/completions?" + b"x" * 9000, 414),
-    "a model with an end of line": (b"/v1beta/models/gemini-2.5-pro%0d%0aHost:%20evil:generateContent", 200),
+    "a model with an end of line": (b"/v1beta/models/gemini-2.5-pro%0d%0aHost:%20evil:generateContent", 400),
     "a model with a query": (b"/v1beta/models/gemini-2.5-pro%3fx=y:generateContent", 200),
     "a model that climbs": (b"/v1beta/models/gemini-api%2fgemini-2.5-pro%2f..%2f..%2ffiles:generateContent", 400),
     "a model that climbs at once": (b"/v1beta/models/gemini-api%2f..%2f..%2ffiles%2fx:generateContent", 400),

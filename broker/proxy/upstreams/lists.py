@@ -15,13 +15,12 @@ import msgspec
 from broker.ipc.schema import Lease
 from broker.proxy.headers import Headers
 from broker.proxy.learnt import Found
-from broker.proxy.models import Model
+from broker.proxy.models import MAX_NAME, Model
 from broker.proxy.upstreams.base import Ask, Kind, Sent, Upstream
 
 MAX_MODELS: Final = 2000
 """More than any API has; what an API of one's own may make us remember is bounded."""
 
-_MAX_NAME: Final = 200
 _CODEX_VERSION: Final = "0.169.0"  # the backend leaves out what an older Codex could not use
 _JSON: Final = (b"accept", b"application/json")
 _POSTED: Final = (b"content-type", b"application/json")
@@ -150,7 +149,12 @@ def _project(lease: Lease) -> bytes:
 def _model(
     name: str, title: str | None, input_tokens: int, output_tokens: int, owner: str | None, codex: bytes = b""
 ) -> Found:
-    return Found(Model(name, title or name, (), input_tokens, output_tokens, owner or "unknown"), codex)
+    return Found(Model(name, _plain(title) or name, (), input_tokens, output_tokens, _plain(owner) or "unknown"), codex)
+
+
+def _plain(text: str | None) -> str:
+    """Return a text that clients may show on a terminal; nothing of one that could steer it."""
+    return text[:MAX_NAME] if text is not None and text.isprintable() else ""
 
 
 def _bounded(each: Iterator[Found]) -> tuple[Found, ...]:
@@ -158,7 +162,7 @@ def _bounded(each: Iterator[Found]) -> tuple[Found, ...]:
     found: dict[str, Found] = {}
     for one in each:
         name = one.model.id
-        if 0 < len(name) <= _MAX_NAME and name.isprintable():
+        if 0 < len(name) <= MAX_NAME and name.isprintable():
             found.setdefault(name, one)
         if len(found) >= MAX_MODELS:
             break

@@ -59,6 +59,11 @@ def test_lists_as_the_vendors_write_them() -> None:
     assert json.loads(found.codex)["base_instructions"] == "be"
 
 
+def test_words_for_people_are_short_and_steer_no_terminal() -> None:
+    answer = {"data": [{"id": "a", "owned_by": "\x1b[2J", "name": "A\n"}, {"id": "b", "owned_by": "us" * 200}]}
+    assert read(Kind.OPENAI, answer) == [("a", "a", 0, "unknown"), ("b", "b", 0, "us" * 100)]
+
+
 def test_what_could_not_be_asked_for_is_left_out_and_the_rest_bounded() -> None:
     bad = {"data": [{"id": ""}, {"id": "x" * 300}, {"id": "a\nb"}, {"id": "fine"}]}
     assert [name for name, *_ in read(Kind.OPENAI, bad)] == ["fine"]
