@@ -9,7 +9,8 @@
  * an idle stream. In each CHUNK the first "t=" and 19 digits get the time it was due (CLOCK_MONOTONIC, nanoseconds): the moment it is written, or, where a
  * reader held it up, the moment it should have been.
  *
- * It prints its port (0 for a Unix socket) when it listens, and ends when its standard input does. Requests need a Content-Length or no body.
+ * It prints its port (0 for a Unix socket) when it listens, and ends when its standard input does. Requests need a Content-Length or no body,
+ * and the next one on a connection comes when the answer is whole: no proxy sends it earlier.
  */
 
 #define _GNU_SOURCE
