@@ -44,6 +44,11 @@ class Answering:
         return self._exchange.status
 
     @property
+    def made(self) -> dict[object, object]:
+        """What was worked out of the client's head."""
+        return self._exchange.head.made
+
+    @property
     def ended(self) -> bool:
         """Whether all is said."""
         return self._exchange.ended

@@ -24,6 +24,7 @@ from broker.proxy.job import Job
 from broker.proxy.keys import Holder
 from broker.proxy.making import work_of
 from broker.proxy.peers import same_user
+from broker.proxy.porter import Admission
 from broker.proxy.reqlog.log import Recording
 from broker.proxy.routes import (
     ChatCompletions,
@@ -48,6 +49,7 @@ from broker.proxy.routes import (
 from broker.proxy.usage_table import CONFIG, INTERNAL
 from broker.proxy.verdict import Asked
 from broker.proxy.wire.exchange import Exchange
+from broker.proxy.wire.heads import RequestHead
 from broker.proxy.witness import Both, Witness
 from broker.proxy.works import Work
 from broker.translate.failures import failure_of
@@ -75,9 +77,7 @@ class Front:
 
     def open(self, exchange: Exchange) -> "ClientCall":
         """Begin with a request."""
-        head = exchange.head
-        where = route(head.method, head.path, head.query, head.get)
-        return ClientCall(self._gateway, exchange, where, self._gateway.next_id())
+        return ClientCall(self._gateway, exchange, exchange.head.derived(_route_of), self._gateway.next_id())
 
     def refusal(self, status: int, text: str) -> tuple[Headers, bytes]:
         """Word an error for a client of which nothing is known yet."""
@@ -116,10 +116,16 @@ class ClientCall:
 
     def on_head(self) -> None:
         """Refuse whoever may not come in before a body is read."""
-        exchange = self._exchange
-        found = self._gateway.porter.check(
-            exchange.head, Peer(exchange.peer[0], self._same_user), public=self._route.public
-        )
+        exchange, porter = self._exchange, self._gateway.porter
+        admitted = exchange.head.made.get(Admission)
+        if isinstance(admitted, Admission) and porter.stands_by(admitted):
+            found, self._internal = porter.counted(admitted.holder), admitted.internal
+        else:
+            peer = Peer(exchange.peer[0], self._same_user)
+            found = porter.check(exchange.head, peer, public=self._route.public)
+            if not isinstance(found, Failure):
+                # A head is known again on its own connection only, so who the peer is stays the same.
+                exchange.head.made[Admission] = porter.admission(found, internal=self._internal)
         if isinstance(found, Failure):
             self._refuse(found)
         else:
@@ -300,6 +306,10 @@ class ClientCall:
         if line.trusted is None:
             line.trusted = same_user(self._exchange.peer, self._exchange.local)
         return line.trusted
+
+
+def _route_of(head: RequestHead) -> Route:
+    return route(head.method, head.path, head.query, head.get)
 
 
 def forbidden(holder: Holder, model: str) -> Failure:

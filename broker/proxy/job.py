@@ -41,15 +41,16 @@ from broker.proxy.attempts import Relay as RelayAction
 from broker.proxy.choose import Picking, candidates, cooling, unusable
 from broker.proxy.deadlines import Deadlines, Overtime
 from broker.proxy.failures import failure, timed
-from broker.proxy.headers import Headers, overlaid, to_client
+from broker.proxy.headers import Headers, to_client
 from broker.proxy.relays import Relay
 from broker.proxy.shop import Shop
 from broker.proxy.upstreams.base import Upstream
 from broker.proxy.upstreams.table import PROVIDERS, upstream_of
 from broker.proxy.verdict import Asked, verdict
+from broker.proxy.way import way_to
 from broker.proxy.wire.client import FailureKind, UpstreamConnection, UpstreamError
 from broker.proxy.wire.exchange import Exchange
-from broker.proxy.wire.heads import ResponseHead, request_head
+from broker.proxy.wire.heads import ResponseHead
 from broker.proxy.wire.pool import Origin
 from broker.proxy.witness import Attempt, Nobody, Witness
 from broker.proxy.works import Work
@@ -233,10 +234,7 @@ class Job:
         upstream = self._upstream = upstream_of(PROVIDERS[lease.provider], self._work.client)
         try:
             sent = self._work.sent(upstream, lease, action.model)
-            self._homes = self._shop.homes(upstream, lease, self._homes if action.home else ())
-            origin, path = self._shop.origin(self._home(), lease)
-            headers = overlaid(sent.headers, self._shop.headers.get(upstream.kind, ()))
-            head = request_head(b"POST", path + sent.target, origin.authority, headers, len(sent.body))
+            way = way_to(self._shop, upstream, lease, sent, action.home, self._homes, self._client.made)
         except BrokerError as error:
             self._unsendable(error)
             return
@@ -245,6 +243,7 @@ class Job:
                 BrokerError(ErrorCode.MISCONFIGURED, "a header or the address of its API is not valid", hint="")
             )
             return
+        self._homes, origin, head = way.homes, way.origin, way.head
         self._request = origin, head, sent.body
         api, out = (upstream.kind, upstream.dialect, action.model, self._home()), (head, sent.body, lease.access_token)
         self._witness.sent(Attempt(lease.account, lease.provider, *api, *out))

@@ -3,14 +3,28 @@
 Owns: `Porter`. It must never read a file in a request: `keyfile` is told to look when the worker's clock moves.
 """
 
+import msgspec
+
 from broker.model.clock import Clock
 from broker.proxy.access import NO_LOCAL_KEYS, Door, Peer, Rules, check_key, check_site
 from broker.proxy.buckets import Buckets
 from broker.proxy.failures import failure
 from broker.proxy.keyfile import KeyFile
-from broker.proxy.keys import Holder, LocalKey
+from broker.proxy.keys import Holder, LocalKey, Ring
 from broker.proxy.wire.heads import RequestHead
 from broker.translate.ir import Failure
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """That a request came in, under which rules and local keys: one with the same head from the same peer may come in as long as these are the same.
+
+    `holder` is whose local key it came with, if any; `internal` says that the internal key was shown.
+    """
+
+    rules: Rules
+    ring: Ring
+    holder: Holder | None
+    internal: bool
 
 
 class Porter:
@@ -36,7 +50,21 @@ class Porter:
         if refused is not None or public:
             return refused
         found = check_key(head, peer, self.rules, self._door)
-        return found if not isinstance(found, Holder) else self._counted(found)
+        return found if isinstance(found, Failure) else self.counted(found)
+
+    def admission(self, holder: Holder | None, *, internal: bool) -> Admission:
+        """Note that a request came in."""
+        return Admission(self.rules, self._door.ring, holder, internal)
+
+    def stands_by(self, admitted: Admission) -> bool:
+        """Tell whether a request like one that came in would come in now."""
+        if admitted.rules is not self.rules or admitted.ring is not self._door.ring:
+            return False
+        return admitted.holder is None or not admitted.holder.expired(self._wall())
+
+    def counted(self, holder: Holder | None) -> Failure | Holder | None:
+        """Count a request in the rate of its local key; say where that is used up."""
+        return holder if holder is None or holder.key.rpm is None else self._counted(holder, holder.key.rpm)
 
     def used_until(self, key: LocalKey) -> float:
         """Return when a key's bucket is full, in seconds on the clock that counts suspended time."""
@@ -49,12 +77,10 @@ class Porter:
     def _wall(self) -> float:
         return self._clock.now().wall
 
-    def _counted(self, holder: Holder) -> Failure | Holder:
+    def _counted(self, holder: Holder, rpm: int) -> Failure | Holder:
         key = holder.key
-        if key.rpm is None:
-            return holder
         wait = self._rates.take(key, self._clock.now().boot)
         if not wait:
             return holder
-        text = f"the API key {key.name!r} is good for {key.rpm} requests a minute; the next one in {wait:.1f} s"
+        text = f"the API key {key.name!r} is good for {rpm} requests a minute; the next one in {wait:.1f} s"
         return failure(429, text, reason="rate_limit_exceeded", retry_after=wait)

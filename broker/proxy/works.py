@@ -19,7 +19,7 @@ from broker.proxy.policies import Edits, Policies, edits_of
 from broker.proxy.relays import Guarded, Listed, Relay, Renamed, Translated, TranslatedList, Untouched, Unwrapped, Whole
 from broker.proxy.routes import CountTokens, Generate, Voice, without_key
 from broker.proxy.session import session_of
-from broker.proxy.upstreams.base import Ask, Offer, Sent, StreamsOnly, Upstream
+from broker.proxy.upstreams.base import STEADY, Ask, Offer, Sent, StreamsOnly, Upstream
 from broker.proxy.upstreams.codeassist import project_of
 from broker.proxy.upstreams.table import upstream_of
 from broker.proxy.wire.heads import RequestHead, ResponseHead
@@ -139,6 +139,13 @@ class GeminiWork:
         """Leave the body as it is, put it in an envelope, or translate."""
         if not _speaks_gemini(upstream):
             return self._understand().sent(upstream, lease, model)
+        if self._edits is None and upstream.kind in STEADY:
+            return _again(
+                self._head.made, (upstream, model), lease, self._body, lambda: self._sent(upstream, lease, model)
+            )
+        return self._sent(upstream, lease, model)
+
+    def _sent(self, upstream: Upstream, lease: Lease, model: str) -> Sent:
         body = self._body if self._edits is None else self._edited(self._edits, lease, model)
         headers = to_upstream(self._head.headers)
         query, request_id = without_key(self._head.query), self._context.request_id
@@ -217,11 +224,18 @@ class TalkWork:
 
     def sent(self, upstream: Upstream, lease: Lease, model: str) -> Sent:
         """Leave the body as it is but for the model's name, or translate."""
-        if upstream.dialect is self.client:
-            query, request_id = without_key(self._head.query), self._context.request_id
-            ask = Ask(model, self.events, self._count, query=query, request_id=request_id)
-            return _sent(self._edits, upstream, lease, ask, to_upstream(self._head.headers), self._passed(lease, model))
-        return self._understand().sent(upstream, lease, model)
+        if upstream.dialect is not self.client:
+            return self._understand().sent(upstream, lease, model)
+        body = self._passed(lease, model)
+        if self._edits is None and upstream.kind in STEADY:
+            key = (upstream, model, self.events)
+            return _again(self._head.made, key, lease, body, lambda: self._sent(upstream, lease, model, body))
+        return self._sent(upstream, lease, model, body)
+
+    def _sent(self, upstream: Upstream, lease: Lease, model: str, body: bytes) -> Sent:
+        query, request_id = without_key(self._head.query), self._context.request_id
+        ask = Ask(model, self.events, self._count, query=query, request_id=request_id)
+        return _sent(self._edits, upstream, lease, ask, to_upstream(self._head.headers), body)
 
     def relay(self, upstream: Upstream, head: ResponseHead) -> Relay:
         """Pass on, or translate back."""
@@ -317,6 +331,22 @@ class _Translation:
         if self._client not in (Dialect.CLAUDE, Dialect.GEMINI):
             return True
         return self.request.reasoning is not None and bool(self.request.reasoning.visible)
+
+
+def _again(made: dict[object, object], key: object, lease: Lease, body: bytes, make: Callable[[], Sent]) -> Sent:
+    """Return what `make` does, or what it did for the last request with this head and lease: but for the body it is the same."""
+    known = made.get(_Made)
+    if isinstance(known, _Made) and known.lease is lease and known.key == key:
+        return Sent(known.sent.target, known.sent.headers, body)
+    sent = make()
+    made[_Made] = _Made(key, lease, msgspec.structs.replace(sent, body=b""))
+    return sent
+
+
+class _Made(msgspec.Struct, frozen=True):
+    key: object
+    lease: Lease
+    sent: Sent
 
 
 def _sent(edits: Edits | None, upstream: Upstream, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:

@@ -118,6 +118,7 @@ PURE = (
     "broker.proxy.pages",
     "broker.proxy.relays",
     "broker.proxy.wire.heads",
+    "broker.proxy.wire.known",
     "broker.proxy.asking",
     "broker.proxy.works",
     "broker.proxy.making",

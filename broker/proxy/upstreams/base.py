@@ -4,7 +4,7 @@ Owns: the protocol and its values. Pure; it must never name a vendor's URL or he
 """
 
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -32,6 +32,10 @@ class Kind(StrEnum):
     QWEN = "qwen"
     COPILOT = "github-copilot"
     KIRO = "kiro"
+
+
+STEADY: Final = frozenset({Kind.GEMINI, Kind.ANTHROPIC, Kind.ANTHROPIC_COMPATIBLE, Kind.OPENAI, Kind.OPENAI_COMPATIBLE})
+"""Those whose target and headers follow from the lease, the model and the client's own head and nothing else: not from the body or the request's id."""
 
 
 class Offer(StrEnum):

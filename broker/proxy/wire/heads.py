@@ -4,11 +4,13 @@ Owns: the rules of RFC 9112 that llhttp leaves to its user (Host, request target
 Pure; it must never see a socket.
 """
 
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeVar, cast
 
 import msgspec
 
+T = TypeVar("T")
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case, values without surrounding white space, in the order they came."""
 
@@ -22,7 +24,8 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 class RequestHead(msgspec.Struct, frozen=True):
     """A request's head, checked. `path` and `query` are as sent, not decoded; `path` starts with `/` (or is `*` for OPTIONS).
 
-    `length` is the Content-Length; None for a chunked body and for none. `headers` are as `Headers` says.
+    `length` is the Content-Length; None for a chunked body and for none. `headers` are as `Headers` says. `made` is what was worked out of the head, by
+    whoever did; a client that sends the same head again finds it there, whatever the length.
     """
 
     method: str
@@ -34,6 +37,13 @@ class RequestHead(msgspec.Struct, frozen=True):
     length: int | None = None
     chunked: bool = False
     expects_continue: bool = False
+    made: dict[object, object] = {}
+
+    def derived(self, make: Callable[["RequestHead"], T]) -> T:
+        """Return what `make` makes of this head, worked out once; it must look at nothing but the head, and not at its length."""
+        if make not in self.made:
+            self.made[make] = make(self)
+        return cast("T", self.made[make])
 
     def get(self, name: bytes) -> bytes | None:
         """Return the first header of that (lower-case) name."""
@@ -138,13 +148,21 @@ def response_head(status: int, headers: Headers, *, length: int | None, chunked:
 
 def request_head(method: bytes, target: bytes, host: bytes, headers: Headers, length: int | None) -> bytes:
     """Write a request's head for an upstream; raises as `response_head` does. `length` None means no body and no header that names it."""
+    begun = without_length(method, target, host, headers)
+    return begun + b"\r\n" if length is None else with_length(begun, length)
+
+
+def with_length(begun: bytes, length: int) -> bytes:
+    """Finish a head that `without_length` began."""
+    return b"%bcontent-length: %d\r\n\r\n" % (begun, length)
+
+
+def without_length(method: bytes, target: bytes, host: bytes, headers: Headers) -> bytes:
+    """Begin a request's head: all but the length of its body and the end. Raises as `response_head` does."""
     if len(target.translate(None, _NO_TARGET)) != len(target):
         raise ValueError("a request target with a space or control character")
     parts = [method, b" ", target, b" HTTP/1.1\r\nhost: ", host, b"\r\n"]
     _write(parts, headers)
-    if length is not None:
-        parts.append(b"content-length: %d\r\n" % length)
-    parts.append(b"\r\n")
     return b"".join(parts)
 
 

@@ -16,11 +16,13 @@ import httptools
 
 from broker.proxy.wire import heads
 from broker.proxy.wire.exchange import HIGH_WATER, App, Exchange, Limits
-from broker.proxy.wire.heads import HeadError, Headers
+from broker.proxy.wire.heads import HeadError, Headers, RequestHead
+from broker.proxy.wire.known import Known, learn
 from broker.proxy.wire.ticker import Ticker
 
 _MAX_PIPELINED: Final = 16
 _FRAMING_SLACK: Final = 524_288  # one read of the event loop can hold parts of several messages
+_KNOWN_SECONDS: Final = 1.0  # between requests: a head holds the client's key
 _FRAMING_PER_BYTE: Final = 8  # a chunk of one byte is six bytes on the wire
 _BARRED: Final = HeadError(403, "connections from this address are not taken here")
 
@@ -50,7 +52,7 @@ class Listener:
         self.limits = limits
         self.admit = admit
         for connection in list(self.connections):
-            connection.limits = limits
+            connection.renew(limits)
             if not admit(connection.peer[0]):
                 connection.drain()
 
@@ -93,11 +95,14 @@ class ServerConnection(asyncio.Protocol):
         self._reading: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
         self._poison: HeadError | None = None
+        self._known: Known | None = None
+        self._begun = 0
         self._barred = False
         self._advancing = False
         self._paused = False
         self._url = b""
         self._headers: Headers = []
+        self._read_head: RequestHead | None = None
         self._in_head = False
         self._head_size = 0
         self._message_size = 0
@@ -136,7 +141,7 @@ class ServerConnection(asyncio.Protocol):
         self._listener.connections.discard(self)
         self._listener.left()
         self._ticker.discard(self)
-        self._parser = self._transport = None
+        self._parser = self._transport = self._known = self._read_head = None
         self._waiting.clear()
         active, self._active, self._reading = self._active, None, None
         if active is not None and active.call is not None:
@@ -175,7 +180,14 @@ class ServerConnection(asyncio.Protocol):
         if self._poison is not None or self._parser is None:
             return
         self._last_read = self._ticker.now
+        between = self._active is None and not self._in_head
+        if between and self._known is not None:
+            again = self._known.read(data)
+            if again is not None and len(again[1]) <= self.limits.body_bytes:
+                self._repeated(*again)
+                return
         self._message_size += len(data)
+        begun = self._begun
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -185,11 +197,14 @@ class ServerConnection(asyncio.Protocol):
             self._refuse(HeadError(400, f"not valid HTTP: {error}"))
             return
         self._check_sizes()
+        if between and self._begun - begun == 1 and self._reading is None and self._read_head is not None:
+            self._known = learn(data, self._read_head)
 
     # --- llhttp ---
 
     def on_message_begin(self) -> None:
         """A request's first byte."""
+        self._begun += 1
         self._url = b""
         self._headers = []
         self._in_head = True
@@ -222,6 +237,7 @@ class ServerConnection(asyncio.Protocol):
         except HeadError as fault:
             self._refuse(fault)
             return
+        self._read_head = head
         exchange = Exchange(self, head, self._head_since)
         exchange.complete = not head.has_body
         self._reading = exchange
@@ -285,6 +301,11 @@ class ServerConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def renew(self, limits: Limits) -> None:
+        """Keep to other limits from now on."""
+        self.limits = limits
+        self._known = None
+
     def drain(self) -> None:
         """Close when the answer under way has ended."""
         self.closing = True
@@ -311,8 +332,11 @@ class ServerConnection(asyncio.Protocol):
             active.call.tick(now)
         elif self._in_head and now - self._head_since > limits.head_seconds:
             self._refuse(HeadError(408, "the head of the request did not arrive in time"))
-        elif not self._in_head and now - self._idle_since > limits.idle_seconds:
-            self._finish()
+        elif not self._in_head:
+            if now - self._idle_since > _KNOWN_SECONDS:
+                self._known = self._read_head = None
+            if now - self._idle_since > limits.idle_seconds:
+                self._finish()
 
     # --- helpers ---
 
@@ -325,6 +349,14 @@ class ServerConnection(asyncio.Protocol):
             self._refuse(self._too_large())
         elif exchange.head.expects_continue and not exchange.complete:
             self.send([heads.CONTINUE])
+
+    def _repeated(self, head: RequestHead, body: bytes) -> None:
+        """Take a request whose head is known, as a whole."""
+        self._active = exchange = Exchange(self, head, self._ticker.time())
+        exchange.complete = True
+        exchange.body_parts = [body]
+        self._open(exchange)
+        self._deliver(exchange)
 
     def _deliver(self, exchange: Exchange) -> None:
         call = exchange.call

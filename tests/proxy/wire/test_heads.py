@@ -151,3 +151,15 @@ def test_response_head_values() -> None:
     assert head.get(b"a") == b"b"
     assert head.get(b"b") is None
     assert heads.chunk(b"x" * 16) + heads.LAST_CHUNK == b"10\r\n0\r\n\r\n"
+
+
+def test_what_is_made_of_a_head_is_made_once() -> None:
+    made: list[str] = []
+
+    def path(head: heads.RequestHead) -> str:
+        made.append(head.path)
+        return head.path
+
+    head = heads.check_request(b"GET", b"/a", [(b"host", b"x")], "1.1")
+    assert [head.derived(path), head.derived(path), made] == ["/a", "/a", ["/a"]]
+    assert head.derived(lambda each: each.method) == "GET"

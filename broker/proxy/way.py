@@ -1,0 +1,68 @@
+"""The way a request takes to its upstream: which host, over which origin, with which head.
+
+Owns: `Way`, and finding it. What is the same as for the last request with the same head, account and settings is not worked out again; only the length of the
+body differs then. It must never be kept longer than the client's head it belongs to: it holds the account's token.
+"""
+
+from typing import final
+
+import msgspec
+
+from broker.ipc.schema import Lease
+from broker.proxy.headers import Headers, overlaid
+from broker.proxy.shop import Shop
+from broker.proxy.upstreams.base import Sent, Upstream
+from broker.proxy.wire.heads import with_length, without_length
+from broker.proxy.wire.pool import Origin
+
+
+class Way(msgspec.Struct, frozen=True):
+    """`homes` are the base URLs of the API in the order to ask them, `head` is that of the request."""
+
+    homes: tuple[str, ...]
+    origin: Origin
+    head: bytes
+
+
+@final
+class _Taken(msgspec.Struct, frozen=True):
+    """A way that was taken, without the length of the body. It holds for these very objects."""
+
+    shop: Shop
+    lease: Lease
+    target: bytes
+    headers: Headers
+    homes: tuple[str, ...]
+    origin: Origin
+    head: bytes
+
+    def still(self, shop: Shop, lease: Lease, sent: Sent) -> bool:
+        same = self.headers is sent.headers and self.target is sent.target
+        return same and self.lease is lease and self.shop is shop
+
+
+def way_to(
+    shop: Shop,
+    upstream: Upstream,
+    lease: Lease,
+    sent: Sent,
+    home: int,
+    begun: tuple[str, ...],
+    made: dict[object, object],
+) -> Way:
+    """Return the way to the upstream's host number `home`; `begun` are its base URLs where it was asked before for this request.
+
+    `made` is the client's head's own. Raises:
+        BrokerError: as `Shop.homes` and `Shop.origin`.
+        ValueError: a header or the address can be none.
+    """
+    taken = made.get(_Taken)
+    if isinstance(taken, _Taken) and taken.still(shop, lease, sent) and not home:
+        return Way(taken.homes, taken.origin, with_length(taken.head, len(sent.body)))
+    homes = shop.homes(upstream, lease, begun if home else ())
+    origin, path = shop.origin(homes[min(home, len(homes) - 1)], lease)
+    headers = overlaid(sent.headers, shop.headers.get(upstream.kind, ()))
+    head = without_length(b"POST", path + sent.target, origin.authority, headers)
+    if len(homes) == 1:  # of several, which comes first depends on the moment
+        made[_Taken] = _Taken(shop, lease, sent.target, sent.headers, homes, origin, head)
+    return Way(homes, origin, with_length(head, len(sent.body)))

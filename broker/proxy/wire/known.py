@@ -1,0 +1,63 @@
+"""The head a client sends again and again: recognised by its bytes, so that it is neither parsed nor judged anew.
+
+Owns: `Known`, one head that was parsed and found good, and when bytes are a whole request that has it. Pure. It must never take for known what differs in
+anything but the digits of the Content-Length, nor anything that is not one whole request and no more: whatever else comes, llhttp reads.
+
+llhttp reads the same bytes the same way each time they begin a message, so what was good once is good again. Between two messages it keeps nothing that
+would change that.
+"""
+
+import re
+from typing import Final, final
+
+import msgspec
+
+from broker.proxy.wire.heads import RequestHead
+
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)(?=\r\n)", re.IGNORECASE)
+_MAX_DIGITS: Final = 15
+
+
+@final
+class Known:
+    """A head, in bytes and as it was understood. It holds what the client sent, its key too, so it is kept no longer than the connection needs it."""
+
+    __slots__ = ("_after", "_before", "_digits", "_head")
+
+    def __init__(self, before: bytes, digits: bytes, after: bytes, head: RequestHead) -> None:
+        """Hold a head whose Content-Length stands between `before` and `after`; without one, `digits` and `after` are empty."""
+        self._before = before
+        self._digits = digits
+        self._after = after
+        self._head = head
+
+    def read(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+        """Return head and body where `data` is a whole request with this head, and nothing besides."""
+        before, after = self._before, self._after
+        if not data.startswith(before):
+            return None
+        if not after:
+            return (self._head, b"") if len(data) == len(before) else None
+        begin = len(before)
+        end = data.find(b"\r", begin, begin + _MAX_DIGITS + 1)
+        digits = data[begin:end]
+        if end < 0 or not digits.isdigit() or not data.startswith(after, end):
+            return None
+        body = data[end + len(after) :]
+        if digits == self._digits:
+            return (self._head, body) if len(body) == self._head.length else None
+        length = int(digits)
+        return (msgspec.structs.replace(self._head, length=length), body) if len(body) == length else None
+
+
+def learn(message: bytes, head: RequestHead) -> Known | None:
+    """Return how to know the head of a request again; None for one that is better read each time. `message` is the request from its first byte to its last."""
+    if not head.keep_alive or head.chunked or head.expects_continue:
+        return None
+    text = message[: len(message) - (head.length or 0)]
+    if not text.endswith(b"\r\n\r\n"):
+        return None
+    found = _LENGTH.search(text)
+    if found is None:
+        return Known(text, b"", b"", head) if head.length is None else None
+    return Known(text[: found.start(1)], found[1], text[found.end(1) :], head)

@@ -1,0 +1,243 @@
+"""Heads that are known again: only where parsing would have read the same."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.proxy.wire.exchange import Exchange, Limits
+from broker.proxy.wire.heads import Headers, RequestHead, check_request
+from broker.proxy.wire.known import Known, learn
+from broker.proxy.wire.server import Listener, ServerConnection
+
+HEADERS: Headers = [(b"host", b"x"), (b"content-length", b"5"), (b"x-a", b"b")]
+TEXT = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nX-A: b\r\n\r\n"
+HEAD = check_request(b"POST", b"/a", HEADERS, "1.1")
+BARE = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def known(text: bytes = TEXT, head: RequestHead = HEAD, body: bytes = b"abcde") -> Known:
+    made = learn(text + body, head)
+    assert made is not None
+    return made
+
+
+def test_a_head_is_known_again_whatever_the_length_of_the_body() -> None:
+    same = known().read(TEXT + b"fghij")
+    assert same == (HEAD, b"fghij")
+    assert same[0] is HEAD
+    HEAD.made["note"] = 1
+    head, body = known().read(TEXT.replace(b": 5", b": 11") + b"hello world") or (HEAD, b"")
+    assert (head.length, body, head.made) == (11, b"hello world", {"note": 1})
+    HEAD.made.clear()
+    assert known().read(TEXT.replace(b": 5", b": 0")) is not None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TEXT + b"fghi",
+        TEXT + b"fghijk",
+        TEXT.replace(b": 5", b": 11") + b"hello",
+        TEXT.replace(b": 5", b": +5") + b"abcde",
+        TEXT.replace(b": 5", b": ") + b"abcde",
+        TEXT.replace(b": 5", b": 5 ") + b"abcde",
+        TEXT.replace(b": 5", b": 5, 5") + b"abcde",
+        TEXT.replace(b": 5", b": 0x5") + b"abcde",
+        TEXT.replace(b": 5", b": " + b"0" * 20 + b"5") + b"abcde",
+        TEXT.replace(b"X-A: b", b"X-A: c") + b"abcde",
+        TEXT.replace(b"X-A: b", b"Content-Length: 5") + b"abcde",
+        TEXT.replace(b"/a", b"/b") + b"abcde",
+        TEXT[:-2],
+        b"",
+    ],
+)
+def test_nothing_else_is(data: bytes) -> None:
+    assert known().read(data) is None
+
+
+def test_a_head_without_a_body() -> None:
+    head = check_request(b"GET", b"/a", [(b"host", b"x")], "1.1")
+    found = known(BARE, head, b"")
+    assert found.read(BARE) == (head, b"")
+    assert found.read(BARE + b"G") is None
+    assert found.read(BARE[:-1]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "headers", "version"),
+    [
+        (
+            b"POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            [(b"host", b"x"), (b"connection", b"close")],
+            "1.1",
+        ),
+        (b"GET /a HTTP/1.0\r\n\r\n", [], "1.0"),
+        (b"GET /a", [(b"host", b"x")], "1.1"),
+        (
+            b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            [(b"host", b"x"), (b"transfer-encoding", b"chunked")],
+            "1.1",
+        ),
+        (
+            b"POST /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n",
+            [(b"host", b"x"), (b"expect", b"100-continue"), (b"content-length", b"0")],
+            "1.1",
+        ),
+        # However it was folded: a length that is not found again is not learnt.
+        (
+            b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length:\r\n 0\r\n\r\n",
+            [(b"host", b"x"), (b"content-length", b"0")],
+            "1.1",
+        ),
+    ],
+)
+def test_heads_that_are_better_read_each_time(text: bytes, headers: Headers, version: str) -> None:
+    assert learn(text, check_request(b"POST", b"/a", headers, version)) is None
+
+
+class Clock:
+    """A ticker that stands still."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+    def add(self, member: object) -> None:
+        pass
+
+    def discard(self, member: object) -> None:
+        pass
+
+
+@dataclass
+class Wire:
+    """A transport that keeps what is written; what llhttp says of a bad request is not compared."""
+
+    out: bytes = b""
+    closed: bool = False
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        pass
+
+    def get_extra_info(self, name: str) -> object:
+        return None
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def write(self, data: bytes) -> None:
+        self.out += data
+
+    def writelines(self, data: list[bytes]) -> None:
+        self.out += b"".join(data)
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+
+@dataclass
+class Seen:
+    """An app that notes every request and answers it."""
+
+    log: list[object] = field(default_factory=list)
+    exchange: Exchange | None = None
+
+    def open(self, exchange: Exchange) -> "Seen":
+        self.exchange = exchange
+        return self
+
+    def refusal(self, status: int, text: str) -> tuple[Headers, bytes]:
+        return [], b""
+
+    def on_head(self) -> None:
+        pass
+
+    def on_body(self, body: bytes) -> None:
+        assert self.exchange is not None
+        head = self.exchange.head
+        self.log.append((head.method, head.path, head.query, tuple(head.headers), head.length, head.keep_alive, body))
+        self.exchange.reply(200, [], body)
+
+    def on_fault(self, status: int, text: str) -> None:
+        assert self.exchange is not None
+        self.log.append(status)
+        self.exchange.reply(status, [])
+
+
+MESSAGES = st.sampled_from([
+    TEXT + b"abcde",
+    TEXT + b"fghij",
+    TEXT.replace(b": 5", b": 3") + b"abc",
+    TEXT.replace(b": 5", b": 3") + b"abcde",
+    TEXT.replace(b": 5", b":5") + b"abcde",
+    TEXT.replace(b": 5", b": 05") + b"abcde",
+    TEXT.replace(b": 5", b": 5x") + b"abcde",
+    TEXT.replace(b": 5", b": 5000") + b"a" * 5000,
+    TEXT.replace(b"X-A: b", b"X-A: c") + b"abcde",
+    TEXT.replace(b"X-A: b", b"Connection: close") + b"abcde",
+    TEXT.replace(b"X-A: b", b"Transfer-Encoding: chunked") + b"abcde",
+    b"\r\n" + TEXT + b"abcde",
+    TEXT + b"abcde\r\n",
+    TEXT + b"abcde" + TEXT + b"fghij",
+    TEXT + b"abcde" + BARE[:9],
+    TEXT[:30],
+    BARE,
+    BARE[:12],
+    BARE[12:],
+    b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    TEXT[30:] + b"abcde",
+    b"abcde",
+])  # fmt: skip
+
+
+def served(messages: list[bytes], *, knowing: bool) -> tuple[list[object], bytes, bool]:
+    app, wire = Seen(), Wire()
+    listener = Listener.__new__(Listener)
+    listener.app, listener.limits, listener.ticker = app, Limits(body_bytes=4000), Clock()  # type: ignore[assignment]
+    listener.admit, listener.connections, listener.draining = (lambda _: True), set(), False
+    connection = ServerConnection(listener)
+    connection.connection_made(wire)  # type: ignore[arg-type]
+    for message in messages:
+        if not knowing:
+            connection._known = None
+        connection.data_received(message)
+    return app.log, wire.out, wire.closed
+
+
+@given(st.lists(MESSAGES, min_size=1, max_size=8))
+def test_what_is_known_again_is_served_as_what_is_read(messages: list[bytes]) -> None:
+    assert served(messages, knowing=True) == served(messages, knowing=False)
+
+
+def test_a_head_is_forgotten_when_the_client_rests_and_when_limits_change() -> None:
+    app, wire, clock = Seen(), Wire(), Clock()
+    listener = Listener.__new__(Listener)
+    listener.app, listener.limits, listener.ticker = app, Limits(), clock  # type: ignore[assignment]
+    listener.admit, listener.connections, listener.draining = (lambda _: True), set(), False
+    connection = ServerConnection(listener)
+    connection.connection_made(wire)  # type: ignore[arg-type]
+    connection.data_received(TEXT + b"abcde")
+    connection.tick(0.5)
+    assert connection._known is not None
+    connection.tick(1.5)
+    assert connection._known is None
+    connection.data_received(TEXT + b"abcde")
+    assert connection._known is not None
+    connection.renew(Limits(headers=1))
+    connection.data_received(TEXT + b"abcde")
+    assert wire.out.count(b"HTTP/1.1 200 ") == 2
+    assert wire.out.count(b"HTTP/1.1 431 ") == 1
