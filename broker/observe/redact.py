@@ -6,7 +6,10 @@ may be logged.
 """
 
 import re
+from collections.abc import Callable
 from typing import Final
+
+_Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
 
 MASK: Final = "[hidden]"
 
@@ -16,7 +19,6 @@ _NAMES = (
 )
 # Shapes of credentials vendors hand out; the prefixes are their public conventions.
 _SHAPES: Final = (
-    r"eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?",  # JSON Web Token
     r"ya29\.[\w-]{10,}",  # Google access token
     r"1//0[\w-]{10,}",  # Google refresh token
     r"4/0[\w-]{20,}",  # Google authorization code
@@ -26,7 +28,7 @@ _SHAPES: Final = (
     r"gh[a-z]_\w{20,}|github_pat_\w{20,}",
     r"xox[a-z]-[\w-]{10,}",
 )
-_RULES: Final = (
+_RULES: Final[tuple[_Rule, ...]] = (
     # Authorization: Bearer x, Basic x
     (re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]{6,}"), rf"\1\2{MASK}"),
     # {"refresh_token": "x"}, {'token': 'x'}: JSON, and Python's repr of it
@@ -34,7 +36,9 @@ _RULES: Final = (
     # ?code=x&state=y, refresh_token=x
     (re.compile(rf"(?i)(?<![\w-])({_NAMES}|state)=[^\s&\"'<>,;)]+"), rf"\1={MASK}"),
     # https://user:password@host
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@:]+:[^\s/@]+@"), rf"\1{MASK}@"),
+    (re.compile(r"://[^\s/@:]+:[^\s/@]+@"), f"://{MASK}@"),
+    # A JSON Web Token. What only begins like one is taken too and put back, else each of its letters would be a new beginning.
+    (re.compile(r"eyJ[\w-]{8,}+(\.[\w-]{8,}(?:\.[\w-]*)?)?"), lambda found: MASK if found[1] else found[0]),
     (re.compile("|".join(_SHAPES)), MASK),
 )
 
@@ -43,7 +47,7 @@ _TRAFFIC_NAMES: Final = (
     r"[\w-]*(?:access|refresh|id|session|auth|bearer)[_-]?token|[\w-]*(?:client|shared)[_-]?secret|private[_-]?key|code[_-]?verifier|device[_-]?code|"
     r"authorization[_-]?code|[\w-]*api[_-]?key|password|passphrase|assertion|authorization|cookie|token|secret|key"
 )
-_TRAFFIC_RULES: Final = (
+_TRAFFIC_RULES: Final[tuple[_Rule, ...]] = (
     (re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*"), MASK),
     # A value without an end is one too: texts are cut.
     (
@@ -52,7 +56,7 @@ _TRAFFIC_RULES: Final = (
     ),
     (
         re.compile(
-            rf"(?i)(\\+[\"'])({_TRAFFIC_NAMES})\1((?:\s|\\+[nrt])*:(?:\s|\\+[nrt])*)(\\+[\"'])(?:(?!(?<!\\)\4).)*(?:\4|$)"
+            rf"(?i)(\\{{1,15}}[\"'])({_TRAFFIC_NAMES})\1((?:\s|\\+[nrt])*:(?:\s|\\+[nrt])*)(\\+[\"'])(?:(?!(?<!\\)\4).)*(?:\4|$)"
         ),
         rf"\1\2\1\3\4{MASK}\4",
     ),
@@ -75,7 +79,7 @@ def secret_name(name: str) -> bool:
     return name != "code" and re.fullmatch(rf"(?i)(?:\w+_)?(?:{_NAMES}|authorization|cookie)", name) is not None
 
 
-def _masked(text: str, rules: tuple[tuple[re.Pattern[str], str], ...]) -> str:
+def _masked(text: str, rules: tuple[_Rule, ...]) -> str:
     for pattern, replacement in rules:
         text = pattern.sub(replacement, text)
     return text

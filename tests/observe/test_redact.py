@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from broker.observe.redact import MASK, redact, redact_traffic, secret_name
@@ -102,3 +104,19 @@ def test_known_shapes_are_masked_in_traffic_too(secret: str) -> None:
 )
 def test_what_is_masked_in_traffic(text: str, shown: str) -> None:
     assert redact_traffic(text) == shown
+
+
+@pytest.mark.parametrize("part", ["a-", "a.b+", "ey" + "J", "\\", '"', '\\"key'])
+def test_no_text_is_looked_through_again_and_again(part: str) -> None:
+    text = part * (65_536 // len(part))
+    begun = time.process_time()
+    redact(text)
+    redact_traffic(text)
+    # It takes a tenth; where it grew with the square of the length it would be 10 and more, and no other thread runs meanwhile.
+    assert time.process_time() - begun < 2
+
+
+def test_what_begins_like_a_token_hides_nothing_behind_it() -> None:
+    long = "ey" + "J" + "a" * 20
+    assert redact(f"{long} sk{'-ant-'}{'fake' * 6} {long}.b") == f"{long} {MASK} {long}.b"
+    assert redact(f"x{long}.{'b' * 8}.c") == f"x{MASK}"
