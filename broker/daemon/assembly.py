@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from broker import __version__, paths
 from broker.config import Config, Loaded
@@ -62,12 +63,13 @@ from broker.store.base import Store
 from broker.store.emergency import EmergencyCopies
 from broker.store.files import Disk
 from broker.store.groups import Groups
-from broker.store.keys import Keys as SealKeys
 from broker.store.link_watch import LinkWatch
 from broker.store.linked import LinkedStore
-from broker.store.seal import AeadSeal
 from broker.store.store import FileStore
 from broker.system import SystemChance, SystemClock
+
+if TYPE_CHECKING:
+    from broker.store.seal import AeadSeal
 
 _log = logging.getLogger(__name__)
 
@@ -237,10 +239,14 @@ def build(
     )  # fmt: skip
 
 
-def _seal(config: Config, state_dir: Path, chance: Chance, disk: Disk, env: Mapping[str, str]) -> AeadSeal | None:
+def _seal(config: Config, state_dir: Path, chance: Chance, disk: Disk, env: Mapping[str, str]) -> "AeadSeal | None":
     """Return the seal of sealed mode. May wait for the keyring or a key derivation: nothing is served yet."""
     if config.store.mode == "plain":
         return None
+
+    # Not for plain mode: cryptography is a seventh of the memory.
+    from broker.store.keys import Keys as SealKeys  # noqa: PLC0415
+    from broker.store.seal import AeadSeal  # noqa: PLC0415
 
     def random(count: int) -> bytes:
         text = chance.token(count)

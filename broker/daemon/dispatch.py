@@ -5,7 +5,7 @@ Owns: the table from operations to use cases. It must never know of connections:
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from functools import cache
 
 import msgspec
 
@@ -22,7 +22,6 @@ from broker.daemon.network import Ways
 from broker.daemon.quotas import Quotas
 from broker.daemon.reports import Reports
 from broker.ipc.network_schema import NetworkTest
-from broker.ipc.openapi import document
 from broker.ipc.operations import Call, Name
 from broker.ipc.schema import ImportRequest, KeyAdd, LoginCallback, LoginStart, Relabel, Report, decode, encode
 from broker.login.sessions import Logins
@@ -194,10 +193,14 @@ class Dispatch:
         return self.metrics.render()
 
     async def _openapi(self, _call: Call, _body: bytes) -> bytes:
-        return _OPENAPI
+        return _openapi()
 
     def _named(self, call: Call) -> AccountId:
         return self.accounts.named(call.path["provider"], call.path["label"])
 
 
-_OPENAPI: Final = msgspec.json.encode(document(__version__))
+@cache
+def _openapi() -> bytes:
+    from broker.ipc.openapi import document  # noqa: PLC0415 - asked for by hardly anybody, and a part of every start
+
+    return msgspec.json.encode(document(__version__))

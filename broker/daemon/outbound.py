@@ -1,24 +1,21 @@
 """Requests to providers: token endpoints, discovery, the calls after a login.
 
-Owns: the one HTTP session and the one TLS context of the daemon. Implements `broker.oauth.transport.Transport`. It must never follow a redirect (the
-body of the request holds a refresh token), repeat a request, reuse a connection, keep a cookie, log a URL, or go past the outbound proxy that is set.
+Owns: the one TLS context of the daemon, and by which way a request goes. Implements `broker.oauth.transport.Transport`. It must never follow a redirect
+(the body of the request holds a refresh token), repeat a request, reuse a connection, keep a cookie, log a URL, or go past the outbound proxy that is set.
+How a request is sent is `broker.daemon.exchange`'s.
 """
 
 import asyncio
 import base64
+import importlib
 import os
 import ssl
+import sys
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote_plus, urlsplit
-
-import aiohttp
-import yarl
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
 
 from broker import __version__
 from broker.model.errors import BrokerError
@@ -30,27 +27,24 @@ from broker.oauth.transport import AnswerLostError, NotSentError, Transport
 from broker.settings.checks import is_loopback
 
 if TYPE_CHECKING:
-    from aiohttp.tracing import Trace
+    from broker.daemon.exchange import Exchanges
 
 _DIRECT: Final = Network()
-_MAX_ANSWER_BYTES = 1 << 20
+_EXCHANGE: Final = "broker.daemon.exchange"
 _USER_AGENT = f"ccs-broker/{__version__}"
 
 
-class _TooLongError(Exception):
-    """The answer outgrew the limit."""
+class ExchangeError(Exception):
+    """A request that got no whole answer; its text says why, in words that hold nothing of the request."""
 
 
 @dataclass(slots=True)
-class _Progress:
+class Progress:
     """How far one request came. `before` is run between the connection and the first byte; `proxy` is on the way."""
 
     before: Callable[[], Awaitable[None]] | None = None
     proxy: ProxyServer | None = None
     connected: bool = False
-
-
-_progress: ContextVar[_Progress] = ContextVar("progress")
 
 
 class Outbound:
@@ -62,7 +56,7 @@ class Outbound:
         """May be replaced at any time; requests that begin later go by the new one."""
         self.timeout = timeout
         self._tls = tls
-        self._session: aiohttp.ClientSession | None = None
+        self._exchanges: Exchanges | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -74,9 +68,9 @@ class Outbound:
 
     async def close(self) -> None:
         """Close the session; a later request opens another."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        exchanges, self._exchanges = self._exchanges, None
+        if exchanges is not None:
+            await exchanges.close()
 
     async def send(
         self, request: HttpRequest, *, connected: Callable[[], Awaitable[None]] | None = None
@@ -108,7 +102,7 @@ class Outbound:
         except BrokerError as error:
             raise NotSentError(error.detail) from None
         except (TunnelError, OSError, ValueError) as error:
-            raise NotSentError(f"cannot connect to {where} ({_why(error)})") from None
+            raise NotSentError(f"cannot connect to {where} ({why(error)})") from None
 
     async def _send(
         self,
@@ -123,45 +117,27 @@ class Outbound:
         except (BrokerError, ValueError) as error:
             raise NotSentError(f"cannot connect to {where} ({error})") from None
         where = where if proxy is None else f"{where} {through(proxy)}"
-        progress = _Progress(connected, proxy)
+        progress = Progress(connected, proxy)
         try:
             return await self._exchange(request, progress)
-        except (aiohttp.ClientError, OSError, ValueError, _TooLongError) as error:
+        except (ExchangeError, OSError, ValueError) as error:
             if progress.connected:
-                raise AnswerLostError(f"{where} gave no whole answer ({_why(error)})") from None
-            raise NotSentError(f"cannot connect to {where} ({_why(error)})") from None
+                raise AnswerLostError(f"{where} gave no whole answer ({why(error)})") from None
+            raise NotSentError(f"cannot connect to {where} ({why(error)})") from None
 
-    async def _exchange(self, request: HttpRequest, progress: _Progress) -> HttpResponse:
+    async def _exchange(self, request: HttpRequest, progress: Progress) -> HttpResponse:
         body = request.encode_body()
-        _progress.set(progress)
-        async with self._opened().request(
-            request.method,
-            yarl.URL(request.encode_url(), encoded=True),
-            data=None if body is None else body[0],
-            headers=_headers(request, None if body is None else body[1]),
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=self.timeout),
-        ) as answer:
-            received = bytearray()
-            async for piece in answer.content.iter_any():
-                received += piece
-                if len(received) > _MAX_ANSWER_BYTES:
-                    raise _TooLongError
-            return HttpResponse(
-                answer.status, {name.lower(): value for name, value in answer.headers.items()}, bytes(received)
-            )
+        headers = _headers(request, None if body is None else body[1])
+        exchanges = await self._opened()
+        return await exchanges.perform(request, headers, None if body is None else body[0], self.timeout, progress)
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            # A reused connection may be closed by the server in the moment we write to it, and then nobody knows whether the request was read.
-            # With a new one for each request, "not connected" means "nothing was sent", and nothing else does.
-            self._session = aiohttp.ClientSession(
-                connector=_Connector(ssl=self._context(), force_close=True, limit=0),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-                request_class=_Request,
-            )
-        return self._session
+    async def _opened(self) -> "Exchanges":
+        if _EXCHANGE not in sys.modules:
+            await asyncio.to_thread(importlib.import_module, _EXCHANGE)  # in a thread: leases are served meanwhile
+        from broker.daemon.exchange import Exchanges  # noqa: PLC0415
+
+        self._exchanges = self._exchanges or Exchanges(self._context())
+        return self._exchanges
 
     def _context(self) -> ssl.SSLContext:
         self._tls = self._tls or ssl.create_default_context()
@@ -188,49 +164,11 @@ class _OnBehalf:
         return self.origin.on_behalf(provider, own)
 
 
-class _NoTunnelError(aiohttp.ClientConnectionError):
-    """A connection through a proxy that was not made; its text says why."""
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Makes the connection through the proxy of the request, where it has one; aiohttp's own way counts a proxy's refusal as an answer."""
-
-    async def _create_connection(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: "list[Trace]",
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's
-    ) -> ResponseHandler:
-        proxy = _progress.get().proxy
-        if proxy is None:
-            return await super()._create_connection(req, traces, timeout)
-        target = Target.of(str(req.url.origin()))
-        tls = self._ssl if target.secure and isinstance(self._ssl, ssl.SSLContext) else None
-        try:
-            return await connect(lambda: ResponseHandler(self._loop), proxy, target.host, target.port, tls)
-        except (TunnelError, ssl.SSLError) as error:
-            raise _NoTunnelError(_why(error)) from None
-
-
 class _Silent(asyncio.Protocol):
     """Hangs up as soon as the connection stands."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
-
-
-class _Request(aiohttp.ClientRequest):
-    """Knows the moment in which the connection stands and nothing was sent: what is raised then closes the connection."""
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        await _note_connected(_progress.get())
-        return await super().send(conn)
-
-
-async def _note_connected(progress: _Progress) -> None:
-    if progress.before is not None:
-        await progress.before()
-    progress.connected = True
 
 
 def _checked_host(url: str) -> str:
@@ -253,21 +191,17 @@ def _headers(request: HttpRequest, content_type: str | None) -> dict[str, str]:
     return headers
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
     """Say what went wrong in words that hold nothing of the request."""
     if isinstance(error, TimeoutError):
         return "timed out"
-    if isinstance(error, (TunnelError, _NoTunnelError)):
+    if isinstance(error, (TunnelError, ExchangeError)):
         return str(error)
-    if isinstance(error, (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError)):
+    if isinstance(error, ssl.SSLCertVerificationError):
         return "its certificate is not trusted"
-    if isinstance(error, _TooLongError):
-        return "longer than 1 MiB"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return _system_word(error.os_error) or error.os_error.strerror or "no such name"
-    return (_system_word(error) if isinstance(error, OSError) else "") or type(error).__name__
+    return (system_word(error) if isinstance(error, OSError) else "") or type(error).__name__
 
 
-def _system_word(error: OSError) -> str:
+def system_word(error: OSError) -> str:
     """Return the system's word for an error; asyncio puts its own words, and the address, into strerror."""
     return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else ""

@@ -4,13 +4,13 @@ Owns: the listener on 127.0.0.1 and ::1, and what it lets through: a GET of the 
 It must never log a request, and no page of it repeats anything that came in one.
 """
 
+import asyncio
+import importlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
-
-from aiohttp import web
 
 from broker.login import pages
 from broker.login.pages import Page
@@ -19,6 +19,9 @@ from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth.code import Approved, Denied, read_callback, state_matches
 from broker.providers.base import Redirect
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ Answer = Callable[[Returned], Awaitable[Page]]
 class CallbackListener:
     """A listener that waits for one callback. Make it with `open`."""
 
-    def __init__(self, runner: web.ServerRunner, port: int, host: str, path: str) -> None:
+    def __init__(self, runner: "web.ServerRunner", port: int, host: str, path: str) -> None:
         """Wrap what `open` made."""
         self._runner = runner
         self.port = port
@@ -54,6 +57,10 @@ class CallbackListener:
             BrokerError: `login_failed` where all are taken, with the program that holds the first where the system tells.
         """
         port, sockets = _bind(redirect)
+        # With the first login and not with the daemon's start, of which it would be a third; in a thread, as leases are served meanwhile.
+        await asyncio.to_thread(importlib.import_module, "aiohttp.web")
+        from aiohttp import web  # noqa: PLC0415
+
         gate = _Gate(port, redirect.path, state, answer)
         runner = web.ServerRunner(
             web.Server(gate.handle, access_log=None, logger=_silent),
@@ -82,12 +89,14 @@ class _Gate:
         self._answer = answer
         self._used = False
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: "web.BaseRequest") -> "web.StreamResponse":
+        from aiohttp import web  # noqa: PLC0415
+
         page = await self._page(request)
         body = page.render() if request.method != "HEAD" else b""
         return web.Response(status=page.status, body=body, headers=pages.HEADERS)
 
-    async def _page(self, request: web.BaseRequest) -> Page:
+    async def _page(self, request: "web.BaseRequest") -> Page:
         # A name that resolves to loopback but is not ours is a site that wants to talk to us (DNS rebinding).
         if request.method != "GET" or request.headers.get("Host", "").lower() not in self._hosts:
             return pages.not_allowed()

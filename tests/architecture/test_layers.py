@@ -111,6 +111,7 @@ LOADED = [
     ("broker.ipc.client", (*DAEMON_SIDE, "broker.config", "aiohttp"), "both sides load the contract"),
     ("broker.ipc.sync_client", (*DAEMON_SIDE, "broker.config", "aiohttp", "asyncio", "msgspec"), "it starts quickly"),
     ("broker.daemon.assembly", ("broker.proxy", "broker.translate", "broker.sandbox", "click"), "promise P1"),
+    ("broker.daemon.assembly", ("aiohttp", "cryptography", "broker.ipc.openapi"), "it starts quickly, and small"),
     ("broker.login.sessions", ("broker.store",), "a login returns a record"),
 ]
 
