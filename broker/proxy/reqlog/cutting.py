@@ -10,6 +10,7 @@ from typing import Final
 
 # What base64, tokens and keys are made of (RFC 4648, RFC 6750 section 2.1): a word of these is kept as a whole or not at all.
 _WORD: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
+_STEP: Final = 1024  # bytes that are copied to look at an end: a text may have as many ends as letters
 _BETWEEN_QUOTES: Final = re.compile(rb'[^"\\]++(?:\\.[^"\\]*+)*+|(?:\\.[^"\\]*+)++', re.DOTALL)
 _LAST_CHARACTER: Final = re.compile(rb"[\xc0-\xff][\x80-\xbf]{0,3}\Z")
 _REST_OF_CHARACTER: Final = re.compile(rb"[\x80-\xbf]{1,3}")
@@ -51,11 +52,22 @@ def cut_form(data: bytes, boundary: bytes, limit: int) -> bytes:
 
 def ending(data: bytes) -> bytes:
     """Return the beginning of a text up to where it may end."""
+    end = len(data)
     while True:
-        data = data.rstrip(_WORD)
-        if (len(data) - len(data.rstrip(b"\\"))) % 2 == 0:
-            return _LAST_CHARACTER.sub(b"", data)
-        data = data[:-1]
+        end = _before(data, end, _WORD)
+        if (end - _before(data, end, b"\\")) % 2 == 0:
+            return _LAST_CHARACTER.sub(b"", data[:end])
+        end -= 1
+
+
+def _before(data: bytes, end: int, letters: bytes) -> int:
+    """Return where the run of these letters begins that goes up to `end`."""
+    while end:
+        begin = max(0, end - _STEP)
+        end = begin + len(data[begin:end].rstrip(letters))
+        if end > begin:
+            break
+    return end
 
 
 def beginning(data: bytes) -> bytes:
