@@ -6,6 +6,7 @@ vanish. The work is `broker.daemon.assembly`, `broker.proxy.assembly` and `broke
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -39,15 +40,28 @@ _CLOSING_SECONDS = 10.0
 
 def daemon(loaded: Loaded, until_eof: int | None) -> int:
     """Run the daemon; return the exit code."""
+    # What is made while starting is there to stay: to look for garbage in it again and again is a third of a start with many accounts.
+    gc.disable()
+    try:
+        return _daemon(loaded, until_eof)
+    finally:
+        gc.enable()
+
+
+def _daemon(loaded: Loaded, until_eof: int | None) -> int:
     from broker.daemon.assembly import run_daemon
 
     config = loaded.config
     running = Running(loaded, Program.DAEMON, _again, SystemClock())
+
+    def ready(tell: Tell) -> None:
+        gc.freeze()
+        gc.enable()
+        tell("lending tokens on the Unix sockets")
+
     return _run(
         running,
-        lambda stop, tell: run_daemon(
-            config, stop=stop, ready=lambda: tell("lending tokens on the Unix sockets"), running=running
-        ),
+        lambda stop, tell: run_daemon(config, stop=stop, ready=lambda: ready(tell), running=running),
         stop_seconds=config.refresh.stop_timeout_seconds + _CLOSING_SECONDS,
         until_eof=until_eof,
     )
