@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -16,7 +17,7 @@ class Line:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    data: bytes = b""
+    data: bytearray = field(default_factory=bytearray)
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -27,6 +28,8 @@ class Line:
         self.writer.write_eof()
 
     def cut(self) -> None:
+        """Reset the connection."""
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
@@ -56,7 +59,7 @@ class RecordingUpstream:
         """
         out: list[Message] = []
         for line in self.lines:
-            reading = requests(line.data)
+            reading = requests(bytes(line.data))
             assert reading.exact, (reading.fault, reading.rest[:200])
             out += reading.messages
         return out
@@ -82,15 +85,21 @@ class RecordingUpstream:
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         line = Line(reader, writer)
         self.lines.append(line)
-        answered = 0
+        answered = wanted = 0
         try:
             while data := await reader.read(65536):
                 line.data += data
-                seen = requests(line.data).messages
-                ready = [each for each in seen if self.early or each.body is not None]
+                if len(line.data) < wanted:
+                    continue
+                reading = requests(bytes(line.data))
+                ready = reading.messages if self.early else reading.whole
                 for each in ready[answered:]:
                     answered += 1
                     await self.answer(line, each)
+                if reading.messages and reading.messages[-1].body is None:
+                    # Not read again before its body can be there: it may be large.
+                    lengths = reading.messages[-1].all("content-length")
+                    wanted = len(line.data) - len(reading.rest) + int(lengths[0] if lengths else 0)
         except ConnectionError:
             pass
         finally:

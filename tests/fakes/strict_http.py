@@ -77,6 +77,8 @@ def requests(data: bytes, *, lenient: bool = False) -> Reading:
             data = b""
             break
         data = _one(reading, start, lambda head: _request(head, lenient), False)
+        if data == start:
+            break
     reading.rest = data
     return reading
 
