@@ -213,7 +213,8 @@ class ClientCall:
                 return
         agent = head.get(b"user-agent") or b""
         repeats = agent.startswith((b"claude-cli/", b"claude-code/"))
-        asked = Asked(work.wanted.name, work.wanted.providers, repeats, gateway.shop.table.away)
+        table = gateway.shop.table
+        asked = Asked(work.wanted.name, work.wanted.providers, repeats, table.away, table.providers())
         self._job = Job(gateway.shop, self._exchange, work, self.request_id, asked, self._done, self._witness(work))
         self._job.run()
 

@@ -21,13 +21,14 @@ class Asked(msgspec.Struct, frozen=True):
     """What was asked for.
 
     `providers` are those that serve `model`. `repeats_on_error` marks clients that repeat a 401 or 5xx (Claude Code): where a person must act,
-    they are told 403, at which they stop. `away` says why the daemon cannot be asked, empty when it can.
+    they are told 403, at which they stop. `away` says why the daemon cannot be asked, empty when it can; `there` are the providers there are accounts of.
     """
 
     model: str
     providers: tuple[str, ...]
     repeats_on_error: bool = False
     away: str = ""
+    there: frozenset[str] = frozenset()
 
 
 def verdict(asked: Asked, tried: Sequence[Tried], unusable: Sequence[Unusable], now: float) -> Failure:
@@ -56,6 +57,8 @@ def verdict(asked: Asked, tried: Sequence[Tried], unusable: Sequence[Unusable], 
     if not tried and not unusable:
         names = " or ".join(asked.providers)
         text = f"no account of {names} is logged in; run: {way_in(asked.providers[0])}"
+        if not asked.there.isdisjoint(asked.providers):
+            text = f"no account of {names} has the prefix or the model of {asked.model}; run: ccs-broker list"
         return failure(status, text, reason="auth_not_found")
     text = f"no account can serve {asked.model}: {_reasons(tried, unusable)}"
     return failure(status, text, reason="auth_unavailable")

@@ -105,3 +105,9 @@ def test_long_lists_are_cut() -> None:
 def test_a_key_is_added_and_a_login_is_made(provider: str, way: str) -> None:
     told = verdict(Asked("m", (provider,)), [], [], 0.0)
     assert told.message.endswith(f"run: ccs-broker {way}")
+
+
+def test_who_has_accounts_that_are_not_meant_is_not_sent_to_log_in() -> None:
+    told = verdict(Asked("work/m", ("claude", "kiro"), there=frozenset({"kiro", "xai"})), [], [], 0.0)
+    assert (told.status, told.reason) == (503, "auth_not_found")
+    assert told.message == "no account of claude or kiro has the prefix or the model of work/m; run: ccs-broker list"
