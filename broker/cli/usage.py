@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import click
 
 from broker import paths
-from broker.cli.options import accounts, json_option, wall_now
+from broker.cli.options import AccountParameter, accounts, json_option, wall_now
 from broker.cli.usage_results import KeyLimit, Limits, LimitsOf, SessionLine, Sessions, UsageLine, UsageReport, Used
 from broker.model.errors import BrokerError, ErrorCode
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from broker.proxy.usage_store import Bucket, UsageReader
     from broker.proxy.usage_table import Counts
 
@@ -58,6 +60,16 @@ class MomentParameter(click.ParamType):  # type: ignore[type-arg]  # generic fro
 WHEN = MomentParameter()
 
 
+def _keys(context: click.Context, parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    from broker.cli.local_keys import KeyNameParameter
+
+    return KeyNameParameter().shell_complete(context, parameter, incomplete)
+
+
+def _accounts(context: click.Context, parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    return AccountParameter().shell_complete(context, parameter, incomplete)
+
+
 @click.command(short_help="Show what was used through the proxy.")
 @click.option(
     "--by",
@@ -69,8 +81,12 @@ WHEN = MomentParameter()
     "--since", type=WHEN, default="30d", help="From when on: 12h, 7d, 4w, 2026-11-21 or today. By default 30d."
 )
 @click.option("--until", type=WHEN, help="Up to when, written the same way. By default now.")
-@click.option("--key", metavar="NAME", help="Only of this local key, or of config or internal; a glob.")
-@click.option("--account", metavar="NAME", help="Only of this account, or of all of a provider; a glob.")
+@click.option(
+    "--key", metavar="NAME", shell_complete=_keys, help="Only of this local key, or of config or internal; a glob."
+)
+@click.option(
+    "--account", metavar="NAME", shell_complete=_accounts, help="Only of this account, or of all of a provider; a glob."
+)
 @click.option("--model", metavar="NAME", help="Only of this model; a glob.")
 @json_option
 def usage(

@@ -40,7 +40,10 @@ class Ways:
         route, usual = self._asked(asked)
         url = asked.target or usual
         if url is None:
-            raise BrokerError(ErrorCode.BAD_REQUEST, "target is missing, and nothing tells which is meant")
+            text = "target is missing, and nothing tells which is meant"
+            raise BrokerError(
+                ErrorCode.BAD_REQUEST, text, hint="Say whom to reach, as: ccs-broker network test --to URL"
+            )
         target = _target(url)
         route = route or self.outbound.network.route(None, None, target)
         clock = self.accounts.clock

@@ -7,6 +7,7 @@ import pytest
 
 from broker.cli.local_keys import revoke
 from broker.cli.results import KeyLine, KeyMade
+from broker.cli.usage import usage
 from broker.proxy.keys import MAX_KEYS, LocalKey, digest_of, encode
 
 FILE = Path(".config/ccs-broker/proxy-keys.json")
@@ -88,6 +89,8 @@ def test_names_are_completed(run, home: Path) -> None:
     parameter = revoke.params[0]
     context = click.Context(revoke)
     assert [each.value for each in parameter.shell_complete(context, "c")] == ["ci", "cron"]
+    option = next(each for each in usage.params if each.name == "key")
+    assert [each.value for each in option.shell_complete(click.Context(usage), "c")] == ["ci", "cron"]
     (home / FILE).write_text("{")
     assert parameter.shell_complete(context, "c") == []
 

@@ -181,6 +181,7 @@ async def test_what_cannot_be_tried(running: Running, asked: NetworkTest, code: 
         await running.client.test_network(asked)
     assert caught.value.code is code
     assert "canary" not in str(caught.value)
+    assert ("--to URL" in caught.value.hint) is (word == "target is missing")
 
 
 async def test_a_login_too_goes_by_its_providers_way_and_never_past_it() -> None:
