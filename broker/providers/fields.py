@@ -23,7 +23,11 @@ def spellings(name: str) -> tuple[str, ...]:
 
 def get(document: Document, name: str) -> object:
     """Return the value of the first spelling that is there and not null."""
-    return next((document[key] for key in spellings(name) if document.get(key) is not None), None)
+    for key in spellings(name):
+        value = document.get(key)
+        if value is not None:
+            return value
+    return None
 
 
 def text(document: Document, name: str) -> str | None:
@@ -85,8 +89,10 @@ def section(document: Document, *names: str) -> Mapping[str, object] | None:
 
 def stamp(document: Document, names: Iterable[str]) -> Stamp | None:
     """Return the first of these fields that holds a time."""
-    found = (read(document[name]) for name in names if name in document)
-    return next((one for one in found if one is not None), None)
+    for name in names:
+        if name in document and (found := read(document[name])) is not None:
+            return found
+    return None
 
 
 def sendable(value: Secret) -> bool:
