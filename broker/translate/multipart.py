@@ -90,7 +90,8 @@ def _part(body: bytes, at: int, delimiter: bytes) -> Part:
         bad_field("body", f"the headers of a part have no end within {MAX_HEAD_BYTES} bytes")
     start = gap + 4
     end = body.find(delimiter, start)
-    if end < 0 or body.startswith(delimiter[2:], start):
+    if end < 0 or delimiter in body[at - 2 : gap + 2 + len(delimiter)]:
+        # Neither among the headers may a boundary stand: another reader would end the part there.
         bad_field("body", "a part of the form has no end")
     headers = _headers(body[at:gap])
     kind, semicolon, rest = headers.get("content-disposition", "").partition(";")

@@ -15,7 +15,8 @@ _FIELD = re.compile(
     rb"(%b):[ \t]*((?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x80-\xff\t]*[\x21-\x7e\x80-\xff])?)?)[ \t]*" % _TOKEN
 )
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
-_CHUNK = re.compile(rb"0*([0-9A-Fa-f]{0,16})((?:;%b(?:=(?:%b|%b))?)*)" % (_TOKEN, _TOKEN, _QUOTED))
+# A value of no letters is forgiven: where the line ends is not in doubt, and what it says is dropped.
+_CHUNK = re.compile(rb"0*([0-9A-Fa-f]{0,16})((?:;%b(?:=(?:%b|%b)?)?)*)" % (_TOKEN, _TOKEN, _QUOTED))
 _DIGITS = re.compile(rb"[0-9]{1,19}")
 
 

@@ -186,6 +186,7 @@ BEGUN: dict[str, tuple[bytes | str, ...]] = {
     "a chunk longer than said": (head(T) + b"9\r\n" + POOR[:9], "wait", b"x\r\n" + WHOLE),
     "no last chunk": (head(T) + b"9\r\n" + POOR[:9] + b"\r\n", "wait", "shut"),
     "a length in a trailer": (head(T) + WHOLE[:-2], "wait", b"Content-Length: 4\r\n\r\n"),
+    "a coding in a trailer": (head(T) + WHOLE[:-2], "wait", T + b"\r\n\r\n"),
     "a folded trailer": (head(T) + WHOLE[:-2], "wait", b"X: a\r\n b\r\n\r\n"),
     "a size with a comma": (head(T) + b"9\r\n" + POOR[:9] + b"\r\n", "wait", b"9,\r\n"),
 }

@@ -90,6 +90,8 @@ NAMED = 'Content-Disposition: form-data; name="a"'
         (b"--x1\r\n" + NAMED.encode() + b"\r\n", "have no end"),
         (form(piece(NAMED + "\r\nX: " + "y" * MAX_HEAD_BYTES)), "have no end"),
         (form(*[piece(NAMED)] * (MAX_PARTS + 1)), "more than"),
+        (form(piece(NAMED + "\r\n--x1--: b")), "has no end"),
+        (form(piece("--x1: b\r\n" + NAMED)), "has no end"),
         (form(piece("Content-Type: text/plain")), "no plain name"),
         (form(piece('Content-Disposition: attachment; name="a"')), "no plain name"),
         (form(piece("Content-Disposition: form-data")), "no plain name"),

@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 _MAX_HEAD_BYTES: Final = 131_072
 _MAX_HEADERS: Final = 256
 _VERSIONS: Final = frozenset({"1.1", "1.0"})
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class FailureKind(StrEnum):
@@ -224,13 +225,15 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_size = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; trailers are dropped."""
+        """A header; trailers are dropped, but for those that would frame the body anew."""
         if self._in_head and not self._complete:
             if len(self._headers) < _MAX_HEADERS:
                 self._headers.append((name.lower(), value.strip(b" \t")))
             else:
                 # One that is left out could be the one that frames the body.
                 self._refused = "the upstream's answer has too many header fields"
+        elif not self._complete and name.lower() in _FRAMING:
+            self._refused = "the upstream's answer has framing in a trailer"  # RFC 9110 section 6.5.1
 
     def on_headers_complete(self) -> None:
         """A head is complete: a final one is handed over, 1xx are skipped (RFC 9110 section 15.2)."""
