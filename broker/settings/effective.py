@@ -14,6 +14,7 @@ import msgspec
 
 from broker.config import Config, Loaded
 from broker.model.secret import Secret
+from broker.observe.redact import secret_name
 from broker.settings.changes import Key, held, leaves
 from broker.settings.checks import dotted
 
@@ -80,7 +81,8 @@ def shown(value: object) -> object:
             named = {name: getattr(value, name) for name in value.__struct_fields__}
             return {name: shown(each) for name, each in named.items() if each is not None}
         case Mapping():
-            return {str(name): shown(each) for name, each in value.items()}
+            # The user's own names, of headers and parameters: no type of ours says what is in them.
+            return {str(name): HIDDEN if _promises(str(name)) else shown(each) for name, each in value.items()}
         case tuple() | list() | frozenset():
             return [shown(each) for each in value]
         case StrEnum():
@@ -108,6 +110,10 @@ def _one(
     if (told := elsewhere.get(key)) is not None and value in (None, ()):
         return Effective(dotted(key), shown(told.value), plain, _origin(told), None, told.variable, restart, pending)
     return Effective(dotted(key), shown(value), plain, Origin.DEFAULT, restart=restart, pending=pending)
+
+
+def _promises(name: str) -> bool:
+    return secret_name(name.replace("-", "_"))
 
 
 def _origin(told: Elsewhere) -> Origin:

@@ -12,6 +12,7 @@ from broker.config import (
     ProxyConfig,
     RoutingConfig,
     StoreConfig,
+    UpstreamConfig,
 )
 from broker.model.naming import Combo, Strategy
 from broker.model.secret import Secret
@@ -70,6 +71,9 @@ def test_secrets_are_hidden_wherever_they_stand() -> None:
     assert text.count("(hidden)") == 2
     assert shown({"a": (Secret("fake"), {"b": Secret("fake")})}) == {"a": ["(hidden)", {"b": "(hidden)"}]}
     assert shown(Strategy.ROUND_ROBIN) == "round-robin"
+    headers = {"X-Portkey-Api-Key": "fake", "x-auth-token": "fake", "anthropic-beta": "b", "x-tokens": "9"}
+    hidden = {"X-Portkey-Api-Key": "(hidden)", "x-auth-token": "(hidden)"}
+    assert shown(UpstreamConfig(headers=headers))["headers"] == headers | hidden  # type: ignore[index]
     assert shown(RoutingConfig(aliases={"a": "b"}))["aliases"] == {"a": "b"}  # type: ignore[index]
 
 
