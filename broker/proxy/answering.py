@@ -13,6 +13,7 @@ from broker.proxy.routes import Voice
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.wire.ticker import Ticker
 from broker.proxy.witness import Witness
+from broker.translate.codecs import Dialect
 from broker.translate.ir import Failure
 from broker.translate.sse import encode_comment
 
@@ -22,11 +23,14 @@ _KEEP_ALIVE: Final = encode_comment("keep-alive")
 class Answering:
     """One client's answer."""
 
-    __slots__ = ("_exchange", "_id", "_ticker", "_voice", "_witness", "_wrote_at")
+    __slots__ = ("_dialect", "_exchange", "_id", "_ticker", "_voice", "_witness", "_wrote_at")
 
-    def __init__(self, exchange: Exchange, voice: Voice, request_id: str, ticker: Ticker, witness: Witness) -> None:
+    def __init__(
+        self, exchange: Exchange, voice: Voice, dialect: Dialect, request_id: str, ticker: Ticker, witness: Witness
+    ) -> None:
         """Nothing is said yet."""
         self._exchange = exchange
+        self._dialect = dialect
         self._voice = voice
         self._id = request_id
         self._ticker = ticker
@@ -87,7 +91,7 @@ class Answering:
         """Answer with an error, or end the stream with one. `own` is an upstream's, to pass as it is where nothing was said yet."""
         exchange = self._exchange
         if exchange.started:
-            self.give(error_event(told, self._voice, self._id))
+            self.give(error_event(told, self._voice, self._id, self._dialect))
             exchange.end()
             return
         headers, body = own or refusal(told, self._voice, self._id)
@@ -97,7 +101,7 @@ class Answering:
 
     def cut(self, relay: Relay | None, told: Failure) -> None:
         """End a started answer that has no end: with an event where one can stand, else by cutting the connection."""
-        end = relay.ending(error_event(told, self._voice, self._id)) if relay is not None else None
+        end = relay.ending(error_event(told, self._voice, self._id, self._dialect)) if relay is not None else None
         if end is None:
             self._exchange.abort()
         else:

@@ -46,9 +46,15 @@ def error_body(told: Failure, voice: Voice, request_id: str) -> bytes:
             assert_never(voice)
 
 
-def error_event(told: Failure, voice: Voice, request_id: str) -> bytes:
-    """Word a failure as the last event of a stream that has begun."""
-    return encode_event(error_body(told, voice, request_id), "error" if voice is Voice.ANTHROPIC else "")
+def error_event(told: Failure, voice: Voice, request_id: str, client: Dialect | None = None) -> bytes:
+    """Word a failure as the last event of a stream that has begun; that of Responses has a form of its own (OpenAI's reference, `error` event)."""
+    body = error_body(told, voice, request_id)
+    if client is not Dialect.RESPONSES:
+        return encode_event(body, "error" if voice is Voice.ANTHROPIC else "")
+    error = msgspec.json.decode(body)["error"]
+    # As the reference has it, and in an object besides: OpenAI's own libraries look there.
+    flat = {"type": "error", **{name: error[name] for name in ("code", "message", "param")}}
+    return encode_event(msgspec.json.encode({**flat, "error": error}), "error")
 
 
 def timed(told: Failure, retry_after: bytes | None, now: float) -> Failure:

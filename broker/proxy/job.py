@@ -83,7 +83,7 @@ class Job:
         """Begin with `run`. `done` is told the status once it has ended: 499 where the client left; `witness` sees everything on the way."""
         self._shop = shop
         self._witness = witness or Nobody()
-        self._client = Answering(exchange, work.voice, request_id, shop.ticker, self._witness)
+        self._client = Answering(exchange, work.voice, work.client, request_id, shop.ticker, self._witness)
         self._work = work
         self._id = request_id
         self._asked = asked

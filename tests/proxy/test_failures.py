@@ -4,6 +4,7 @@ import pytest
 
 from broker.proxy.failures import error_body, error_event, failure, refusal, timed
 from broker.proxy.routes import Voice
+from broker.translate.codecs import Dialect
 from broker.translate.ir import Failure, FailureKind
 
 PLANTED = failure(429, "wait a little", reason="model_cooldown", retry_after=1.2)
@@ -44,6 +45,10 @@ def test_error_events() -> None:
     assert error_event(PLANTED, Voice.OPENAI, "r1").startswith(b'data: {"error":')
     assert error_event(PLANTED, Voice.ANTHROPIC, "r1").startswith(b"event: error\ndata: {")
     assert error_event(PLANTED, Voice.GEMINI, "r1").endswith(b"\n\n")
+    head, _, data = error_event(PLANTED, Voice.OPENAI, "r1", Dialect.RESPONSES).partition(b"\ndata: ")
+    said = json.loads(data)
+    assert (head, said["type"], said["error"]["message"]) == (b"event: error", "error", said["message"])
+    assert {"code", "param"} <= said.keys()
 
 
 @pytest.mark.parametrize(

@@ -388,7 +388,7 @@ def streamed_words(client: Client, got: bytes) -> str:
     except ValueError:
         return "as it came"
     said = "".join(texts(each) for each in told)
-    if told and own_error(client, told[-1]):
+    if told and own_error(client, told[-1]) and (client.name != "responses" or "type" in told[-1]):
         return "part, then an error event" if said else "an error event"
     if not complete(client, told):
         return "part, no end"
