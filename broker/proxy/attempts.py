@@ -193,8 +193,13 @@ Step = tuple[State, tuple[Action, ...]]
 
 def begin(candidates: tuple[Candidate, ...], patience: Patience) -> Step:
     """Start with the accounts to try, in order; those with a pause are waited for when the others have failed."""
-    ready = tuple(each for each in candidates if not each.pause)
-    waiting = tuple(each for each in candidates if each.pause)
+    waiting = tuple([each for each in candidates if each.pause])
+    ready = tuple([each for each in candidates if not each.pause]) if waiting else candidates
+    if ready and (lease := ready[0].lease) is not None:
+        # What `_go` comes to at the first account, made at once: every request begins here.
+        first = ready[0]
+        state = State(ready, goal=first.goal, lease=lease, sends=1, sent=1, patience=patience, again=waiting)
+        return state, (Send(first.account, lease, model=first.model),)
     return _go(State(ready, patience=patience, again=waiting), 0)
 
 

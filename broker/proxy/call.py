@@ -203,7 +203,8 @@ class ClientCall:
                 told = failure(404, error.detail, reason="model_not_found", param="model")
             self._refuse(told)
             return
-        if gateway.shop.table.providers().isdisjoint(work.wanted.providers) and self._may_learn():
+        wanted, table = work.wanted, gateway.shop.table
+        if table.providers().isdisjoint(wanted.providers) and self._may_learn():
             self._ask_around(partial(self._serve, body))
             return
         if self._holder is not None and self._holder.limited:
@@ -213,7 +214,6 @@ class ClientCall:
                 return
         agent = head.get(b"user-agent") or b""
         repeats = agent.startswith((b"claude-cli/", b"claude-code/"))
-        table = gateway.shop.table
         asked = Asked(work.wanted.name, work.wanted.providers, repeats, table.away, table.providers())
         self._job = Job(gateway.shop, self._exchange, work, self.request_id, asked, self._done, self._witness(work))
         self._job.run()

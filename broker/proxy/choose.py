@@ -153,11 +153,11 @@ def judge(account: WatchAccount, model: str, now: float) -> Unusable | None:
         cause = f" ({view.reason})" if view.reason else ""
         text = f"needs a login{cause}; run: {way_in(view.provider)}"
         return Unusable(view.account, view.provider, Why.NEEDS_LOGIN, text)
-    if any(fnmatchcase(model, glob) for glob in view.excluded_models):
+    if view.excluded_models and any(fnmatchcase(model, glob) for glob in view.excluded_models):
         return Unusable(
             view.account, view.provider, Why.EXCLUDED, f"does not serve {model} (excluded_models in its file)"
         )
-    cooldown = _cooling(view.cooldowns, model, now)
+    cooldown = _cooling(view.cooldowns, model, now) if view.cooldowns else None
     if cooldown is not None:
         text = f"cools down for {cooldown.until - now:.0f} s more ({cooldown.reason or 'limited by the provider'})"
         return Unusable(view.account, view.provider, Why.COOLING, text, cooldown.until)

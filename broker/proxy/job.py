@@ -62,6 +62,7 @@ _log = logging.getLogger(__name__)
 
 _MAX_ERROR_BYTES: Final = 1 << 20
 _NO_CHOICE: Final = Picking()
+_GOOD: Final = Answered(200)
 _OWN_FAULT: Final = frozenset({ErrorCode.BAD_REQUEST, ErrorCode.UNSUPPORTED, ErrorCode.TOO_LARGE})
 _SLOW: Final = frozenset({FailureKind.HEADERS_TIMEOUT, FailureKind.FIRST_BYTE_TIMEOUT, FailureKind.IDLE_TIMEOUT})
 _TIMEOUTS: Final = _SLOW | {FailureKind.CONNECT_TIMEOUT}
@@ -289,7 +290,7 @@ class Job:
 
     def _begin(self, relay: Relay) -> None:
         """The first byte: from here on there is no other account."""
-        self._step(Answered(200))
+        self._step(_GOOD)
         if self._lease is not None:
             self._shop.table.served(self._lease.account, self._lease.generation, self._model)
         self._client.begin(relay)
@@ -432,7 +433,7 @@ class Job:
 
     def _meter(self, outcome: str) -> None:
         if self._upstream is not None:
-            self._shop.meters.attempted(self._upstream.kind.value, outcome)
+            self._shop.meters.attempted(self._upstream.kind, outcome)
 
     def _note(self, event: str, text: str) -> None:
         if _log.isEnabledFor(logging.INFO):

@@ -5,9 +5,13 @@ upstream, outcomes): no account, model or key, as labels are public to whoever r
 them; `worker` tells which.
 """
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from itertools import accumulate
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from broker.proxy.usage_metrics import UsageMetrics
 
@@ -23,19 +27,8 @@ class Meters:
         self._registry = CollectorRegistry()
         self.usage: UsageMetrics | None = None
         labels = {"worker": str(worker)}
-        self._requests = Counter(
-            "ccs_proxy_requests_total", "Requests answered", ["worker", "route", "status"], registry=self._registry
-        )
-        self._seconds = Histogram(
-            "ccs_proxy_request_seconds",
-            "From a request's first byte to its answer's last",
-            ["worker", "route"],
-            buckets=_BUCKETS,
-            registry=self._registry,
-        )
-        self._upstream = Counter(
-            "ccs_proxy_upstream_total", "Attempts at upstreams", ["worker", "kind", "outcome"], registry=self._registry
-        )
+        self._answers = _Answers(str(worker))
+        self._registry.register(self._answers)
         self._logged = Counter(
             "ccs_proxy_request_log_total",
             "Requests for the request log",
@@ -46,25 +39,21 @@ class Meters:
             gauge = Gauge(f"ccs_proxy_{name}", f"Now: {name.replace('_', ' ')}", ["worker"], registry=self._registry)
             gauge.labels(**labels).set_function(read)
         self._worker = str(worker)
-        # Finding a metric by its labels costs more than raising it.
-        self._answered: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
-        self._attempted: dict[tuple[str, str], Counter] = {}
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count an answer that ended; status 499 is a client that left."""
-        known = self._answered.get((route, status))
-        if known is None:
-            counter = self._requests.labels(self._worker, route, str(status))
-            known = self._answered[route, status] = (counter, self._seconds.labels(self._worker, route))
-        known[0].inc()
-        known[1].observe(seconds)
+        answers = self._answers
+        answers.requests[route, status] = answers.requests.get((route, status), 0) + 1
+        told = answers.seconds.get(route)
+        if told is None:
+            told = answers.seconds[route] = [0.0] * (len(_BUCKETS) + 2)
+        told[bisect_left(_BUCKETS, seconds)] += 1
+        told[-1] += seconds
 
     def attempted(self, kind: str, outcome: str) -> None:
         """Count an attempt: `ok`, the status it failed with, or how it broke."""
-        known = self._attempted.get((kind, outcome))
-        if known is None:
-            known = self._attempted[kind, outcome] = self._upstream.labels(self._worker, kind, outcome)
-        known.inc()
+        attempts = self._answers.attempts
+        attempts[kind, outcome] = attempts.get((kind, outcome), 0) + 1
 
     def logged(self, outcome: str) -> None:
         """Count a request for the request log: `written`, `dropped` as there was no keeping up, or `failed`. From any thread."""
@@ -73,3 +62,34 @@ class Meters:
     def text(self, *, rows: bool = True) -> bytes:
         """Write all in Prometheus' text format; without `rows` nothing that names a key or an account (see `usage_metrics`)."""
         return generate_latest(self._registry) + (self.usage.text(rows=rows) if self.usage is not None else b"")
+
+
+class _Answers(Collector):
+    """What every request raises, in plain numbers: the library's own counters take a lock and some calls each."""
+
+    def __init__(self, worker: str) -> None:
+        self._worker = worker
+        self.requests: dict[tuple[str, int], int] = {}
+        self.seconds: dict[str, list[float]] = {}
+        """By route: how many fell into each bucket, the last without end, and their sum."""
+        self.attempts: dict[tuple[str, str], int] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        worker = self._worker
+        requests = CounterMetricFamily("ccs_proxy_requests", "Requests answered", labels=["worker", "route", "status"])
+        for (route, status), count in self.requests.items():
+            requests.add_metric([worker, route, str(status)], count)
+        yield requests
+        seconds = HistogramMetricFamily(
+            "ccs_proxy_request_seconds", "From a request's first byte to its answer's last", labels=["worker", "route"]
+        )
+        for route, (*counts, total) in self.seconds.items():
+            names = (*(str(float(bound)) for bound in _BUCKETS), "+Inf")
+            seconds.add_metric([worker, route], list(zip(names, accumulate(counts), strict=True)), total)
+        yield seconds
+        attempts = CounterMetricFamily(
+            "ccs_proxy_upstream", "Attempts at upstreams", labels=["worker", "kind", "outcome"]
+        )
+        for (kind, outcome), count in self.attempts.items():
+            attempts.add_metric([worker, kind, outcome], count)
+        yield attempts

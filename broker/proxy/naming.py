@@ -45,6 +45,8 @@ class Wanted(msgspec.Struct, frozen=True):
     @property
     def providers(self) -> tuple[str, ...]:
         """All providers that may serve it, each once."""
+        if len(self.goals) == 1:
+            return self.goals[0].providers
         return tuple(dict.fromkeys(name for goal in self.goals for name in goal.providers))
 
 

@@ -56,6 +56,8 @@ class Thinking(Value, frozen=True):
 
 def split_suffix(model: str) -> tuple[str, Reasoning | None]:
     """Take `model(value)` apart; a suffix that is no level and no number belongs to the name."""
+    if "(" not in model:
+        return model, None
     found = _SUFFIX.match(model)
     wish = parse_effort(found[2]) if found else None
     return (found[1].rstrip(), wish) if found and wish else (model, None)

@@ -6,7 +6,7 @@ It must never read: `wire.server` frames what comes and calls the `Call`.
 
 import logging
 from collections.abc import Callable
-from typing import Final, Protocol, final
+from typing import Final, Protocol, TypeVarTuple, final
 
 import msgspec
 
@@ -14,6 +14,8 @@ from broker.proxy.wire import heads
 from broker.proxy.wire.heads import Headers, RequestHead
 
 _log = logging.getLogger(__name__)
+
+Given = TypeVarTuple("Given")
 
 HIGH_WATER: Final = 65_536
 """Bytes a transport may hold unsent before the other side is told to stop."""
@@ -193,10 +195,10 @@ class Exchange:
         self.write(body)
         self.end()
 
-    def guard(self, step: Callable[[], None]) -> None:
+    def guard(self, step: Callable[[*Given], None], *given: *Given) -> None:
         """Take a step of the call. Whatever it does wrong, the client gets an answer and the others stay."""
         try:
-            step()
+            step(*given)
         except Exception:  # noqa: BLE001 - a step is the app's
             _log.exception("request failed", extra={"path": self.head.path})
             if self.started:

@@ -364,10 +364,10 @@ class ServerConnection(asyncio.Protocol):
             return
         parts, exchange.body_parts = exchange.body_parts, []
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        exchange.guard(lambda: call.on_body(body))
+        exchange.guard(call.on_body, body)
 
     def _advance(self) -> None:
-        if self._advancing:
+        if self._advancing or not (self._waiting or self._paused or self._poison):
             return
         self._advancing = True
         while self._active is None and self._waiting:
