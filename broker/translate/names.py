@@ -20,13 +20,14 @@ _FORBIDDEN_BY_GOOGLE = re.compile(r"[^A-Za-z0-9_.:-]")
 class ToolNames:
     """One exchange's names. Give all known names at once: what stands first keeps its plain form in a collision."""
 
-    __slots__ = ("_back", "_forbidden", "_out")
+    __slots__ = ("_back", "_forbidden", "_next", "_out")
 
     def __init__(self, names: Iterable[str] = (), *, dotted: bool = False) -> None:
         """Know these names; already acceptable ones are never renamed by a collision with a mended one. `dotted`: dots and colons are taken, as Google does."""
         self._forbidden = _FORBIDDEN_BY_GOOGLE if dotted else _FORBIDDEN
         self._out: dict[str, str] = {}
         self._back: dict[str, str] = {}
+        self._next: dict[str, int] = {}  # by plain form: all numbers below are taken
         known = list(dict.fromkeys(names))
         for name in known:
             if self._mended(name) == name:
@@ -47,10 +48,11 @@ class ToolNames:
         if known is not None:
             return known
         base = self._mended(name)
-        mended, number = base, 2
+        mended, number = base, self._next.get(base, 2)
         while mended in self._back:
             tail = f"_{number}"
             mended, number = base[: MAX_LENGTH - len(tail)] + tail, number + 1
+        self._next[base] = number
         self._add(name, mended)
         return mended
 

@@ -18,12 +18,13 @@ _BETWEEN: Final = "__"
 class Spaces:
     """One request's namespaces. `back` holds namespace and name by a tool's one name, for those that have a namespace."""
 
-    __slots__ = ("_one", "back", "tools")
+    __slots__ = ("_next", "_one", "back", "tools")
 
     def __init__(self, tools: Sequence[WireTool]) -> None:
         """Know these; `tools` are then those of the namespaces, by their one name, among the others, each with its path in the request."""
         self.tools: list[tuple[str, WireTool]] = []
         self._one: dict[tuple[str, str], str] = {}
+        self._next: dict[str, int] = {}  # by plain form: all numbers below are taken
         self.back: dict[str, tuple[str, str]] = {}
         taken = {tool.name for tool in tools if tool.type != "namespace"}
         for i, tool in enumerate(tools):
@@ -45,9 +46,11 @@ class Spaces:
     def _add(self, namespace: str | None, name: str, taken: set[str | None]) -> str:
         if not namespace:
             return name
-        one = namespace + _BETWEEN + name
+        one = plain = namespace + _BETWEEN + name
+        number = self._next.get(plain, 2)
         while one in taken:
-            one += "_"
+            one, number = f"{plain}_{number}", number + 1
+        self._next[plain] = number
         taken.add(one)
         self._one[namespace, name] = one
         self.back[one] = (namespace, name)
