@@ -5,6 +5,7 @@ It must never do I/O: files reach it as `Reading`s, and what must survive goes t
 """
 
 import asyncio
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from broker.store.table import Arrangement, Place, Source, arrange, fingerprint,
 
 _DIGESTS_KEPT = 64  # generations an answer still under way may have started from
 _GRANTS_KEPT = 256  # old grants another program may still have in memory and write back
-_Grant = tuple[Digest | None, Digest | None]
+_Grant = bytes  # up to _GRANTS_KEPT an account: two digests and the tuple around them would take four times the memory
 Remember = Callable[[Iterable[Row]], None]
 
 
@@ -282,4 +283,5 @@ class Shelf:
 
 
 def _grant(tokens: Tokens) -> _Grant:
-    return (tokens.access_token.digest() if tokens.access_token else None, tokens.refresh_digest())
+    parts = (tokens.access_token.digest() if tokens.access_token else None, tokens.refresh_digest())
+    return hashlib.sha256(repr([each.text if each else None for each in parts]).encode()).digest()[:16]
