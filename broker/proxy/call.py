@@ -269,7 +269,7 @@ class ClientCall:
         if name is None:
             self._reply([_JSON], models.listed(served, self._route.voice))
             return
-        model = models.find(name, served)
+        model = gateway.model(name, served, self._holder)
         if model is None:
             text = f"no such model: {name[:100]!r}; GET /v1/models lists what is served"
             self._refuse(failure(404, text, reason="model_not_found", param="model"))

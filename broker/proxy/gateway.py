@@ -128,6 +128,15 @@ class Gateway:
         own = (models.Model(name, name, owner="ccs-broker") for name in self._names.listed if self.offers(name))
         return (*shown(self.shop.table.accounts(), PROVIDERS, self.shop.catalog, self.discovery.learnt), *own)
 
+    def model(self, name: str, served: Sequence[models.Model], holder: Holder | None = None) -> models.Model | None:
+        """Return a model of a list, also by a name that means it: `provider/model`, one with a prefix, one that fits a pattern of the user's."""
+        known = models.find(name, served)
+        if known is not None or not self.offers(name, holder):
+            return known
+        goals = meaning(name, self._names, self._served(), lambda _: 0).goals
+        known = next((each for goal in goals if (each := models.find(goal.model, served)) is not None), None)
+        return None if known is None else msgspec.structs.replace(known, id=name.removeprefix("models/"))
+
     def codex_list(self, served: Sequence[models.Model]) -> bytes:
         """Write the list of models as Codex reads it."""
         entries = codex_entries(self.shop.table.accounts(), self.discovery.learnt)

@@ -140,6 +140,8 @@ async def test_models_in_each_client_s_shape(proxy: MakeProxy) -> None:
         assert claude["first_id"] == names[0]
         assert (await p.ask("GET", "/v1/models/gemini-2.5-pro")).json()["id"] == "gemini-2.5-pro"
         assert (await p.ask("GET", "/v1beta/models/gemini-2.5-pro")).json()["name"] == "models/gemini-2.5-pro"
+        assert (await p.ask("GET", "/v1/models/gemini/gemini-2.5-pro")).json()["id"] == "gemini/gemini-2.5-pro"
+        assert (await p.ask("GET", "/v1/models/gemini/mystery-4o")).status == 404
         missing = await p.ask("GET", "/v1/models/mystery-4o")
         assert (missing.status, missing.json()["error"]["param"]) == (404, "model")
         p.daemon.put(account("gemini-api/k", lease("gemini-api/k")))
