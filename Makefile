@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev-installed
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11 python
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo run test test-faults test-clients lint format bench bench-quick clean
+.PHONY: help demo run test test-faults test-clients fuzz lint format bench bench-quick clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test         every test but the long fault-injection runs and the real clients (ARGS=... for pytest)"
 	@echo "make test-faults  the long ones, and all that measures what is promised"
 	@echo "make test-clients the proxy with real programs and SDKs, installed into .clients (needs Node.js)"
+	@echo "make fuzz         ten minutes of any bytes for whatever reads foreign ones (ARGS=MINUTES; not on Windows)"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff format"
 	@echo "make bench        the benchmarks, ten minutes (ARGS=... for names of suites; BENCH_PEERS=litellm for LiteLLM too)"
@@ -37,6 +38,10 @@ test-faults: $(DEV)
 
 test-clients: $(DEV)
 	$(BIN)/python -m tests.clients $(ARGS)
+
+fuzz: $(DEV)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check 'atheris>=3,<4'
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: $(DEV)
 	$(BIN)/ruff check .

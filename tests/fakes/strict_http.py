@@ -84,11 +84,16 @@ def requests(data: bytes, *, lenient: bool = False) -> Reading:
     return reading
 
 
-def answers(data: bytes, methods: Sequence[str] = (), *, closed: bool = False) -> Reading:
-    """Read answers; 1xx are left out. `methods` are those of the requests, GET where there are no more; `closed` says that no more bytes will come."""
+def answers(data: bytes, methods: Sequence[str] = (), *, closed: bool = False, lenient: bool = False) -> Reading:
+    """Read answers; 1xx are left out. `methods` are those of the requests, GET where there are no more; `closed` says that no more bytes will come.
+
+    `lenient` forgives empty lines before an answer.
+    """
     reading = Reading()
     final = 0
     while data and reading.fault is None:
+        if lenient and not (data := data.lstrip(b"\r\n")):
+            break
         method = methods[final] if final < len(methods) else "GET"
         before = len(reading.messages)
         rest = _one(reading, data, lambda head, method=method: _status(head, method), closed)  # type: ignore[misc]

@@ -247,6 +247,8 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._interim = 100 <= status < 200
         if self._interim and status != 101:
+            if any(name in _FRAMING for name, _ in self._headers):
+                self._refused = "the upstream's interim answer announces a body"  # RFC 9112 section 6: it has none
             return
         length, chunked = _framing(self._headers)
         if chunked and version == "1.0":

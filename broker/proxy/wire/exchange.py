@@ -120,7 +120,7 @@ class Exchange:
         self.head = head
         self.since = since
         self.call: Call | None = None
-        self.body_parts: list[bytes] = []
+        self.body_parts: list[bytes | bytearray] = []
         self.received = 0
         self.complete = False
         self.started = False

@@ -24,6 +24,7 @@ _MAX_PIPELINED: Final = 16
 _FRAMING_SLACK: Final = 524_288  # one read of the event loop can hold parts of several messages
 _KNOWN_SECONDS: Final = 1.0  # between requests: a head holds the client's key
 _FRAMING_PER_BYTE: Final = 8  # a chunk of one byte is six bytes on the wire
+_SMALL: Final = 1024  # pieces below this are joined as they come: a list of them would take many times their size
 _BARRED: Final = HeadError(403, "connections from this address are not taken here")
 
 
@@ -259,7 +260,13 @@ class ServerConnection(asyncio.Protocol):
         if exchange.received > self.limits.body_bytes:
             self._refuse(self._too_large())
             return
-        exchange.body_parts.append(data)
+        parts = exchange.body_parts
+        if not parts or len(data) >= _SMALL:
+            parts.append(data)
+        elif isinstance(last := parts[-1], bytearray):
+            last += data
+        else:
+            parts.append(bytearray(data))
 
     def on_message_complete(self) -> None:
         """A request is complete: hand it over if it is its turn."""
@@ -363,7 +370,7 @@ class ServerConnection(asyncio.Protocol):
         if call is None or exchange.ended:
             return
         parts, exchange.body_parts = exchange.body_parts, []
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        body = bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
         exchange.guard(call.on_body, body)
 
     def _advance(self) -> None:

@@ -173,6 +173,8 @@ async def test_connection_close_is_obeyed(pool: Pool) -> None:
         b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nabc",
         b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200_000,
+        b"HTTP/1.1 103 Hints\r\nTransfer-Encoding: other\r\n\r\npoison",
+        b"HTTP/1.1 103 Hints\r\nContent-Length: 1\r\n\r\na" + answer(b"x"),
         b"HTTP/1.1 999 Made Up\r\nContent-Length: 1\r\n\r\na",
         b"HTTP/1.1 000 None\r\nContent-Length: 1\r\n\r\na",
         b"HTTP/2.0 200 OK\r\nContent-Length: 1\r\n\r\na",

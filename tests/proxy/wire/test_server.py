@@ -43,6 +43,23 @@ async def test_reads_chunks_with_extensions_and_trailers(site: MakeSite) -> None
         assert answer.endswith(b"\r\n\r\nabcde")
 
 
+async def test_a_body_in_tiny_chunks_takes_the_memory_of_a_body(site: MakeSite) -> None:
+    async with site() as s:
+        reader, writer = await s.dial()
+        writer.write(
+            b"POST /a HTTP/1.1\r\n" + H + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n" + b"2\r\nab\r\n" * 5000
+        )
+        writer.write(b"800\r\n" + b"c" * 2048 + b"\r\n1\r\nd\r\n")
+        while not s.listener.connections or (reading := next(iter(s.listener.connections))._reading) is None:
+            await asyncio.sleep(0.001)
+        while reading.received < 12_049:
+            await asyncio.sleep(0.001)
+        assert len(reading.body_parts) == 4
+        writer.write(b"0\r\n\r\n")
+        assert (await reader.read()).endswith(b"\r\n\r\n" + b"ab" * 5000 + b"c" * 2048 + b"d")
+        writer.close()
+
+
 async def test_keeps_the_connection_and_the_order(site: MakeSite) -> None:
     async with site() as s:
         answer = await s.talk(
