@@ -5,12 +5,16 @@ the calls of each answer from 0. Other dialects are not strict, so what a client
 call stays where it stands.
 """
 
+from collections import deque
 from collections.abc import Iterable
-from itertools import pairwise, takewhile
+from itertools import groupby, pairwise, takewhile
 
 import msgspec
 
 from broker.translate.ir import Message, Part, Role, ToolCall, ToolResult, Value
+
+_Stray = dict[str, deque[tuple[int, ToolResult]]]
+"""Answers that name no call, by the function they name, each with its place among all."""
 
 
 class Answered(Value, frozen=True):
@@ -30,10 +34,10 @@ class Turn(Value, frozen=True):
 
 def laid_out(messages: Iterable[Message]) -> list[Turn]:
     """Return the turns. Two turns of the user's follow each other where the first holds answers."""
-    left = _merged(messages)
+    left = _merged(messages)[::-1]  # the next one last
     turns: list[Turn] = []
     while left:
-        message = left.pop(0)
+        message = left.pop()
         turns.append(Turn(message.role, message.parts))
         calls = [part for part in message.parts if isinstance(part, ToolCall)]
         if calls and message.role is Role.ASSISTANT:
@@ -63,34 +67,43 @@ def _told_apart(turns: list[Turn]) -> list[Turn]:
 
 def _merged(messages: Iterable[Message]) -> list[Message]:
     turns: list[Message] = []
-    for message in messages:
-        if turns and turns[-1].role is message.role:
-            turns[-1] = Message(message.role, turns[-1].parts + message.parts)
-        else:
-            turns.append(message)
+    for role, said in groupby(messages, lambda message: message.role):
+        first, *more = said
+        parts = (part for message in (first, *more) for part in message.parts)
+        turns.append(Message(role, tuple(parts)) if more else first)
     return turns
 
 
 def _answers(calls: list[ToolCall], left: list[Message]) -> tuple[Answered, ...]:
     """Take the answers to these calls out of the messages before the next calls; of several to one call, the last counts."""
-    window = list(takewhile(lambda message: not any(isinstance(part, ToolCall) for part in message.parts), left))
+    window = list(
+        takewhile(lambda message: not any(isinstance(part, ToolCall) for part in message.parts), reversed(left))
+    )
     found = _paired(calls, [part for message in window for part in message.parts if isinstance(part, ToolResult)])
     used = {id(result) for results in found for result in results}
-    for i, message in enumerate(window):
-        left[i] = Message(message.role, tuple(part for part in message.parts if id(part) not in used))
+    for i, message in enumerate(window, 1):
+        left[-i] = Message(message.role, tuple(part for part in message.parts if id(part) not in used))
     return tuple(Answered(call, results[-1] if results else None) for call, results in zip(calls, found, strict=True))
 
 
 def _paired(calls: list[ToolCall], results: list[ToolResult]) -> list[list[ToolResult]]:
     """Give each call its answers: all that name its id; to a call without any, the first stray one that may be meant for it."""
     by_id: dict[str, list[ToolResult]] = {call.id: [] for call in calls if call.id}
-    stray: list[ToolResult] = []
-    for result in results:
-        by_id.get(result.call_id, stray).append(result)
+    stray: _Stray = {}
+    for place, result in enumerate(results):
+        mine = by_id.get(result.call_id)
+        if mine is not None:
+            mine.append(result)
+        else:
+            stray.setdefault(result.name or "", deque()).append((place, result))
     found = [by_id.pop(call.id, []) for call in calls]
     for call, mine in zip(calls, found, strict=True):
-        meant = None if mine else next((r for r in stray if r.name in (None, "", call.name)), None)
-        if meant is not None:
-            stray.remove(meant)
+        if not mine and (meant := _meant(call, stray)) is not None:
             mine.append(meant)
     return found
+
+
+def _meant(call: ToolCall, stray: _Stray) -> ToolResult | None:
+    """Take the first answer that names the function of a call, or none."""
+    waiting = [answers for name in ("", call.name) if (answers := stray.get(name))]
+    return min(waiting, key=lambda answers: answers[0][0]).popleft()[1] if waiting else None

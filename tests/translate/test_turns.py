@@ -1,3 +1,5 @@
+import time
+
 from broker.translate.ir import Message, Role, Text, ToolCall, ToolResult
 from broker.translate.turns import Answered, Turn, laid_out
 
@@ -73,3 +75,15 @@ def test_what_stands_behind_the_next_calls_is_not_gone_through_for_each_call_bef
     turns = laid_out([model(A), user(result("a")), later, user(result("b"))])
     assert turns[3].parts is later.parts
     assert turns[4].answers == (Answered(B, result("b")),)
+
+
+def test_very_long_conversations_are_laid_out_in_no_time():
+    number = 20_000
+    said = [Message(Role.USER, (Text("hi"),)) for _ in range(number)]
+    calls = tuple(ToolCall(f"c{each}", "one", {}) for each in range(number))
+    strays = tuple(ToolResult(f"r{each}", (Text("x"),), name="other") for each in range(number))
+    begun = time.process_time()
+    asked, called, answers, rest = laid_out([*said, Message(Role.ASSISTANT, calls), Message(Role.USER, strays)])
+    assert time.process_time() - begun < 5  # a tenth of a second; with its square it would be half a minute
+    assert (len(asked.parts), len(called.parts), rest.parts) == (number, number, strays)
+    assert {answer.result for answer in answers.answers} == {None}
