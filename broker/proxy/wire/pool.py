@@ -88,6 +88,9 @@ class Pool:
         except ssl.SSLError as error:
             text = f"no secure connection to {origin.host}{way}: {error.reason or 'TLS failed'}"
             raise UpstreamError(FailureKind.TLS, text) from error
+        except UnicodeError as error:
+            # Python's own look at a name, before anybody is asked for it.
+            raise UpstreamError(FailureKind.CONNECT, f"{(origin.via or origin).host} is no name of a host") from error
         except OSError as error:
             # asyncio's text for a refusal is "Connect call failed" and the address; the system's own word is plainer.
             refused = isinstance(error, ConnectionError) and error.errno is not None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from broker.model.network import ProxyServer, Scheme
 from broker.proxy.wire.client import FailureKind, UpstreamError
 from broker.proxy.wire.heads import request_head
 from broker.proxy.wire.pool import Origin, Pool
@@ -37,6 +38,18 @@ async def test_refused_connections_are_told() -> None:
             await pool.connect(Origin("http", "127.0.0.1", port))
         assert caught.value.kind is FailureKind.CONNECT
         pool.close()
+
+
+@pytest.mark.parametrize("via", [None, ProxyServer(Scheme.HTTP, "no..where", 3128)])
+async def test_what_can_be_no_host_is_told_as_one_that_is_not_there(via: ProxyServer | None) -> None:
+    ticker = Ticker(0.02)
+    pool = Pool(ticker, 5.0)
+    host = "no..where" if via is None else "127.0.0.1"
+    with pytest.raises(UpstreamError, match="is no name of a host") as caught:
+        await pool.connect(Origin("http", host, 80, via))
+    assert caught.value.kind is FailureKind.CONNECT
+    pool.close()
+    ticker.close()
 
 
 async def test_connecting_has_a_deadline() -> None:
