@@ -59,10 +59,13 @@ class Meanings:
         """Know none."""
         self._known: dict[tuple[str, Offer, str | None], Wanted] = {}
 
+    def known(self, name: str, offer: Offer, provider: str | None) -> Wanted | None:
+        """Return what a name was found to mean."""
+        return self._known.get((name, offer, provider))
+
     def of(self, place: Place, name: str, names: Names, served: Served, turn: Callable[[str], int]) -> Wanted:
         """Return what `wanted_at` does, and raise as it does."""
-        key = (name, place.offer, place.provider)
-        known = self._known.get(key)
+        known = self.known(name, place.offer, place.provider)
         if known is not None:
             return known
         turned = False
@@ -76,7 +79,7 @@ class Meanings:
         if not turned:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
-            self._known[key] = wanted
+            self._known[name, place.offer, place.provider] = wanted
         return wanted
 
 

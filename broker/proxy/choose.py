@@ -89,6 +89,8 @@ def candidates(
 ) -> tuple[Candidate, ...]:
     """Return the accounts to try, goal by goal, in order. `accounts` come in a stable order; `now` is wall-clock seconds."""
     if len(goals) == 1:
+        if len(accounts) == 1:
+            return _alone(accounts[0], goals[0], now)
         return tuple(_of_goal(accounts, goals[0], 0, now, picking))
     return tuple(each for number, goal in enumerate(goals) for each in _of_goal(accounts, goal, number, now, picking))
 
@@ -105,6 +107,14 @@ def cooling(
                 lease = account.lease if usable(account.lease, now) else None
                 found.append(Candidate(told.account, told.provider, lease, goal.model, number, told.until - now))
     return tuple(found)
+
+
+def _alone(account: WatchAccount, goal: Goal, now: float) -> tuple[Candidate, ...]:
+    """Return the one account there is, where it can serve: there is nothing to put in order."""
+    if not meant(account, goal) or judge(account, goal.model, now) is not None:
+        return ()
+    view, lease = account.view, account.lease
+    return (Candidate(view.account, view.provider, lease if usable(lease, now) else None, goal.model),)
 
 
 def _of_goal(

@@ -69,6 +69,8 @@ class Gateway:
         self.usage: Usage | None = None
         self.request_log: RequestLog | None = None
         self.discovery = Discovery()
+        self._second = 0
+        self._read_at = -1.0
         self._meanings = Meanings()
         self._read_by: tuple[Served, Names, int] | None = None
 
@@ -85,10 +87,13 @@ class Gateway:
 
     def context(self, request_id: str, provider: str | None = None) -> Context:
         """Return what a work needs besides its request; `provider` is the one its path names, if any."""
-        now = int(self._clock.now().wall)
         served, names, shop = self._served(), self._names, self.shop
+        if (
+            self._read_at != shop.ticker.now
+        ):  # whole seconds are told of it, so it need not be read more often than that moves
+            self._read_at, self._second = shop.ticker.now, int(self._clock.now().wall)
         shared = (self._signatures, self._safety_off, served, names, shop.turn)
-        return Context(request_id, now, *shared, provider, shop.policies, self._meanings)
+        return Context(request_id, self._second, *shared, provider, shop.policies, self._meanings)
 
     def _served(self) -> Served:
         """Return what is served; the same value, and the same meanings, until something of it changes."""

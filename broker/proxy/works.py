@@ -4,7 +4,7 @@ Owns: the meeting of a client's dialect with an upstream's: untouched where they
 Pure; `job` sends, `relays` turns the bytes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
@@ -19,7 +19,7 @@ from broker.proxy.policies import Edits, Policies, edits_of
 from broker.proxy.relays import Guarded, Listed, Relay, Renamed, Translated, TranslatedList, Untouched, Unwrapped, Whole
 from broker.proxy.routes import CountTokens, Generate, Voice, without_key
 from broker.proxy.session import session_of
-from broker.proxy.upstreams.base import STEADY, Ask, Offer, Sent, StreamsOnly, Upstream
+from broker.proxy.upstreams.base import STEADY, Ask, Kind, Offer, Sent, StreamsOnly, Upstream
 from broker.proxy.upstreams.codeassist import project_of
 from broker.proxy.upstreams.table import upstream_of
 from broker.proxy.wire.heads import RequestHead, ResponseHead
@@ -65,10 +65,10 @@ class Context(msgspec.Struct, frozen=True):
 
     def wanted(self, name: str, offer: Offer = Offer.TALK) -> Wanted:
         """Return what a model's name means; raises as `asking.wanted_at`."""
-        place = Place(offer, self.provider)
         if self.meanings is None:
-            return wanted_at(place, name, self.names, self.served, self.turn)
-        return self.meanings.of(place, name, self.names, self.served, self.turn)
+            return wanted_at(Place(offer, self.provider), name, self.names, self.served, self.turn)
+        known = self.meanings.known(name, offer, self.provider)
+        return known or self.meanings.of(Place(offer, self.provider), name, self.names, self.served, self.turn)
 
 
 class Work(Protocol):
@@ -130,9 +130,7 @@ class GeminiWork:
         self._body = body
         self._context = context
         self._understood: _Translation | None = None
-        if not any(
-            _speaks_gemini(upstream_of(context.served.kinds[each], self.client)) for each in self.wanted.providers
-        ):
+        if _GEMINI_LIKE.isdisjoint(_dialects(context.served.kinds, self.wanted.providers, self.client)):
             self._understand()
 
     def sent(self, upstream: Upstream, lease: Lease, model: str) -> Sent:
@@ -218,8 +216,7 @@ class TalkWork:
         self.voice = VOICES[client]
         self.events = bool(self._peeked.stream) and not count
         self._understood: _Translation | None = None
-        dialects = {upstream_of(context.served.kinds[each], client).dialect for each in self.wanted.providers}
-        if client not in dialects:
+        if client not in _dialects(context.served.kinds, self.wanted.providers, client):
             self._understand()
 
     def sent(self, upstream: Upstream, lease: Lease, model: str) -> Sent:
@@ -369,7 +366,15 @@ def _counted(dialect: Dialect, client: Dialect, body: bytes) -> bytes | Failure:
 
 
 def _speaks_gemini(upstream: Upstream) -> bool:
-    return upstream.dialect is Dialect.GEMINI or upstream.dialect in ENVELOPES
+    return upstream.dialect in _GEMINI_LIKE
+
+
+_GEMINI_LIKE: Final = frozenset({Dialect.GEMINI, *ENVELOPES})
+
+
+def _dialects(kinds: Mapping[str, Kind], providers: tuple[str, ...], client: Dialect) -> list[Dialect]:
+    """Return what the providers' APIs speak to a client."""
+    return [upstream_of(kinds[each], client).dialect for each in providers]
 
 
 def _decoded(codec: UpstreamCodec, reading: Reading, body: bytes) -> list[Event]:
