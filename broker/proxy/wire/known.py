@@ -22,7 +22,7 @@ _MAX_DIGITS: Final = 15
 class Known:
     """A head, in bytes and as it was understood. It holds what the client sent, its key too, so it is kept no longer than the connection needs it."""
 
-    __slots__ = ("_after", "_before", "_digits", "_head")
+    __slots__ = ("_after", "_at", "_before", "_digits", "_head")
 
     def __init__(self, before: bytes, digits: bytes, after: bytes, head: RequestHead) -> None:
         """Hold a head whose Content-Length stands between `before` and `after`; without one, `digits` and `after` are empty."""
@@ -30,6 +30,7 @@ class Known:
         self._digits = digits
         self._after = after
         self._head = head
+        self._at = next((at for at, (name, _) in enumerate(head.headers) if name == b"content-length"), -1)
 
     def read(self, data: bytes) -> tuple[RequestHead, bytes] | None:
         """Return head and body where `data` is a whole request with this head, and nothing besides."""
@@ -47,7 +48,11 @@ class Known:
         if digits == self._digits:
             return (self._head, body) if len(body) == self._head.length else None
         length = int(digits)
-        return (msgspec.structs.replace(self._head, length=length), body) if len(body) == length else None
+        if len(body) != length:
+            return None
+        headers = self._head.headers.copy()
+        headers[self._at] = b"content-length", digits
+        return msgspec.structs.replace(self._head, headers=headers, length=length), body
 
 
 def learn(message: bytes, head: RequestHead) -> Known | None:
@@ -55,8 +60,9 @@ def learn(message: bytes, head: RequestHead) -> Known | None:
     if not head.keep_alive or head.chunked or head.expects_continue:
         return None
     text = message[: len(message) - (head.length or 0)]
-    if not text.endswith(b"\r\n\r\n"):
-        return None
+    end = text.find(b"\r\n\r\n")
+    if end < 0 or end + 4 != len(text):
+        return None  # empty lines before or behind the request: where its body began is not told by its length alone
     found = _LENGTH.search(text)
     if found is None:
         return Known(text, b"", b"", head) if head.length is None else None

@@ -206,6 +206,7 @@ class ServerConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request's first byte."""
         self._begun += 1
+        self._read_head = None
         self._url = b""
         self._headers = []
         self._in_head = True

@@ -57,6 +57,12 @@ def test_nothing_else_is(data: bytes) -> None:
     assert known().read(data) is None
 
 
+def test_empty_lines_around_a_request_are_not_taken_for_a_part_of_its_head() -> None:
+    assert learn(TEXT + b"\r\nabc" + b"\r\n", HEAD) is None
+    assert learn(b"\r\n\r\n" + TEXT + b"abcde", HEAD) is None
+    assert learn(BARE + b"\r\n", check_request(b"GET", b"/a", [(b"host", b"x")], "1.1")) is None
+
+
 def test_a_head_without_a_body() -> None:
     head = check_request(b"GET", b"/a", [(b"host", b"x")], "1.1")
     found = known(BARE, head, b"")
