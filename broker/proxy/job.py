@@ -63,6 +63,7 @@ _log = logging.getLogger(__name__)
 _MAX_ERROR_BYTES: Final = 1 << 20
 _NO_CHOICE: Final = Picking()
 _GOOD: Final = Answered(200)
+_NOT_BEGUN: Final = State(())
 _OWN_FAULT: Final = frozenset({ErrorCode.BAD_REQUEST, ErrorCode.UNSUPPORTED, ErrorCode.TOO_LARGE})
 _SLOW: Final = frozenset({FailureKind.HEADERS_TIMEOUT, FailureKind.FIRST_BYTE_TIMEOUT, FailureKind.IDLE_TIMEOUT})
 _TIMEOUTS: Final = _SLOW | {FailureKind.CONNECT_TIMEOUT}
@@ -89,7 +90,7 @@ class Job:
         self._id = request_id
         self._asked = asked
         self._done = done
-        self._state: State = State(())
+        self._state: State = _NOT_BEGUN
         self._connection: UpstreamConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._upstream: Upstream | None = None
@@ -228,7 +229,8 @@ class Job:
 
     def _send(self, action: Send) -> None:
         self._relay = self._head = None
-        self._error = bytearray()
+        if self._error:
+            self._error = bytearray()
         self._stale_retried = False
         self._use(action.lease)
         lease, self._model = action.lease, action.model

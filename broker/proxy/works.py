@@ -4,7 +4,7 @@ Owns: the meeting of a client's dialect with an upstream's: untouched where they
 Pure; `job` sends, `relays` turns the bytes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Final, Protocol
 
@@ -130,7 +130,7 @@ class GeminiWork:
         self._body = body
         self._context = context
         self._understood: _Translation | None = None
-        if _GEMINI_LIKE.isdisjoint(_dialects(context.served.kinds, self.wanted.providers, self.client)):
+        if not _served_in(_GEMINI_LIKE, context.served.kinds, self.wanted.providers, self.client):
             self._understand()
 
     def sent(self, upstream: Upstream, lease: Lease, model: str) -> Sent:
@@ -216,7 +216,7 @@ class TalkWork:
         self.voice = VOICES[client]
         self.events = bool(self._peeked.stream) and not count
         self._understood: _Translation | None = None
-        if client not in _dialects(context.served.kinds, self.wanted.providers, client):
+        if not _served_in((client,), context.served.kinds, self.wanted.providers, client):
             self._understand()
 
     def sent(self, upstream: Upstream, lease: Lease, model: str) -> Sent:
@@ -372,9 +372,14 @@ def _speaks_gemini(upstream: Upstream) -> bool:
 _GEMINI_LIKE: Final = frozenset({Dialect.GEMINI, *ENVELOPES})
 
 
-def _dialects(kinds: Mapping[str, Kind], providers: tuple[str, ...], client: Dialect) -> list[Dialect]:
-    """Return what the providers' APIs speak to a client."""
-    return [upstream_of(kinds[each], client).dialect for each in providers]
+def _served_in(
+    dialects: Collection[Dialect], kinds: Mapping[str, Kind], providers: tuple[str, ...], client: Dialect
+) -> bool:
+    """Tell whether the API of one of the providers speaks one of these dialects to a client."""
+    for each in providers:  # noqa: SIM110 - the first mostly does, and a generator costs more than asking it
+        if upstream_of(kinds[each], client).dialect in dialects:
+            return True
+    return False
 
 
 def _decoded(codec: UpstreamCodec, reading: Reading, body: bytes) -> list[Event]:
