@@ -21,6 +21,9 @@ HIGH_WATER: Final = 65_536
 """Bytes a transport may hold unsent before the other side is told to stop."""
 
 
+_SMALL: Final = 1024  # pieces below this are joined as they come: a list of them would take many times their size
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a client may do, in bytes and seconds; docs/proxy.md has the table.
 
@@ -150,6 +153,16 @@ class Exchange:
     def blocked(self) -> bool:
         """Whether the client reads too slowly at present."""
         return self._connection.blocked
+
+    def keep(self, data: bytes) -> None:
+        """Keep a piece of the request's body."""
+        parts = self.body_parts
+        if not parts or len(data) >= _SMALL:
+            parts.append(data)
+        elif isinstance(last := parts[-1], bytearray):
+            last += data
+        else:
+            parts.append(bytearray(data))
 
     def start(self, status: int, headers: Headers, length: int | None = None) -> None:
         """Begin the answer. `headers` hold no framing; `length` None means not known: chunked, or to the end of the connection for HTTP/1.0."""

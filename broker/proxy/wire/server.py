@@ -24,7 +24,6 @@ _MAX_PIPELINED: Final = 16
 _FRAMING_SLACK: Final = 524_288  # one read of the event loop can hold parts of several messages
 _KNOWN_SECONDS: Final = 1.0  # between requests: a head holds the client's key
 _FRAMING_PER_BYTE: Final = 8  # a chunk of one byte is six bytes on the wire
-_SMALL: Final = 1024  # pieces below this are joined as they come: a list of them would take many times their size
 _BARRED: Final = HeadError(403, "connections from this address are not taken here")
 
 
@@ -181,14 +180,13 @@ class ServerConnection(asyncio.Protocol):
         if self._poison is not None or self._parser is None:
             return
         self._last_read = self._ticker.now
-        between = self._active is None and not self._in_head
+        between, begun = self._active is None and not self._in_head, self._begun
         if between and self._known is not None:
             again = self._known.read(data)
             if again is not None and len(again[1]) <= self.limits.body_bytes:
                 self._repeated(*again)
                 return
         self._message_size += len(data)
-        begun = self._begun
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -261,13 +259,7 @@ class ServerConnection(asyncio.Protocol):
         if exchange.received > self.limits.body_bytes:
             self._refuse(self._too_large())
             return
-        parts = exchange.body_parts
-        if not parts or len(data) >= _SMALL:
-            parts.append(data)
-        elif isinstance(last := parts[-1], bytearray):
-            last += data
-        else:
-            parts.append(bytearray(data))
+        exchange.keep(data)
 
     def on_message_complete(self) -> None:
         """A request is complete: hand it over if it is its turn."""
