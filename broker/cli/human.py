@@ -315,7 +315,8 @@ def _checked(result: results.Checked) -> list[RenderableType]:
     table.show_header = False
     for each in result.findings:
         mark = RichText("FAULT", style="bold red") if each.problem else RichText("ok", style="green")
-        said = ". ".join(part.rstrip(".") for part in (each.problem or each.detail, each.hint) if part)
+        place = f"line {each.line}: " if each.line is not None else ""
+        said = place + ". ".join(part.rstrip(".") for part in (each.problem or each.detail, each.hint) if part)
         table.add_row(mark, _plain(each.subject), _plain(said))
     faults = sum(1 for each in result.findings if each.problem)
     return [

@@ -194,12 +194,13 @@ class Reloaded:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing `config check` looked at. `problem` is None where all is well."""
+    """One thing `config check` looked at. `problem` is None where all is well; `line` is where the file says what is at fault."""
 
     subject: str
     detail: str
     problem: str | None = None
     hint: str | None = None
+    line: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def check() -> Checked:
             raise located(error, str(file), loaded.lines) from None
     except ConfigError as error:
         return Checked(str(file), (), tuple(_fault(error.file, each) for each in error.faults))
-    return Checked(str(file), tuple(_findings(file, loaded.config, registry)))
+    return Checked(str(file), tuple(_findings(loaded, registry)))
 
 
 @config.command("reload")
@@ -142,9 +142,10 @@ def toml(value: object) -> str:
             raise TypeError(f"no TOML form for {type(value).__name__}")
 
 
-def _findings(file: Path, config: "Config", registry: "Registry") -> Iterator[Finding]:
+def _findings(loaded: "Loaded", registry: "Registry") -> Iterator[Finding]:
     import asyncio
 
+    file, config = loaded.file, loaded.config
     yield Finding("config", f"{file}" if file.exists() else f"{file} does not exist; every setting is the default")
     for folder in config.auth_directories():
         yield _folder("auth directory", folder)
@@ -153,10 +154,16 @@ def _findings(file: Path, config: "Config", registry: "Registry") -> Iterator[Fi
         yield _socket(name)
     yield _local_keys(paths.local_keys_file())
     yield _outbound(config)
-    yield from _upstreams(config)
-    yield from _models(config)
-    yield from _payload(config)
-    yield from asyncio.run(_registrations(config, registry))
+    yield from _upstreams(loaded)
+    yield from _models(loaded)
+    yield from _payload(loaded)
+    yield from asyncio.run(_registrations(loaded, registry))
+
+
+def _line(loaded: "Loaded", *key: str) -> int | None:
+    from broker.settings.lines import line_of
+
+    return line_of(key, loaded.lines)
 
 
 def _folder(subject: str, folder: Path) -> Finding:
@@ -201,39 +208,41 @@ def _outbound(config: "Config") -> Finding:
     return Finding("outbound proxy", f"{way} ({route.source})")
 
 
-def _upstreams(config: "Config") -> Iterator[Finding]:
+def _upstreams(loaded: "Loaded") -> Iterator[Finding]:
     """Look for tables that no API goes by: they would do nothing."""
     from broker.proxy.upstreams.base import Kind
 
-    for name in sorted(config.upstreams.keys() - set(Kind)):
-        told = "the proxy knows no API of this name"
-        yield Finding(f"upstream {name}", "", told, f"Known are: {', '.join(sorted(Kind))}.")
+    for name in sorted(loaded.config.upstreams.keys() - set(Kind)):
+        told, known = "the proxy knows no API of this name", f"Known are: {', '.join(sorted(Kind))}."
+        yield Finding(f"upstream {name}", "", told, known, _line(loaded, "upstreams", name))
 
 
-def _models(config: "Config") -> Iterator[Finding]:
+def _models(loaded: "Loaded") -> Iterator[Finding]:
     """Look for models that nobody serves: their tables would do nothing."""
     from broker.proxy.catalog import idle
     from broker.proxy.upstreams.table import PROVIDERS
 
-    for name, told in idle(config.models, PROVIDERS):
-        yield Finding(f"model {name}", "", told, f"Known are: {', '.join(sorted(PROVIDERS))}.")
+    for name, told in idle(loaded.config.models, PROVIDERS):
+        known = f"Known are: {', '.join(sorted(PROVIDERS))}."
+        yield Finding(f"model {name}", "", told, known, _line(loaded, "models", name))
 
 
-def _payload(config: "Config") -> Iterator[Finding]:
+def _payload(loaded: "Loaded") -> Iterator[Finding]:
     """Look for rules that fit no upstream: they would do nothing."""
     from broker.proxy.policies import unknown
 
-    for key, known in unknown(config.payload):
-        yield Finding(key, "", "the proxy knows none of this name", known)
+    for key, known in unknown(loaded.config.payload):
+        yield Finding(key, "", "the proxy knows none of this name", known, _line(loaded, *key.split(".")))
 
 
-async def _registrations(config: "Config", registry: "Registry") -> list[Finding]:
+async def _registrations(loaded: "Loaded", registry: "Registry") -> list[Finding]:
     """Look for each provider's client registration as a login would. A built-in provider without one is no fault: it may not be wanted."""
     from broker.daemon.outbound import Outbound
     from broker.login.clients import Clients
     from broker.login.credentials import Credentials, file_of
     from broker.system import SystemClock
 
+    config = loaded.config
     outbound = Outbound(timeout=config.refresh.request_timeout_seconds)
     listed = Credentials(file_of(config, os.environ), registry.names, config.providers)
     clients = Clients(config.providers, config.auth_directories(), outbound, SystemClock(), credentials=listed)
@@ -248,7 +257,8 @@ async def _registrations(config: "Config", registry: "Registry") -> list[Finding
             except BrokerError as error:
                 wanted = provider.name in config.providers
                 told = f"no login can be started yet: {error.detail}"
-                found.append(Finding(subject, told, error.detail if wanted else None, error.hint))
+                line = _line(loaded, "providers", provider.name) if wanted else None
+                found.append(Finding(subject, told, error.detail if wanted else None, error.hint, line))
     finally:
         await outbound.close()
     return found

@@ -339,6 +339,8 @@ def test_an_api_that_is_not_known_is_told(run, config) -> None:
     )
     found = findings(run("config", "check", "--json"))
     assert found["upstream vortex"]["problem"] == "the proxy knows no API of this name"
+    assert found["upstream vortex"]["line"] == 3
+    assert "line 3: the proxy knows no API of this name" in " ".join(run("config", "check").out.split())
     assert "vertex" in str(found["upstream vortex"]["hint"])
     assert "upstream vertex" not in found
 
@@ -362,6 +364,7 @@ def test_rules_for_bodies_are_shown_and_looked_at(run, config) -> None:
     assert shown["payload_override"] == [{"path": "a.0", "models": "*", "upstream": "vortex", "value": {"b": [1.5]}}]
     found = findings(run("config", "check", "--json"))
     assert found["payload.override.0.upstream"]["problem"] == "the proxy knows none of this name"
+    assert found["payload.override.0.upstream"]["line"] == 4
     assert "vertex" in str(found["payload.override.0.upstream"]["hint"])
 
 
