@@ -36,6 +36,7 @@ from broker.proxy.naming import Goal
 _log = logging.getLogger(__name__)
 
 _BORROW_WAIT_SECONDS: Final = 10.0
+_MAX_COOLING: Final = 4096
 _FIRST_PAUSE_SECONDS: Final = 0.1  # a daemon that restarts is back in well under a second
 _MAX_PAUSE_SECONDS: Final = 5.0
 _MAX_MEANT: Final = 1024  # model names come from clients
@@ -178,6 +179,8 @@ class LeaseTable:
         until = now + cooldown_seconds(limit.seconds, strikes)
         self._cooling[key] = Cooldown(model, until, limit.reason)
         self._ordered = None
+        if len(self._cooling) > _MAX_COOLING:
+            self._forget_ended(now)
         report = Report(
             account=limit.account,
             generation=limit.generation,
@@ -231,12 +234,21 @@ class LeaseTable:
         self.settled.set()
         return True
 
+    def _forget_ended(self, now: float) -> None:
+        """Forget cool-downs that are over, with what came before them: names of models come from clients."""
+        self._cooling = {key: each for key, each in self._cooling.items() if each.until > now}
+        self._strikes = {key: count for key, count in self._strikes.items() if key in self._cooling}
+
     def _change(self, account: WatchAccount) -> None:
         name = account.view.account
         known = self._accounts.get(name)
         if known is not None and known.view.cooldowns and not account.view.cooldowns:
             for key in [key for key in self._cooling if key[0] == name]:
                 del self._cooling[key]
+            now = self._clock.now().wall
+            if any(each.until > now for each in known.view.cooldowns):
+                # Taken back before it was over, by a person or after a success: what comes next begins anew.
+                self._strikes = {key: count for key, count in self._strikes.items() if key[0] != name}
         self._accounts[name] = account
 
     def _keep(self, lease: Lease) -> None:

@@ -34,14 +34,14 @@ class Asked(msgspec.Struct, frozen=True):
 def verdict(asked: Asked, tried: Sequence[Tried], unusable: Sequence[Unusable], now: float) -> Failure:
     """Return what to tell. `now` is wall-clock seconds.
 
-    An error of the upstream's own comes first (the last one seen; 404 only where nobody is worth waiting for); then, if any account merely cools down, 429 with
-    the time until the first is ready; else 503 with the reason of each account, or 403 as `Asked` says.
+    What an upstream said last comes first (404 only where nobody is worth waiting for): its error, or for a 429 the time until the first account is ready,
+    as where all merely cool down; else 503 with the reason of each account, or 403 as `Asked` says.
     """
-    own = [each.failure for each in tried if each.failure is not None and each.failure.status not in (401, 429)]
+    own = [each.failure for each in tried if each.failure is not None and each.failure.status != 401]
     waits = _waits(tried, unusable, now)
     # That one provider has not the model says nothing of the one that has it and merely cools down.
     told = [each for each in own if each.status != 404] or ([] if waits else own)
-    if told:
+    if told and told[-1].status != 429:
         return _with_others(told[-1], tried, unusable)
     if waits:
         return _limited(asked, tried, unusable, min(waits))

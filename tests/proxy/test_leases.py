@@ -255,6 +255,37 @@ async def test_a_reset_by_a_person_counts_here_too(rig: Rig) -> None:
     assert len(rig.cooldowns("gemini/b")) == 1
 
 
+async def test_after_a_reset_cool_downs_begin_anew_but_not_after_their_end(rig: Rig) -> None:
+    def seconds() -> float:
+        rig.table.limit(limit(seconds=None, model="m"))
+        return rig.cooldowns("gemini/a")[-1].until - rig.clock.now().wall
+
+    async def told(*cooldowns: Cooldown) -> None:
+        rig.daemon.put(account("gemini/a", lease("gemini/a"), cooldowns=cooldowns))
+        await quiet()
+
+    assert [seconds(), seconds()] == [1, 2]
+    await told(Cooldown("m", rig.clock.now().wall + 2, "quota"))
+    rig.clock.advance(3)
+    await told()
+    assert seconds() == 2, "it was over by itself"
+    await told(Cooldown("m", rig.clock.now().wall + 2, "quota"))
+    await told()
+    assert seconds() == 1
+
+
+async def test_cool_downs_of_names_without_end_are_forgotten_when_they_are_over(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.proxy.leases._MAX_COOLING", 3)
+    for number in range(4):
+        rig.table.limit(limit(model=f"m{number}"))
+    assert len(rig.cooldowns("gemini/a")) == 4, "none is over"
+    rig.clock.advance(61)
+    rig.table.limit(limit(model="m"))
+    assert [each.model for each in rig.cooldowns("gemini/a")] == ["m"]
+
+
 async def test_what_could_not_be_told_is_told_with_the_next_snapshot(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:

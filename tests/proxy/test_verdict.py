@@ -32,6 +32,15 @@ def test_the_upstream_s_own_error_comes_first() -> None:
     )
 
 
+def test_the_last_status_comes_back() -> None:
+    failed, limited = tried("gemini/a", 500), tried("gemini/b", 429, retry_after=30)
+    told = verdict(ASKED, [failed, limited], [], NOW)
+    assert (told.status, told.retry_after) == (429, 30)
+    assert "gemini/a: says 500" in told.message
+    assert verdict(ASKED, [limited, failed], [], NOW).status == 500
+    assert verdict(ASKED, [failed, tried("gemini/b", 401)], [], NOW).status == 500
+
+
 def test_a_model_one_does_not_have_hides_nobody_who_has_it() -> None:
     missing = tried("antigravity/a", 404)
     assert verdict(ASKED, [missing], [PAUSED], NOW).status == 404
