@@ -12,8 +12,8 @@ def test_a_file_that_says_nothing() -> None:
 
 
 def test_all_fields() -> None:
-    document = {"prefix": "/work/", "priority": 5, "weight": 3, "excluded_models": ["gemini-*-image*", " gpt-5 "]}
-    assert read(document) == Routing("work", 5, 3, ("gemini-*-image*", "gpt-5"))
+    document = {"prefix": "/team/", "priority": 5, "weight": 3, "excluded_models": ["gemini-*-image*", " gpt-5 "]}
+    assert read(document) == Routing("team", 5, 3, ("gemini-*-image*", "gpt-5"))
 
 
 @pytest.mark.parametrize("key", ["excluded_models", "excludedModels", "excluded-models"])
