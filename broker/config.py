@@ -1,12 +1,11 @@
 """The config file: its shape and its defaults.
 
-Owns: every setting there is; what their values must be is in `broker.settings.checks`. `parse` is a pure function of the text; `load` reads the file. It must
-never import a vendor: a `[providers.NAME]` table says what it says, and `broker.providers.registry` applies it.
+Owns: every setting there is; what their values must be is in `broker.settings.checks`, how the file is read in `broker.settings.reading`. It must never
+import a vendor: a `[providers.NAME]` table says what it says, and `broker.providers.registry` applies it.
 
 A setting that is here changes behaviour in tests/system/test_settings.py, which fails for one that has no test.
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,16 +17,10 @@ from broker.model.naming import Combo, Strategy
 from broker.model.policy import Payload, Policy
 from broker.model.secret import Secret
 from broker.model.told import ToldModel
-from broker.paths import config_file, default_auth_dir, expand
-from broker.settings.checks import faults
-from broker.settings.lines import Key, line_of, lines_of, place_of
-from broker.settings.refusal import ConfigError, Located
-from broker.settings.shape import read as convert
+from broker.paths import default_auth_dir, expand
 
 INTERNAL_KEY = "ccs-internal-managed"
 """The key CCS writes into every client it configures. A public constant, so it opens the proxy on loopback only."""
-
-_MAX_CONFIG_BYTES = 1 << 20
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -209,69 +202,4 @@ class Loaded:
     config: Config
     file: Path
     exists: bool = True
-    lines: Mapping[Key, int] = field(default_factory=dict)
-
-
-def load(path: Path | None = None) -> Config:
-    """Read the config file; a missing one means the defaults, unless `path` named it.
-
-    Raises:
-        ConfigError: naming the file, and line and key of what is at fault.
-    """
-    return read(path).config
-
-
-def read(path: Path | None = None) -> Loaded:
-    """Read the config file as `load` does, and keep where each setting stands."""
-    file = path or config_file()
-    try:
-        with file.open("rb") as source:
-            data = source.read(_MAX_CONFIG_BYTES + 1)
-    except FileNotFoundError:
-        if path is not None:
-            raise ConfigError(str(file), (Located("no such file"),)) from None
-        return Loaded(Config(), file, exists=False)
-    except OSError as error:
-        raise ConfigError(str(file), (Located(error.strerror or "cannot be read"),)) from error
-    if len(data) > _MAX_CONFIG_BYTES:
-        raise ConfigError(str(file), (Located(f"larger than {_MAX_CONFIG_BYTES} bytes"),))
-    config, lines = _read(data, str(file))
-    return Loaded(config, file, lines=lines)
-
-
-def parse(data: bytes, name: str = "config") -> Config:
-    """Read the text of a config file.
-
-    Raises:
-        ConfigError: naming line and column (for TOML faults), or line and key (for wrong, unknown or contradictory settings).
-    """
-    return _read(data, name)[0]
-
-
-def _read(data: bytes, name: str) -> tuple[Config, dict[Key, int]]:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError(name, (Located(f"not UTF-8 at byte {error.start}", line),)) from None
-    try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(name, (Located(*place_of(error, text)),)) from None
-    except RecursionError:
-        raise ConfigError(name, (Located("nested too deeply"),)) from None
-    lines = lines_of(text)
-    config, wrong = convert(tree, Config, _secret)
-    if config is not None:
-        wrong = tuple(faults(config))
-    if config is None or wrong:
-        raise ConfigError(name, tuple(Located(each.text, line_of(each.key, lines), key=each.key) for each in wrong))
-    return config, lines
-
-
-def _secret(kind: type, value: object) -> object:
-    if kind is Secret and isinstance(value, str):
-        return Secret(value)
-    if kind is object:
-        return value  # of a rule for bodies: any that TOML has
-    raise ValueError("Expected `str`")
+    lines: Mapping[tuple[str, ...], int] = field(default_factory=dict)

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from broker.config import Config, load, parse
+from broker.config import Config
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
+from broker.settings.reading import load, parse
 
 
 def test_an_empty_file_means_the_defaults() -> None:

@@ -153,7 +153,7 @@ def load_config() -> "Config":
 
 def read_config() -> "Loaded":
     """Read the same, and where each setting stands; raises as `load_config` does."""
-    from broker.config import read
+    from broker.settings.reading import read
 
     chosen = os.environ.get("CCS_BROKER_CONFIG")
     return read(Path(chosen) if chosen else None)

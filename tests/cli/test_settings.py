@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.cli.settings import settings_of, toml
-from broker.config import Config, Loaded, ProviderConfig, parse
+from broker.config import Config, Loaded, ProviderConfig
+from broker.settings.reading import parse
 
 FULL = """
 [store]

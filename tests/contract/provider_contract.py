@@ -14,7 +14,6 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 
-from broker.config import parse
 from broker.daemon.outbound import Outbound
 from broker.login.clients import Clients
 from broker.login.runner import run_flow
@@ -32,6 +31,7 @@ from broker.providers.registry import build
 from broker.sandbox.faults import Answer, ErrorStatus, RateLimit, Target
 from broker.sandbox.server import Sandbox
 from broker.sandbox.settings import SandboxSettings
+from broker.settings.reading import parse
 from broker.system import SystemChance
 from tests.fakes.clock import LiveClock
 

@@ -17,7 +17,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker.config import parse
 from broker.daemon.outbound import Outbound
 from broker.ipc.schema import LoginStart, LoginView, Problem
 from broker.login.clients import Clients
@@ -32,6 +31,7 @@ from broker.oauth.messages import PAUSED, HttpRequest, Pause
 from broker.oauth.revoke import revoked
 from broker.providers.base import Client, FormatError, LoginFlow, Provider, Quota
 from broker.providers.registry import build
+from broker.settings.reading import parse
 from broker.system import SystemChance
 from tests.contract.parts import Part, about
 from tests.contract.taking_over import TakingOver

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from broker.config import Config, StoreConfig, parse
+from broker.config import Config, StoreConfig
 from broker.daemon.assembly import build, open_sockets, run_daemon
 from broker.ipc.client import BrokerClient
 from broker.ipc.schema import Report
 from broker.ipc.sync_client import request
 from broker.ipc.unix import bind_socket
 from broker.model.errors import BrokerError, ErrorCode
+from broker.settings.reading import parse
 from tests.fakes.broker import ANN, Running
 
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from broker.config import Config, parse
+from broker.config import Config
 from broker.daemon.assembly import Daemon, Sockets, build, open_sockets
 from broker.ipc.client import BrokerClient
 from broker.model.account import AccountId, Record, Tokens
@@ -21,6 +21,7 @@ from broker.providers import registry
 from broker.providers.base import Client
 from broker.sandbox.server import Sandbox
 from broker.sandbox.settings import SandboxSettings
+from broker.settings.reading import parse
 from broker.system import SystemClock
 
 PROVIDER = "sandbox"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from broker.config import parse
 from broker.login.adopt import Adoptable, Adopter, Discovery, discover, read_login
 from broker.login.clients import Clients
 from broker.model.errors import BrokerError, ErrorCode
@@ -18,6 +17,7 @@ from broker.providers.base import Client
 from broker.providers.native.base import Login, Refused, Seen
 from broker.providers.native.table import FORMATS
 from broker.providers.registry import build
+from broker.settings.reading import parse
 from tests.fakes.clock import FakeClock
 from tests.fakes.native import GOLDEN, golden
 from tests.fakes.transport import ScriptedTransport

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from broker.config import parse
 from broker.daemon.outbound import Outbound
 from broker.ipc.schema import LoginStart, LoginView, encode
 from broker.login.clients import Clients
@@ -23,6 +22,7 @@ from broker.providers.registry import build
 from broker.sandbox.faults import ErrorStatus, Target
 from broker.sandbox.server import Sandbox
 from broker.sandbox.settings import SandboxSettings
+from broker.settings.reading import parse
 from broker.system import SystemChance
 from tests.fakes.clock import FakeClock, settle
 from tests.login.test_sessions import Counting, Keeper, World, config_of, refused

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 
-from broker.config import Config, parse
+from broker.config import Config
 from broker.daemon.outbound import Outbound
 from broker.ipc.schema import LoginStart, LoginView, encode
 from broker.login.clients import Clients
@@ -27,6 +27,7 @@ from broker.providers.registry import build
 from broker.sandbox.faults import ErrorStatus, Target
 from broker.sandbox.server import Sandbox
 from broker.sandbox.settings import SandboxSettings
+from broker.settings.reading import parse
 from broker.system import SystemChance
 from tests.fakes.clock import FakeClock, settle
 

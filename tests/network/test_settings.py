@@ -1,9 +1,9 @@
 import pytest
 
-from broker.config import parse
 from broker.model.errors import BrokerError
 from broker.model.network import Level, ProxyServer, Scheme, Target
 from broker.network.settings import network_of
+from broker.settings.reading import parse
 
 API = Target("api.example.com", 443)
 

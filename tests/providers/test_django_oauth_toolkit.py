@@ -13,7 +13,6 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from broker.config import parse
 from broker.daemon.outbound import Outbound
 from broker.ipc.schema import LoginStart, LoginView
 from broker.login.clients import Clients
@@ -24,6 +23,7 @@ from broker.oauth.failures import Failure, FlowFailedError, Misconfigured, Perma
 from broker.oauth.revoke import revoked
 from broker.providers.base import Client, LoginFlow, Provider
 from broker.providers.registry import build
+from broker.settings.reading import parse
 from broker.system import SystemChance
 from tests.fakes.clock import LiveClock
 

@@ -69,7 +69,7 @@ def test_a_domain_that_many_share_is_not_the_providers() -> None:
 
 
 def build_own(token_url: str):  # a provider
-    from broker.config import parse
+    from broker.settings.reading import parse
 
     text = f'[providers.own]\nkind = "oauth2"\ntoken_url = "{token_url}"\nclient_id = "fake"\n'
     return build(parse(text.encode()).providers).get("own")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from broker.config import parse
 from broker.model.account import Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
 from broker.providers.registry import BUILT_IN, build
+from broker.settings.reading import parse
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 BUILT_IN_CASES = sorted((GOLDEN / "auth").glob("*/*.json"))

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from broker.config import parse
 from broker.providers.base import Provider
 from broker.providers.registry import build
+from broker.settings.reading import parse
 from tests.contract.parts import Part
 from tests.contract.vendor_contract import VendorContract
 from tests.fakes.vendors.plain import PlainVendor

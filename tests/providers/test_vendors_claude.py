@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import ClassVar
 
-from broker.config import parse
 from broker.ipc.schema import LoginStart
 from broker.model.account import AccountId
 from broker.model.secret import Secret
 from broker.oauth.failures import Permanent
 from broker.providers.base import Provider
 from broker.providers.registry import build
+from broker.settings.reading import parse
 from broker.store.store import FileStore
 from tests.contract.parts import Part
 from tests.contract.vendor_contract import Bench, VendorContract

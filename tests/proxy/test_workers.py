@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from broker.config import Config, LoggingConfig, ProxyConfig, parse
+from broker.config import Config, LoggingConfig, ProxyConfig
 from broker.model.errors import BrokerError
 from broker.model.secret import Secret
 from broker.observe.tasks import spawn
 from broker.proxy.assembly import run_proxy
 from broker.proxy.workers import Order, read_order, write_order
+from broker.settings.reading import parse
 
 KEY = "a-test-key"
 

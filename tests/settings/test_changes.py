@@ -6,10 +6,11 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from broker.config import Config, LoggingConfig, ProviderConfig, ProxyConfig, RoutingConfig, StoreConfig, parse
+from broker.config import Config, LoggingConfig, ProviderConfig, ProxyConfig, RoutingConfig, StoreConfig
 from broker.model.naming import Combo
 from broker.model.secret import Secret
 from broker.settings.changes import RESTART, Program, changed, held, leaves, named, settled
+from broker.settings.reading import parse
 from broker.settings.shape import is_table
 
 # Every setting that takes effect at once. A new one fails the test below until it is here, or in RESTART with a reason:

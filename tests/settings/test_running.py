@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from broker.config import Config, Loaded, read
+from broker.config import Config, Loaded
 from broker.model.errors import BrokerError, SettingError
 from broker.observe.tasks import spawn
 from broker.settings.changes import Program
+from broker.settings.reading import read
 from broker.settings.running import Running
 from broker.system import SystemClock
 

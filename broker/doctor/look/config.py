@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from broker import paths
-from broker.config import Config, load
+from broker.config import Config
 from broker.doctor.facts import AuthFile, ConfigFile, CredentialsFile, Registration, SecretFile
 from broker.doctor.rules.config import unknown_in
 from broker.login.clients import Clients
@@ -21,6 +21,7 @@ from broker.oauth.transport import NotSentError, Transport
 from broker.providers import credentials
 from broker.providers.base import Provider
 from broker.providers.registry import Registry
+from broker.settings.reading import load
 from broker.system import SystemClock
 
 Env = Mapping[str, str]

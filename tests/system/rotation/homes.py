@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from broker.config import parse
 from broker.ipc.client import BrokerClient
 from broker.model.account import AccountId, Record, Tokens
 from broker.model.clock import Now
@@ -28,6 +27,7 @@ from broker.sandbox.grants import Alive, Grants, Issued
 from broker.sandbox.grants import Client as Registered
 from broker.sandbox.server import Sandbox
 from broker.sandbox.settings import SandboxSettings
+from broker.settings.reading import parse
 from broker.system import SystemClock
 
 ROOT = Path(__file__).parents[3]
