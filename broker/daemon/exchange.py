@@ -13,7 +13,7 @@ import yarl
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
-from broker.daemon.outbound import ExchangeError, Progress, system_word, why
+from broker.daemon.progress import ExchangeError, Progress, system_word, why
 from broker.model.network import Target
 from broker.network.tunnel import TunnelError, connect
 from broker.oauth.messages import HttpRequest, HttpResponse

@@ -8,7 +8,6 @@ How a request is sent is `broker.daemon.exchange`'s.
 import asyncio
 import base64
 import importlib
-import os
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote_plus, urlsplit
 
 from broker import __version__
+from broker.daemon.progress import ExchangeError, Progress, why
 from broker.model.errors import BrokerError
-from broker.model.network import Network, ProxyServer, Route, Target
+from broker.model.network import Network, Route, Target
 from broker.model.secret import Secret
 from broker.network.tunnel import TunnelError, connect, through
 from broker.oauth.messages import HttpRequest, HttpResponse
@@ -32,19 +32,6 @@ if TYPE_CHECKING:
 _DIRECT: Final = Network()
 _EXCHANGE: Final = "broker.daemon.exchange"
 _USER_AGENT = f"ccs-broker/{__version__}"
-
-
-class ExchangeError(Exception):
-    """A request that got no whole answer; its text says why, in words that hold nothing of the request."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far one request came. `before` is run between the connection and the first byte; `proxy` is on the way."""
-
-    before: Callable[[], Awaitable[None]] | None = None
-    proxy: ProxyServer | None = None
-    connected: bool = False
 
 
 class Outbound:
@@ -189,19 +176,3 @@ def _headers(request: HttpRequest, content_type: str | None) -> dict[str, str]:
         pair = f"{quote_plus(client_id)}:{quote_plus(secret.reveal())}"
         headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
     return headers
-
-
-def why(error: Exception) -> str:
-    """Say what went wrong in words that hold nothing of the request."""
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    if isinstance(error, (TunnelError, ExchangeError)):
-        return str(error)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return "its certificate is not trusted"
-    return (system_word(error) if isinstance(error, OSError) else "") or type(error).__name__
-
-
-def system_word(error: OSError) -> str:
-    """Return the system's word for an error; asyncio puts its own words, and the address, into strerror."""
-    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else ""
