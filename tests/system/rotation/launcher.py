@@ -28,7 +28,7 @@ import broker.cli.app
 import broker.cli.foreground
 import broker.cli.running  # noqa: F401 - loaded before the fork
 from broker import __main__ as program
-from broker.daemon import assembly, outbound  # noqa: F401 - loaded before the fork
+from broker.daemon import assembly, exchange, outbound  # noqa: F401 - loaded before the fork
 from broker.store.files import Disk, Os
 from broker.store.held import Locks
 from broker.store.journal import Journal, OpenRecord
@@ -173,7 +173,7 @@ class Trap:
         self.within(NativeWriter, "replace", "native")
 
     def _watch_the_network(self) -> None:
-        send, connected = outbound.Outbound._send, outbound._note_connected
+        send = outbound.Outbound._send
         heard = aiohttp.client_proto.ResponseHandler.data_received
 
         async def sending(
@@ -181,19 +181,19 @@ class Trap:
         ) -> outbound.HttpResponse:
             if not request.spends:
                 return await send(transport, request, connected, *way)
+
+            async def connecting() -> None:
+                self.reached("post:connecting")
+                if connected is not None:
+                    await connected()
+                self.reached("post:connected")
+
             self.reached("post:before")
             self.spending = True
-            answer = await send(transport, request, connected, *way)
+            answer = await send(transport, request, connecting, *way)
             self.spending = False
             self.reached("answer:arrived")
             return answer
-
-        async def connecting(*arguments: object) -> None:
-            if self.spending:  # not for discovery
-                self.reached("post:connecting")
-            await connected(*arguments)  # type: ignore[arg-type]
-            if self.spending:
-                self.reached("post:connected")
 
         def hearing(handler: object, data: bytes) -> None:
             if self.spending:
@@ -202,7 +202,6 @@ class Trap:
             heard(handler, data)  # type: ignore[arg-type]
 
         outbound.Outbound._send = sending  # type: ignore[method-assign]
-        outbound._note_connected = connecting
         aiohttp.client_proto.ResponseHandler.data_received = hearing  # type: ignore[method-assign, assignment]
 
     def _watch_the_answer(self) -> None:
