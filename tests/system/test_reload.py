@@ -108,7 +108,7 @@ async def test_the_proxy_goes_by_new_settings_and_ends_what_it_began_by_the_old(
         begun = asyncio.Event()
         under_way = asyncio.ensure_future(stream(stage, begun))
         await begun.wait()
-        keys = f'[proxy]\napi_keys = ["{KEY}"]\ninternal_key = false\ndeny = ["127.0.0.2"]\nheaders_timeout = 2'
+        keys = f'[proxy]\napi_keys = ["{KEY}"]\ninternal_key = false\ndeny = ["127.0.0.2"]\nheaders_timeout = 1'
         more = f'{keys}\n\n[routing]\naliases = {{ mine = "{MODEL}" }}\n\n[logging]\nlevel = "debug"'
         await change(stage, amend(first, more))
         assert await ask(stage, "mine", key=KEY) == 200
