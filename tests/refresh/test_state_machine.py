@@ -296,5 +296,6 @@ class TestAnySequence(Machine.TestCase):  # type: ignore[name-defined, misc]  # 
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 class TestAnySequenceForLong(Machine.TestCase):  # type: ignore[name-defined, misc]
     settings = settings(max_examples=5000, stateful_step_count=30, derandomize=False)
