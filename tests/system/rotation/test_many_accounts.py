@@ -29,8 +29,9 @@ async def spread(figure: Figure) -> tuple[int, float]:
         async with home.client() as client:
             # The last answers are on their way to the disk when the server has counted their requests.
             async with asyncio.timeout(30):
-                while {each.state for each in (views := await client.accounts())} != {"active"}:
+                while {each.state for each in await client.accounts()} != {"active"}:
                     await asyncio.sleep(0.05)
+            views = await client.accounts()
         assert (len(views), truth.posts, truth.witness.replays) == (ACCOUNTS, ACCOUNTS, [])
     spare = planted + left - moments[-1]
     gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
