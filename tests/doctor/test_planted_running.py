@@ -1,5 +1,6 @@
 """Faults of sockets, the daemon, the proxy and logins, planted for real: listeners, hanging servers, locks."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -222,12 +223,20 @@ def test_a_login_that_could_not_be_renewed(desk: SocketDesk) -> None:
     assert second.mend == "Wait."
 
 
+def bind_below_the_ephemeral(listener: socket.socket) -> int:
+    """Bind to a port the system gives to nobody, so that it is free again once it is let go."""
+    for port in range(20_000 + os.getpid() % 4_000, 30_000):
+        with contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("every port from 20000 on is taken")
+
+
 @plants("callback-port")
 def test_a_callback_port_that_is_taken(config, desk: SocketDesk) -> None:
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        port = bind_below_the_ephemeral(listener)
         listener.listen()
-        port = listener.getsockname()[1]
         config(own=f"{OWN}redirect_port = {port}\n")
         (finding,) = [each for each in found("callback-port") if each.where == f"port {port}"]
         assert f"(pid {os.getpid()})" in finding.what
