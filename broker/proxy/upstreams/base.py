@@ -3,6 +3,7 @@
 Owns: the protocol and its values. Pure; it must never name a vendor's URL or header.
 """
 
+from abc import ABC, abstractmethod
 from enum import StrEnum
 from typing import Final, Protocol, runtime_checkable
 
@@ -103,10 +104,9 @@ class Offering(Protocol):
     offers: frozenset[Offer]
 
 
-@runtime_checkable
-class StreamsOnly(Protocol):
-    """An upstream that answers with a stream whatever is asked for."""
+class StreamsOnly(ABC):
+    """An upstream that answers with a stream whatever is asked for. It says so by its base: looking for a method costs 15 µs, and each request asks."""
 
+    @abstractmethod
     def whole(self, body: bytes) -> bytes | Failure:
         """Return the whole answer that a complete stream tells, in its own dialect, or why there is none."""
-        ...

@@ -12,7 +12,7 @@ import msgspec
 from broker import __version__
 from broker.ipc.schema import Lease
 from broker.proxy.headers import Headers, bearer, filled
-from broker.proxy.upstreams.base import Ask, Kind, Offer, Sent
+from broker.proxy.upstreams.base import Ask, Kind, Offer, Sent, StreamsOnly
 from broker.translate import responses_whole
 from broker.translate.codecs import Dialect
 from broker.translate.fields import bad_field, read
@@ -49,7 +49,7 @@ class _Asked(msgspec.Struct):
 _ASKED: Final = msgspec.json.Decoder(_Asked)
 
 
-class Codex:
+class Codex(StreamsOnly):
     """`https://chatgpt.com/backend-api/codex`."""
 
     kind = Kind.CODEX
