@@ -3,8 +3,6 @@
 Owns: the four halves under one name, as `codecs.ClientCodec` and `codecs.UpstreamCodec`. It must never hold a rule of its own.
 """
 
-import msgspec
-
 from broker.translate import (
     claude_answer,
     claude_errors,
@@ -12,6 +10,7 @@ from broker.translate import (
     claude_upstream_answer,
     claude_upstream_request,
 )
+from broker.translate.blob import written
 from broker.translate.counting import read_count
 from broker.translate.exchange import Encoded, Reading, Reply, Route, Target
 from broker.translate.ir import Answer, Event, Failure, Request
@@ -43,7 +42,7 @@ class Claude:
     def encode_request(self, request: Request, target: Target) -> Encoded:
         """Write the body of messages."""
         body, names = claude_upstream_request.build(request, target)
-        return Encoded(msgspec.json.encode(body), names)
+        return Encoded(written(body), names)
 
     def decode_answer(self, body: bytes, reading: Reading) -> list[Event]:
         """Read a whole answer."""
@@ -59,7 +58,7 @@ class Claude:
 
     def encode_count(self, request: Request, target: Target) -> bytes:
         """Write the body of count_tokens."""
-        return msgspec.json.encode(claude_upstream_request.counted(request, target))
+        return written(claude_upstream_request.counted(request, target))
 
     def decode_count(self, body: bytes) -> int | None:
         """Read input_tokens."""

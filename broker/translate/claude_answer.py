@@ -14,6 +14,7 @@ from typing import Final, assert_never
 import msgspec
 
 from broker.translate import claude_signatures
+from broker.translate.blob import Base64, written
 from broker.translate.exchange import Reply
 from broker.translate.ir import (
     Answer,
@@ -81,7 +82,7 @@ def encode_answer(answer: Answer, reply: Reply) -> bytes:
     first = answer.choices[0] if answer.choices else None
     blocks = [block for part in (first.parts if first else ()) for block in _blocks(part, thinking=reply.thinking)]
     message = _message(answer.id, reply) | {"content": blocks, "usage": _usage(answer.usage or Usage())}
-    return _JSON.encode(message | _ending(first.finished if first else None))
+    return written(message | _ending(first.finished if first else None))
 
 
 def _message(native_id: str | None, reply: Reply) -> _Object:
@@ -144,7 +145,7 @@ def _thinking(text: str, signature: str) -> _Object:
     return {"type": "thinking", "thinking": text, "signature": signature}
 
 
-def _image(mime: str, data: str) -> _Object:
+def _image(mime: str, data: Base64) -> _Object:
     return {"type": "image", "source": {"type": "base64", "media_type": mime, "data": data}}
 
 
@@ -328,4 +329,4 @@ class ClaudeStream:
 
 
 def _event(body: _Object) -> bytes:
-    return encode_event(_JSON.encode(body), str(body["type"]))
+    return encode_event(written(body), str(body["type"]))

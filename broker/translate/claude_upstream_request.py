@@ -13,6 +13,7 @@ from typing import Final, assert_never
 
 import msgspec
 
+from broker.translate.blob import Base64
 from broker.translate.claude_models import DEFAULT_MAX_TOKENS, Chance, ClaudeModel, Off, claude_model
 from broker.translate.claude_schema import output_schema
 from broker.translate.effort import ThinkingClass, fit
@@ -232,18 +233,18 @@ def _text(part: Text) -> _Object:
     return block if part.cache is None else block | {"cache_control": part.cache}
 
 
-def _inline(mime: str, data: str) -> _Object:
+def _inline(mime: str, data: Base64) -> _Object:
     return {"type": "base64", "media_type": mime, "data": data}
 
 
-def _document(mime: str, data: str, name: str | None) -> _Object:
+def _document(mime: str, data: Base64, name: str | None) -> _Object:
     named: _Object = {"title": name} if name else {}
     if mime == "application/pdf":
         return {"type": "document", "source": _inline(mime, data)} | named
     if not mime.startswith("text/") and mime != "application/json":
         bad_field("messages", f"the model asked for takes no files of type {mime[:100]}")
     try:
-        text = base64.b64decode(data, validate=True).decode()
+        text = base64.b64decode(str(data), validate=True).decode()
     except ValueError:  # UnicodeDecodeError is one
         bad_field("messages", f"a file of type {mime[:100]} is no text in base64")
     return {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": text}} | named

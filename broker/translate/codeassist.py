@@ -11,6 +11,7 @@ import msgspec
 
 from broker.model.errors import BrokerError, ErrorCode
 from broker.translate import gemini_answer, gemini_errors, gemini_request
+from broker.translate.blob import written
 from broker.translate.counting import read_count
 from broker.translate.exchange import Encoded, Reading, Target
 from broker.translate.failures import failure_of
@@ -51,7 +52,7 @@ class CodeAssist:
         inner, names = gemini_request.build(request, target)
         if request.session is not None:
             inner["session_id"] = request.session
-        return Encoded(_envelope(target, msgspec.json.encode(inner)), names)
+        return Encoded(_envelope(target, inner), names)
 
     def decode_answer(self, body: bytes, reading: Reading) -> list[Event]:
         """Read a whole answer."""
@@ -73,7 +74,7 @@ class CodeAssist:
         contents = inner["contents"]
         assert isinstance(contents, list)
         said = [{"role": "user", "parts": [{"text": text}]}, *contents] if beside else contents
-        return wrap_count_tokens(msgspec.json.encode({"contents": said}), target)
+        return wrap_count_tokens(written({"contents": said}), target)
 
     def decode_count(self, body: bytes) -> int | None:
         """Read totalTokens."""
@@ -86,8 +87,8 @@ def wrap_request(body: bytes, target: Target) -> bytes:
     Raises:
         BrokerError: `bad_request` where it is no JSON object.
     """
-    inner = bytes(read(_RAW, body)).strip()
-    if inner[:1] != b"{":
+    inner = read(_RAW, body)
+    if bytes(memoryview(inner)[:1]) != b"{":
         bad_field("body", "expected object")
     return _envelope(target, inner)
 
@@ -158,10 +159,10 @@ def _unwrapped(data: bytes) -> bytes:
     return data if response == _NO_VALUE else response
 
 
-def _envelope(target: Target, inner: bytes) -> bytes:
+def _envelope(target: Target, inner: object) -> bytes:
     head: dict[str, str] = {"model": target.model}
     if target.project is not None:
         head["project"] = target.project
     if target.prompt_id is not None:
         head["user_prompt_id"] = target.prompt_id
-    return b"".join((msgspec.json.encode(head)[:-1], b',"request":', inner, b"}"))
+    return written(inner, msgspec.json.encode(head)[:-1] + b',"request":', b"}")

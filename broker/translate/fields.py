@@ -10,10 +10,12 @@ from typing import NoReturn, TypeVar
 import msgspec
 
 from broker.model.errors import BrokerError, ErrorCode
+from broker.translate.blob import Base64, blob_of
 
 T = TypeVar("T")
 
 _ARGUMENTS = msgspec.json.Decoder(dict[str, object])
+_TEXT = msgspec.json.Decoder(str)
 _AT = re.compile(r"^(.*?)(?: - at `\$\.?([^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `([^`]*)`$")
 _PATH = re.compile(r"^([A-Za-z_][\w.\[\]-]*): ")
@@ -48,6 +50,15 @@ def read(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, path: str 
         bad_field(path or "body", f"not valid JSON: {error}")
     except RecursionError:
         bad_field(path or "body", "nested too deeply")
+
+
+def read_text(data: msgspec.Raw, path: str) -> Base64:
+    """Read text that may be a long image, which lies at `path` of the body and stays there.
+
+    Raises:
+        BrokerError: as `read`.
+    """
+    return blob_of(data) or read(_TEXT, data, path)
 
 
 def attempt(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw) -> T | None:

@@ -4,8 +4,9 @@ Owns: `fold`. Streamed and whole answers agree because a whole one is never made
 """
 
 from collections.abc import Iterable
-from typing import assert_never
+from typing import Final, assert_never
 
+from broker.translate.blob import Base64
 from broker.translate.ir import (
     Answer,
     AnswerPart,
@@ -30,13 +31,15 @@ from broker.translate.ir import (
 
 _OfChoice = TextDelta | ThinkingDelta | ImagePart | ToolCallStarted | ToolCallDelta | LogprobsDelta | Finished
 
+_UNSTARTED: Final = Started()
+
 
 def fold(events: Iterable[Event]) -> Answer:
     """Put the events of one answer together.
 
     Neighbouring deltas of one kind become one part, unless a signature closes the earlier one. Events after `Failed` are not read.
     """
-    started, usage, failure = Started(), None, None
+    started, usage, failure = _UNSTARTED, None, None
     choices: dict[int, _Collected] = {}
     for event in events:
         match event:
@@ -48,9 +51,12 @@ def fold(events: Iterable[Event]) -> Answer:
                 failure = event.failure
                 break
             case _:
-                _collect(choices.setdefault(event.choice, _Collected()), event)
-    whole = tuple(choices[index].choice(index) for index in sorted(choices))
-    return Answer(started.id, started.model, started.created, whole, usage, failure)
+                into = choices.get(event.choice)
+                if into is None:
+                    into = choices[event.choice] = _Collected()
+                _collect(into, event)
+    whole = [choices[index].choice(index) for index in sorted(choices)]
+    return Answer(started.id, started.model, started.created, tuple(whole), usage, failure)
 
 
 class _Collected:
@@ -75,31 +81,38 @@ class _Collected:
 
     def choice(self, index: int) -> Choice:
         """Freeze."""
-        return Choice(index, tuple(part.freeze() for part in self.parts), self.finished, tuple(self.logprobs))
+        return Choice(index, tuple([part.freeze() for part in self.parts]), self.finished, tuple(self.logprobs))
 
 
 class _Growing:
-    """A part while it grows; `extra` is a call's id, an image's media type or redacted reasoning."""
+    """A part while it grows; `extra` is a call's id, an image's media type or redacted reasoning, `data` an image."""
 
-    __slots__ = ("extra", "kind", "name", "pieces", "signature")
+    __slots__ = ("data", "extra", "kind", "name", "pieces", "signature")
 
     def __init__(
-        self, kind: type[AnswerPart], *, extra: str = "", name: str = "", signature: str | None = None, text: str = ""
+        self,
+        kind: type[AnswerPart],
+        *,
+        extra: str = "",
+        name: str = "",
+        signature: str | None = None,
+        data: Base64 = "",
     ) -> None:
         self.kind = kind
         self.extra = extra
         self.name = name
         self.signature = signature
-        self.pieces = [text]
+        self.data = data
+        self.pieces: list[str] = []
 
     def freeze(self) -> AnswerPart:
+        if self.kind is Image:
+            return Image(self.extra, self.data, self.signature)
         text = "".join(self.pieces)
         if self.kind is Text:
             return Text(text, self.signature)
         if self.kind is Thinking:
             return Thinking(text, self.signature, self.extra or None)
-        if self.kind is Image:
-            return Image(self.extra, text, self.signature)
         return CalledTool(self.extra, self.name, text, self.signature)
 
 
@@ -111,7 +124,7 @@ def _collect(into: _Collected, event: _OfChoice) -> None:
             into.grow(Thinking, event.text, event.signature, event.redacted)
         case ImagePart():
             if not event.draft:
-                into.parts.append(_Growing(Image, extra=event.mime, signature=event.signature, text=event.data))
+                into.parts.append(_Growing(Image, extra=event.mime, signature=event.signature, data=event.data))
         case ToolCallStarted():
             call = _Growing(CalledTool, extra=event.id, name=event.name, signature=event.signature)
             into.calls[event.index] = call

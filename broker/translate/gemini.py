@@ -3,8 +3,6 @@
 Owns: the four halves under one name, as `codecs.ClientCodec` and `codecs.UpstreamCodec`. It must never hold a rule of its own.
 """
 
-import msgspec
-
 from broker.translate import (
     gemini_answer,
     gemini_client_answer,
@@ -12,6 +10,7 @@ from broker.translate import (
     gemini_errors,
     gemini_request,
 )
+from broker.translate.blob import written
 from broker.translate.counting import read_count
 from broker.translate.exchange import Encoded, Reading, Reply, Route, Target
 from broker.translate.ir import Answer, Event, Failure, Request
@@ -39,7 +38,7 @@ class Gemini:
     def encode_request(self, request: Request, target: Target) -> Encoded:
         """Write the body of generateContent or streamGenerateContent."""
         body, names = gemini_request.build(request, target)
-        return Encoded(msgspec.json.encode(body), names)
+        return Encoded(written(body), names)
 
     def decode_answer(self, body: bytes, reading: Reading) -> list[Event]:
         """Read a whole answer."""
@@ -57,7 +56,7 @@ class Gemini:
         """Write the body of countTokens: what a request for an answer would hold."""
         body, _ = gemini_request.build(request, target)
         model = "models/" + target.model.removeprefix("models/")
-        return msgspec.json.encode({"generateContentRequest": {"model": model, **body}})
+        return written({"generateContentRequest": {"model": model, **body}})
 
     def decode_count(self, body: bytes) -> int | None:
         """Read totalTokens."""

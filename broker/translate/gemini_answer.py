@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from broker.model.errors import BrokerError
+from broker.translate.blob import blob_of
 from broker.translate.exchange import Reading
 from broker.translate.failures import broken_answer
 from broker.translate.gemini_errors import read_status
@@ -46,6 +47,7 @@ from broker.translate.sse import SseEvent, SseParser
 
 _CHUNK: Final = msgspec.json.Decoder(WireEnvelope)
 _CHUNKS: Final = msgspec.json.Decoder(list[WireEnvelope])
+_TEXT: Final = msgspec.json.Decoder(str | None)
 
 _FILTERED: Final = frozenset(
     {
@@ -129,13 +131,13 @@ class _Reader:
         """Read one JSON text; nothing more after a failure."""
         if self._failed:
             return []
+        out: list[Event] = []
         try:
             chunks = _CHUNKS.decode(data) if data[:16].lstrip()[:1] == b"[" else [_CHUNK.decode(data)]
+            for chunk in chunks:
+                self._chunk(chunk.response or chunk, out)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return self.fail(f"the upstream's answer cannot be read: {error}")
-        out: list[Event] = []
-        for chunk in chunks:
-            self._chunk(chunk.response or chunk, out)
         return out
 
     def fail(self, why: str) -> list[Event]:
@@ -155,8 +157,10 @@ class _Reader:
             self._finishes[0] = self._blocked
         if self._streamed and None in self._finishes.values():
             return self.fail("the upstream's answer was cut short")
-        usage = [_usage(self._usage)] if self._usage else []
-        return [*usage, *(self._finished(choice, native) for choice, native in self._finishes.items())]
+        out: list[Event] = [_usage(self._usage)] if self._usage else []
+        for choice, native in self._finishes.items():
+            out.append(self._finished(choice, native))
+        return out
 
     def _chunk(self, chunk: WireAnswer, out: list[Event]) -> None:
         if self._failed:
@@ -210,9 +214,10 @@ class _Reader:
         out.append(ToolCallDelta(index, _arguments(call.args), choice))
 
     def _blob(self, blob: WireBlob, choice: int, signature: str | None, out: list[Event], *, draft: bool) -> None:
-        if blob.data:
+        data = blob_of(blob.data) or _TEXT.decode(blob.data)
+        if data:
             mime = blob.mime or blob.mime_snake or "image/png"
-            out.append(ImagePart(mime, blob.data, choice, draft, signature))
+            out.append(ImagePart(mime, data, choice, draft, signature))
 
     def _finished(self, choice: int, native: str | None) -> Finished:
         if native in _FILTERED or native == self._blocked is not None:

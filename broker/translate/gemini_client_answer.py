@@ -15,6 +15,7 @@ from typing import Final, assert_never
 import msgspec
 
 from broker.translate import gemini_client_signatures
+from broker.translate.blob import written
 from broker.translate.exchange import Reply
 from broker.translate.fold import fold
 from broker.translate.gemini_errors import encode_error
@@ -70,7 +71,7 @@ def encode_answer(answer: Answer, reply: Reply) -> bytes:
         parts = _Parts(reply)
         said = [*parts.of(choice.parts), *parts.rest()]
         candidates.append(_candidate(choice.index, said, choice.finished, choice.logprobs, told=bool(said)))
-    return _JSON.encode(_response(candidates, answer.id, reply, answer.usage or Usage()))
+    return written(_response(candidates, answer.id, reply, answer.usage or Usage()))
 
 
 def _response(candidates: list[_Object], native_id: str | None, reply: Reply, usage: Usage | None = None) -> _Object:
@@ -274,7 +275,7 @@ class GeminiChunks:
         return self._framed(self._last(candidates)) + (b"]" if self._listed else b"")
 
     def _last(self, candidates: list[_Object]) -> bytes:
-        return _JSON.encode(_response(candidates, self._id, self._reply, self._usage))
+        return written(_response(candidates, self._id, self._reply, self._usage))
 
     def _one(self, event: Event) -> bytes:
         match event:
@@ -299,7 +300,7 @@ class GeminiChunks:
             return b""
         choice.told = True
         candidate = _content(parts) | {"index": event.choice}
-        return self._framed(_JSON.encode(_response([candidate], self._id, self._reply)))
+        return self._framed(written(_response([candidate], self._id, self._reply)))
 
     def _framed(self, body: bytes) -> bytes:
         if not self._listed:

@@ -11,6 +11,7 @@ from typing import Final, assert_never
 
 import msgspec
 
+from broker.translate.blob import Base64
 from broker.translate.effort import fit
 from broker.translate.exchange import Target
 from broker.translate.fields import bad_field
@@ -204,7 +205,7 @@ def _orphan(result: ToolResult) -> tuple[Media, ...]:
     return (Text(msgspec.json.encode(result.structured).decode()),)
 
 
-def _inline(mime: str, data: str) -> _Object:
+def _inline(mime: str, data: Base64) -> _Object:
     return {"inlineData": {"mimeType": mime, "data": data}}
 
 

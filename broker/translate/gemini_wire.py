@@ -8,15 +8,16 @@ Source: ai.google.dev/api/generate-content#GenerateContentResponse.
 
 from msgspec import Raw, Struct, field
 
+NULL = Raw(b"null")
 _NONE = Raw(b"")
 
 
 class WireBlob(Struct):
-    """`inlineData`."""
+    """`inlineData`; `data` is text or null."""
 
     mime: str | None = field(name="mimeType", default=None)
     mime_snake: str | None = field(name="mime_type", default=None)
-    data: str | None = None
+    data: Raw = NULL
 
 
 class WireCall(Struct):

@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
+from broker.translate.blob import Base64, written
 from broker.translate.data_url import image_at, join_data_url
 from broker.translate.fields import bad_field, read, shaped
 from broker.translate.ir import (
@@ -85,8 +86,8 @@ class _Usage(msgspec.Struct):
 
 
 class _Made(msgspec.Struct, omit_defaults=True):
-    b64_json: str | None = None
-    url: str | None = None
+    b64_json: Base64 | None = None
+    url: Base64 | None = None
 
 
 class _Answer(msgspec.Struct):
@@ -166,7 +167,7 @@ def encode_answer(answer: Answer, created: int, *, as_url: bool) -> bytes | Fail
     made = [_Made(url=join_data_url(each.mime, each.data)) if as_url else _Made(each.data) for each in images]
     told = answer.usage
     usage = _Usage(told.prompt, told.completion, told.total) if told is not None else msgspec.UNSET
-    return msgspec.json.encode(_Answer(created, made, _FORMATS.get(images[0].mime, msgspec.UNSET), usage))
+    return written(_Answer(created, made, _FORMATS.get(images[0].mime, msgspec.UNSET), usage))
 
 
 def _drawing(asked: _Asked, images: Sequence[Image | ImageLink]) -> Drawing:

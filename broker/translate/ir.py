@@ -4,7 +4,7 @@ Owns: the values every codec reads or writes. It must never name a field of some
 
 Shape. A conversation is a tuple of messages of two roles; instructions stand apart in `Request.system`; results of tools are parts of user
 messages (a dialect with a role for them maps it). An answer is only ever produced as events; a whole answer is `fold.fold(events)`, which is what makes
-streamed and whole answers agree. Binary content stays the base64 text it came as: nothing here decodes or copies it.
+streamed and whole answers agree. Binary content stays the base64 text it came as, where it came if it is long (`blob`): nothing here decodes or copies it.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,17 @@ from enum import StrEnum
 
 import msgspec
 
+from broker.translate.blob import Base64
+
 JsonObject = Mapping[str, object]
 """A JSON object whose content this program does not interpret."""
 
 
-class Value(msgspec.Struct, frozen=True):
-    """Base of all values here: immutable, compared by content, cheap to make (some are made per chunk)."""
+class Value(msgspec.Struct, frozen=True, gc=False):
+    """Base of all values here: immutable, compared by content, cheap to make (some are made per chunk).
+
+    The collector of garbage does not look at them: they are trees.
+    """
 
 
 class Text(Value, frozen=True):
@@ -32,7 +37,7 @@ class Image(Value, frozen=True):
     """An inline image; in rare answers another medium. `data` is base64 text, `mime` like `image/png`."""
 
     mime: str
-    data: str
+    data: Base64
     signature: str | None = None
 
 
@@ -47,14 +52,14 @@ class Audio(Value, frozen=True):
     """An inline sound. `data` is base64 text."""
 
     mime: str
-    data: str
+    data: Base64
 
 
 class File(Value, frozen=True):
     """Any other inline medium: documents, video. `data` is base64 text."""
 
     mime: str
-    data: str
+    data: Base64
     name: str | None = None
 
 
@@ -311,7 +316,7 @@ class ImagePart(Value, frozen=True):
     """One whole image. A `draft` was made while thinking and is not part of the answer."""
 
     mime: str
-    data: str
+    data: Base64
     choice: int = 0
     draft: bool = False
     signature: str | None = None

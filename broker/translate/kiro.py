@@ -3,10 +3,9 @@
 Owns: its halves under one name, as `codecs.UpstreamCodec`. It must never hold a rule of its own.
 """
 
-import msgspec
-
 from broker.model.errors import BrokerError, ErrorCode
 from broker.translate import kiro_errors, kiro_upstream_answer, kiro_upstream_request
+from broker.translate.blob import written
 from broker.translate.exchange import Encoded, Reading, Target
 from broker.translate.ir import Event, Failure, Request
 
@@ -19,7 +18,7 @@ class Kiro:
     def encode_request(self, request: Request, target: Target) -> Encoded:
         """Write the body of generateAssistantResponse, without the profile."""
         body, names = kiro_upstream_request.build(request, target)
-        return Encoded(msgspec.json.encode(body), names)
+        return Encoded(written(body), names)
 
     def decode_answer(self, body: bytes, reading: Reading) -> list[Event]:
         """Read a whole event stream."""

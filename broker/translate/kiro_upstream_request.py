@@ -229,7 +229,7 @@ def _file(file: File) -> str:
     if not file.mime.startswith("text/") and file.mime != "application/json":
         bad_field("messages", f"the model asked for takes no files of type {file.mime[:100]}")
     try:
-        return base64.b64decode(file.data, validate=True).decode()
+        return base64.b64decode(str(file.data), validate=True).decode()
     except ValueError:  # UnicodeDecodeError is one
         bad_field("messages", f"a file of type {file.mime[:100]} is no text in base64")
 

@@ -13,6 +13,7 @@ from typing import Final, assert_never
 
 import msgspec
 
+from broker.translate.blob import Base64, written
 from broker.translate.data_url import join_data_url
 from broker.translate.exchange import Reply
 from broker.translate.ir import (
@@ -76,7 +77,7 @@ def encode_error(failure: Failure) -> bytes:
 
 def encode_answer(answer: Answer, reply: Reply) -> bytes:
     """Return the `chat.completion` object."""
-    return _JSON.encode(
+    return written(
         {
             "id": answer.id or f"chatcmpl-{reply.ids.id}",
             "object": "chat.completion",
@@ -132,7 +133,7 @@ def _call(call: CalledTool) -> _Object:
     return {"id": call.id, "type": "function", "function": function} | _extra(call.signature)
 
 
-def _image(index: int, mime: str, data: str, signature: str | None) -> _Object:
+def _image(index: int, mime: str, data: Base64, signature: str | None) -> _Object:
     url = {"url": join_data_url(mime, data)}
     return {"type": "image_url", "index": index, "image_url": url} | _extra(signature)
 
@@ -245,7 +246,7 @@ class ChatStream:
         if finished is not None:
             body["finish_reason"] = finished.reason
             body["native_finish_reason"] = finished.native
-        return b"".join((self._head, _JSON.encode(body), self._tail))
+        return written(body, self._head, self._tail)
 
     def _image(self, event: ImagePart) -> bytes:
         index = self._images.get(event.choice, 0)

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from broker.translate.data_url import image_at, split_data_url
+from broker.translate.blob import Base64
+from broker.translate.data_url import image_at, is_data_url, split_data_url
 from broker.translate.effort import parse_effort, split_suffix
-from broker.translate.fields import bad_field, join, read, read_arguments
+from broker.translate.fields import bad_field, join, read, read_arguments, read_text
 from broker.translate.ir import (
     Audio,
     Effort,
@@ -52,8 +53,11 @@ from broker.translate.openai_chat_wire import (
 
 _REQUEST = msgspec.json.Decoder(WireRequest)
 _CONTENT = msgspec.json.Decoder(str | list[WirePart | str] | None)
+_URL = msgspec.json.Decoder(WireUrl | str | None)
 _ANYTHING = msgspec.json.Decoder()
+_NULL = msgspec.Raw(b"null")
 
+_ANY_IMAGE = ImageOptions()
 _INSTRUCTIONS = ("system", "developer")
 _SAID_BY_ASSISTANT = ("text", "refusal", "image_url")
 _MODES = {
@@ -95,12 +99,10 @@ def decode(body: bytes) -> Request:
     wire = read(_REQUEST, body)
     if not wire.messages:
         bad_field("messages", "must hold at least one message")
-    for name, value, instead in (
-        ("functions", wire.functions, "tools"),
-        ("function_call", wire.function_call, "tool_choice"),
-    ):
-        if value is not None:
-            bad_field(name, f"this deprecated field is not supported; use {instead}")
+    if wire.functions is not None:
+        bad_field("functions", "this deprecated field is not supported; use tools")
+    if wire.function_call is not None:
+        bad_field("function_call", "this deprecated field is not supported; use tool_choice")
     model, suffix = split_suffix(wire.model)
     if not model.strip():
         bad_field("model", "must not be empty")
@@ -132,15 +134,15 @@ def _conversation(wire: list[WireMessage]) -> tuple[tuple[Text, ...], tuple[Mess
     system: list[Text] = []
     messages: list[Message] = []
     for i, message in enumerate(wire):
-        path = f"messages[{i}]"
-        if message.role in _INSTRUCTIONS:
-            system.extend(_instructions(message, path))
-        elif message.role == "user":
+        role, path = message.role, f"messages[{i}]"
+        if role == "user":
             messages.append(Message(Role.USER, tuple(_media(message, path))))
-        elif message.role == "assistant":
+        elif role == "assistant":
             messages.append(Message(Role.ASSISTANT, _assistant(message, path)))
-        elif message.role == "tool":
+        elif role == "tool":
             messages.append(Message(Role.USER, (_tool_result(message, path),)))
+        elif role in _INSTRUCTIONS:
+            system.extend(_instructions(message, path))
         else:
             bad_field(f"{path}.role", "unknown role; expected system, developer, user, assistant or tool")
     return tuple(system), tuple(messages)
@@ -156,7 +158,7 @@ def _instructions(message: WireMessage, path: str) -> list[Text]:
 
 
 def _media(message: WireMessage, path: str) -> list[Media]:
-    path = join(path, "content")
+    path = f"{path}.content"
     content = read(_CONTENT, message.content, path)
     if content is None:
         bad_field(path, "is required")
@@ -175,16 +177,16 @@ def _part(part: WirePart, path: str) -> Media:  # noqa: RET503 - bad_field does 
             return Text(text, cache=_cache(part.cache_control))
         case WirePart(type="refusal", refusal=str(text)):
             return Text(text)
-        case WirePart(type="image_url", image_url=WireUrl() | str() as url):
-            return _image(url, join(path, "image_url"))
-        case WirePart(type="video_url", video_url=WireUrl() | str() as url):
-            plain, at = _url(url, join(path, "video_url"))
+        case WirePart(type="image_url"):
+            return _image(part.image_url, join(path, "image_url"))
+        case WirePart(type="video_url"):
+            plain, at = _url(part.video_url, join(path, "video_url"))
             return File(*split_data_url(plain, at))
         case WirePart(type="input_audio", input_audio=WireAudio() as sound):
             return _audio(sound, join(path, "input_audio"))
         case WirePart(type="file", file=WireFile() as file):
             return _file(file, join(path, "file"))
-        case WirePart(type="text" | "refusal" | "image_url" | "video_url" | "input_audio" | "file"):
+        case WirePart(type="text" | "refusal" | "input_audio" | "file"):
             bad_field(join(path, part.type), "is required")
         case _:
             bad_field(join(path, "type"), "unknown type; expected text, image_url, input_audio, file or video_url")
@@ -194,11 +196,18 @@ def _cache(mark: object) -> JsonObject | None:
     return mark if isinstance(mark, dict) and mark.get("type") == "ephemeral" else None
 
 
-def _url(value: WireUrl | str, path: str) -> tuple[str, str]:
-    return (value, path) if isinstance(value, str) else (value.url, join(path, "url"))
+def _url(value: msgspec.Raw, path: str) -> tuple[Base64, str]:
+    """Return a URL, which is text or stands in an object, and where it stands."""
+    if bytes(memoryview(value)[:1]) == b'"':
+        return read_text(value, path), path
+    wire = read(_URL, value, path)
+    if not isinstance(wire, WireUrl):
+        bad_field(path, "is required")
+    at = join(path, "url")
+    return read_text(wire.url, at), at
 
 
-def _image(value: WireUrl | str, path: str) -> Image | ImageLink:
+def _image(value: msgspec.Raw, path: str) -> Image | ImageLink:
     return image_at(*_url(value, path))
 
 
@@ -206,22 +215,24 @@ def _audio(sound: WireAudio, path: str) -> Audio:
     word = sound.format.lower()
     if not word.isalnum() or not word.isascii():
         bad_field(join(path, "format"), "unknown format; expected a word like wav or mp3")
-    if not sound.data:
+    data = read_text(sound.data, join(path, "data"))
+    if not data:
         bad_field(join(path, "data"), "holds no data")
-    return Audio(_SOUNDS.get(word, f"audio/{word}"), sound.data)
+    return Audio(_SOUNDS.get(word, f"audio/{word}"), data)
 
 
 def _file(file: WireFile, path: str) -> File:
-    if not file.file_data:
+    at = join(path, "file_data")
+    content = "" if file.file_data == _NULL else read_text(file.file_data, at)
+    if not content:
         why = "uploaded files are not available here; send file_data" if file.file_id else "is required"
-        bad_field(join(path, "file_id" if file.file_id else "file_data"), why)
-    if file.file_data[:5].lower() == "data:":
-        mime, data = split_data_url(file.file_data, join(path, "file_data"))
-        return File(mime, data, file.filename)
+        bad_field(join(path, "file_id") if file.file_id else at, why)
+    if is_data_url(content):
+        return File(*split_data_url(content, at), file.filename)
     known = _BY_ENDING.get((file.filename or "").rpartition(".")[2].lower())
     if known is None:
-        bad_field(join(path, "file_data"), "expected a data: URL, or a filename whose ending says what it is")
-    return File(known, file.file_data, file.filename)
+        bad_field(at, "expected a data: URL, or a filename whose ending says what it is")
+    return File(known, content, file.filename)
 
 
 def _assistant(message: WireMessage, path: str) -> tuple[Part, ...]:
@@ -302,7 +313,7 @@ def _is_content(value: object) -> bool:
 
 
 def _tools(wire: WireRequest) -> tuple[Tool, ...]:
-    tools = tuple(_tool(tool, f"tools[{i}]") for i, tool in enumerate(wire.tools or ()))
+    tools = tuple([_tool(tool, f"tools[{i}]") for i, tool in enumerate(wire.tools)]) if wire.tools else ()
     if wire.web_search_options is None:
         return tools
     return (*tools, NativeTool(NativeKind.WEB_SEARCH))
@@ -391,8 +402,10 @@ def _reasoning(text: str | None) -> Reasoning | None:
 
 
 def _image_options(wire: WireRequest) -> ImageOptions:
-    asked = [word.lower() for word in wire.modalities or ()]
     config = wire.image_config
+    if config is None and wire.modalities is None:
+        return _ANY_IMAGE
+    asked = [word.lower() for word in wire.modalities or ()]
     ratio, size = (config.aspect_ratio, config.image_size) if config else (None, None)
     return ImageOptions(
         modalities=tuple(word for word in asked if word in ("text", "image")),

@@ -14,34 +14,37 @@ _NULL = Raw(b"null")
 
 
 class WireUrl(Struct):
-    """`image_url`, `video_url`; clients also send a bare string."""
+    """`image_url`, `video_url`; clients also send a bare string. `url` is text."""
 
-    url: str
+    url: Raw
 
 
 class WireAudio(Struct):
     """`input_audio`: base64 text and a format word."""
 
-    data: str
+    data: Raw
     format: str
 
 
 class WireFile(Struct):
-    """`file`: content inline or by id."""
+    """`file`: content inline, which is text, or by id."""
 
-    file_data: str | None = None
+    file_data: Raw = _NULL
     file_id: str | None = None
     filename: str | None = None
 
 
 class WirePart(Struct):
-    """One content part: which of the fields counts, `type` says. `cache_control` is Anthropic's, as clients of gateways send it."""
+    """One content part: which of the fields counts, `type` says. `cache_control` is Anthropic's, as clients of gateways send it.
+
+    The URLs are a `WireUrl`, text or null, and read once they are asked for: they may hold 20 MB.
+    """
 
     type: str
     text: str | None = None
     refusal: str | None = None
-    image_url: WireUrl | str | None = None
-    video_url: WireUrl | str | None = None
+    image_url: Raw = _NULL
+    video_url: Raw = _NULL
     input_audio: WireAudio | None = None
     file: WireFile | None = None
     cache_control: object = None
@@ -69,7 +72,7 @@ class WireCall(Struct):
 class WireImage(Struct):
     """One earlier image of the assistant, as this program gave it out."""
 
-    image_url: WireUrl | str
+    image_url: Raw
     extra_content: object = None
 
 

@@ -3,8 +3,6 @@
 Owns: the four halves under one name, as `codecs.ClientCodec` and `codecs.UpstreamCodec`. It must never hold a rule of its own.
 """
 
-import msgspec
-
 from broker.model.errors import BrokerError, ErrorCode
 from broker.translate import (
     openai_chat_answer,
@@ -14,6 +12,7 @@ from broker.translate import (
     responses_upstream_answer,
     responses_upstream_request,
 )
+from broker.translate.blob import written
 from broker.translate.exchange import Encoded, Reading, Reply, Route, Target
 from broker.translate.ir import Answer, Event, Failure, Request
 
@@ -44,7 +43,7 @@ class Responses:
     def encode_request(self, request: Request, target: Target) -> Encoded:
         """Write the body of a request."""
         body, names = responses_upstream_request.build(request, target)
-        return Encoded(msgspec.json.encode(body), names)
+        return Encoded(written(body), names)
 
     def decode_answer(self, body: bytes, reading: Reading) -> list[Event]:
         """Read a `response` object."""

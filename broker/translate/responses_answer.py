@@ -14,6 +14,7 @@ from typing import Final, assert_never
 import msgspec
 
 from broker.translate import claude_signatures
+from broker.translate.blob import Base64, written
 from broker.translate.exchange import Reply
 from broker.translate.ir import (
     Answer,
@@ -59,7 +60,7 @@ def encode_answer(answer: Answer, reply: Reply) -> bytes:
     maker = _Items(reply)
     items = [item for part in (first.parts if first else ()) for item in maker.of(part)]
     finished = first.finished if first else None
-    return _JSON.encode(_response(answer.id, answer.created, reply, items, finished, answer.usage or Usage()))
+    return written(_response(answer.id, answer.created, reply, items, finished, answer.usage or Usage()))
 
 
 def _response(
@@ -152,7 +153,7 @@ class _Items:
     def encrypts(self) -> bool:
         return self._encrypted
 
-    def image(self, data: str) -> _Object:
+    def image(self, data: Base64) -> _Object:
         return {"id": self._next("ig"), "type": "image_generation_call", "status": "completed", "result": data}
 
     def call(self, identifier: str, name: str, arguments: str, status: str = "completed") -> _Object:
@@ -409,7 +410,7 @@ class ResponsesStream:
     def _emit(self, kind: str, **fields: object) -> None:
         body: _Object = {"type": kind, "sequence_number": self._number, **fields}
         self._number += 1
-        self._out.append(encode_event(_JSON.encode(body), kind))
+        self._out.append(encode_event(written(body), kind))
 
     def _taken(self) -> bytes:
         out, self._out = b"".join(self._out), []

@@ -20,7 +20,7 @@ def test_every_field_is_found_under_its_documented_name():
     candidate = answer.candidates[0]
     part = candidate.content.parts[0]
     assert (candidate.index, candidate.finish, part.text, part.thought, part.signature) == (1, "STOP", "t", True, "s")
-    assert (part.blob.mime, part.blob.data, part.call.name, bytes(part.call.args)) == (
+    assert (part.blob.mime, msgspec.json.decode(part.blob.data), part.call.name, bytes(part.call.args)) == (
         "image/png",
         "A",
         "f",
