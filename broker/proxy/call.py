@@ -1,7 +1,6 @@
 """One request of a client: let in or not, answered at once where that is possible, else given to a job.
 
-Owns: `Front`, the app on the server side of the wire, and `ClientCall`, one a request. Who gets in `access` decides, what is asked for `routes`, what a
-worker serves its `gateway`; it must never touch a token.
+Owns: `ClientCall`, one a request. Who gets in `access` decides, what is asked for `routes`, what a worker serves its `gateway`; it must never touch a token.
 """
 
 import asyncio
@@ -46,8 +45,11 @@ from broker.proxy.routes import (
     Voice,
     route,
 )
+from broker.proxy.shop import Shop
+from broker.proxy.trail import Trail, left_by
 from broker.proxy.usage_table import CONFIG, INTERNAL
 from broker.proxy.verdict import Asked
+from broker.proxy.wire.client import UpstreamConnection
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.wire.heads import RequestHead
 from broker.proxy.witness import Both, Witness
@@ -64,25 +66,6 @@ class _Root(msgspec.Struct, frozen=True):
     name: str = "ccs-broker proxy"
     version: str = __version__
     docs: str = "/docs"
-
-
-class Front:
-    """Begins with each request (see `wire.exchange.App`)."""
-
-    __slots__ = ("_gateway",)
-
-    def __init__(self, gateway: Gateway) -> None:
-        """Serve what `gateway` has."""
-        self._gateway = gateway
-
-    def open(self, exchange: Exchange) -> "ClientCall":
-        """Begin with a request."""
-        return ClientCall(self._gateway, exchange, exchange.head.derived(_route_of), self._gateway.next_id())
-
-    def refusal(self, status: int, text: str) -> tuple[Headers, bytes]:
-        """Word an error for a client of which nothing is known yet."""
-        self._gateway.shop.meters.answered("none", status, 0.0)
-        return refusal(failure(status, text), Voice.OPENAI, self._gateway.next_id())
 
 
 class ClientCall:
@@ -186,6 +169,20 @@ class ClientCall:
         if self._job is not None:
             self._job.tick(now)
 
+    def resume(self, trail: Trail, body: bytes, since: float, connection: UpstreamConnection | None) -> Job:
+        """Return the job of a request that was let in and sent as `trail` has it, at `since`, and is to be answered over `connection`."""
+        self._holder, self._internal = trail.admission.holder, trail.admission.internal
+        now = int(trail.shop.clock.now().wall)
+        context = msgspec.structs.replace(trail.context, request_id=self.request_id, created=now)
+        work = work_of(self._route.target, self._exchange.head, body, context)
+        work.wanted = trail.wanted
+        job = self._job = self._made(trail.shop, work, trail.asked)
+        job.resume(trail.straight, body, connection, since)
+        return job
+
+    def _made(self, shop: Shop, work: Work, asked: Asked) -> Job:
+        return Job(shop, self._exchange, work, self.request_id, asked, self._done, self._witness(work))
+
     def _serve(self, body: bytes) -> None:
         gateway, head = self._gateway, self._exchange.head
         if gateway.request_log is not None and self._recording is None:
@@ -215,8 +212,11 @@ class ClientCall:
         agent = head.get(b"user-agent") or b""
         repeats = agent.startswith((b"claude-cli/", b"claude-code/"))
         asked = Asked(work.wanted.name, work.wanted.providers, repeats, table.away, table.providers())
-        self._job = Job(gateway.shop, self._exchange, work, self.request_id, asked, self._done, self._witness(work))
-        self._job.run()
+        self._job = job = self._made(gateway.shop, work, asked)
+        job.run()
+        trail = left_by(job.straight(), work, gateway, self._route, context, asked, head.made.get(Admission))
+        if trail is not None:
+            head.made[Trail] = trail
 
     def _narrow(self, work: Work, holder: Holder) -> Failure | None:
         """Leave of what is wanted what the key opens; say so where that is nothing."""
@@ -248,10 +248,11 @@ class ClientCall:
     def _witness(self, work: Work) -> Witness | None:
         usage, key = self._gateway.usage, self._holder.key if self._holder is not None else None
         name = key.name if key is not None else INTERNAL if self._internal else CONFIG
-        free = isinstance(self._route.target, CountMessages | CountTokens)
         since, recording = self._exchange.since, self._recording
         counting = (
-            usage.witness(name, key, work.wanted.name, since, work.session, free=free) if usage is not None else None
+            usage.witness(name, key, work.wanted.name, since, work.session, free=self._route.free)
+            if usage is not None
+            else None
         )
         if recording is None:
             return counting
@@ -292,13 +293,7 @@ class ClientCall:
 
     def _done(self, status: int) -> None:
         seconds = self._gateway.shop.ticker.time() - self._exchange.since
-        name = type(self._route.target).__name__
-        self._gateway.shop.meters.answered(name, status, seconds)
-        if _log.isEnabledFor(logging.DEBUG):
-            _log.debug(
-                "request",
-                extra={"request_id": self.request_id, "route": name, "status": status, "seconds": round(seconds, 3)},
-            )
+        self._gateway.answered(self.request_id, type(self._route.target).__name__, status, seconds)
 
     def _same_user(self) -> bool | None:
         # Asked once a connection, and only where the internal key is shown: a question to the kernel costs some microseconds.
@@ -309,7 +304,8 @@ class ClientCall:
         return line.trusted
 
 
-def _route_of(head: RequestHead) -> Route:
+def route_of(head: RequestHead) -> Route:
+    """Return what a head asks for."""
     return route(head.method, head.path, head.query, head.get)
 
 

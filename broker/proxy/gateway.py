@@ -95,6 +95,13 @@ class Gateway:
         shared = (self._signatures, self._safety_off, served, names, shop.turn)
         return Context(request_id, self._second, *shared, provider, shop.policies, self._meanings)
 
+    def answered(self, request_id: str, route: str, status: int, seconds: float) -> None:
+        """Count an answer that ended, and let it be known to whoever debugs."""
+        self.shop.meters.answered(route, status, seconds)
+        if _log.isEnabledFor(logging.DEBUG):
+            told = {"request_id": request_id, "route": route, "status": status, "seconds": round(seconds, 3)}
+            _log.debug("request", extra=told)
+
     def _served(self) -> Served:
         """Return what is served; the same value, and the same meanings, until something of it changes."""
         table, catalog, learnt = self.shop.table, self.shop.catalog, self.discovery.learnt

@@ -47,11 +47,10 @@ from broker.proxy.shop import Shop
 from broker.proxy.upstreams.base import Upstream
 from broker.proxy.upstreams.table import PROVIDERS, upstream_of
 from broker.proxy.verdict import Asked, verdict
-from broker.proxy.way import way_to
+from broker.proxy.way import Straight, Way, way_to
 from broker.proxy.wire.client import FailureKind, UpstreamConnection, UpstreamError
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.wire.heads import ResponseHead
-from broker.proxy.wire.pool import Origin
 from broker.proxy.witness import Attempt, Nobody, Witness
 from broker.proxy.works import Work
 from broker.translate.codecs import UPSTREAMS as CODECS
@@ -94,7 +93,8 @@ class Job:
         self._connection: UpstreamConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._upstream: Upstream | None = None
-        self._request: tuple[Origin, bytes, bytes] | None = None
+        self._way: Way | None = None
+        self._body = b""
         self._lease: Lease | None = None
         self._model = ""
         self._relay: Relay | None = None
@@ -102,7 +102,6 @@ class Job:
         self._error = bytearray()
         self._last_error: tuple[Upstream, ResponseHead, bytes, Failure] | None = None
         self._stale_retried = False
-        self._homes: tuple[str, ...] = ()
         self._deadlines = Deadlines(shop.timeouts, shop.ticker.now)
 
     def run(self) -> None:
@@ -112,6 +111,31 @@ class Job:
         picking = shop.picking(wanted.name, self._work.session) if len(accounts) > 1 else _NO_CHOICE
         found = candidates(accounts, wanted.goals, now, picking)
         self._follow(attempts.begin(found or cooling(accounts, wanted.goals, now, patience.seconds), patience))
+
+    def resume(self, straight: Straight, body: bytes, connection: UpstreamConnection | None, since: float) -> None:
+        """Go on from where `run` would be, had it sent the request for this body at `since`; `connection` is where the answer comes from."""
+        self._state, _ = attempts.begin((straight.candidate,), self._shop.patience)
+        self._lease, self._model, self._upstream = straight.lease, straight.candidate.model, straight.upstream
+        self._shop.take(straight.lease.account)
+        self._goes(straight.way.of(body), straight.upstream, body)
+        self._connection = connection
+        self._deadlines.sent(since)
+
+    def straight(self) -> Straight | None:
+        """Return how the request was sent, where another one with the same head can be sent the same way; asked after `run`."""
+        way, upstream, candidates, lease = self._way, self._upstream, self._state.candidates, self._lease
+        if (
+            way is None
+            or not way.begun
+            or upstream is None
+            or lease is None
+            or self._state.over
+            or len(candidates) != 1
+        ):
+            return None
+        if self._state.sent != 1 or self._state.again:
+            return None
+        return Straight(candidates[0], lease, upstream, way)
 
     # --- what the client does ---
 
@@ -149,7 +173,7 @@ class Job:
         self._head = head
         self._deadlines.head()
         self._witness.answered(head)
-        if 200 <= head.status < 300 and self._upstream is not None and not _is_page(head):
+        if 200 <= head.status < 300 and self._upstream is not None and not is_page(head):
             self._relay = self._work.relay(self._upstream, head)
 
     def on_data(self, data: bytes) -> None:
@@ -237,7 +261,8 @@ class Job:
         upstream = self._upstream = upstream_of(PROVIDERS[lease.provider], self._work.client)
         try:
             sent = self._work.sent(upstream, lease, action.model)
-            way = way_to(self._shop, upstream, lease, sent, action.home, self._homes, self._client.made)
+            begun = self._way.homes if self._way is not None else ()
+            way = way_to(self._shop, upstream, lease, sent, action.home, begun, self._client.made)
         except BrokerError as error:
             self._unsendable(error)
             return
@@ -246,22 +271,24 @@ class Job:
                 BrokerError(ErrorCode.MISCONFIGURED, "a header or the address of its API is not valid", hint="")
             )
             return
-        self._homes, origin, head = way.homes, way.origin, way.head
-        self._request = origin, head, sent.body
-        api, out = (upstream.kind, upstream.dialect, action.model, self._home()), (head, sent.body, lease.access_token)
-        self._witness.sent(Attempt(lease.account, lease.provider, *api, *out))
-        connection = self._shop.pool.take(origin) if not action.delay else None
+        self._goes(way, upstream, sent.body)
+        connection = self._shop.pool.take(way.origin) if not action.delay else None
         if connection is not None:
             self._write(connection)
         else:
             self._later(self._connect(action.delay))
 
-    def _home(self) -> str:
-        return self._homes[min(self._state.home, len(self._homes) - 1)]
+    def _goes(self, way: Way, upstream: Upstream, body: bytes) -> None:
+        """Note what is sent, and let it be known."""
+        assert self._lease is not None
+        self._way, self._body, lease = way, body, self._lease
+        home = way.homes[min(self._state.home, len(way.homes) - 1)]
+        api, out = (upstream.kind, upstream.dialect, self._model, home), (way.head, body, lease.access_token)
+        self._witness.sent(Attempt(lease.account, lease.provider, *api, *out))
 
     def _elsewhere(self) -> bool:
         """Tell whether the upstream has a further host."""
-        return self._state.home + 1 < len(self._homes)
+        return self._way is not None and self._state.home + 1 < len(self._way.homes)
 
     def _unsendable(self, error: BrokerError) -> None:
         if error.code in _OWN_FAULT:
@@ -270,13 +297,12 @@ class Job:
             self._step(Leased(None, f"{error.detail}; {error.hint}" if error.hint else error.detail))
 
     def _write(self, connection: UpstreamConnection) -> None:
-        assert self._request is not None
-        _, head, body = self._request
+        assert self._way is not None
         self._connection = connection
         self._deadlines.sent(self._shop.ticker.now)
         if self._client.blocked:
             connection.pause()
-        connection.send(self, "POST", head, body)
+        connection.send(self, "POST", self._way.head, self._body)
 
     def _give(self, relay: Relay, out: bytes) -> None:
         """Hand converted bytes to the client, or deal with an answer that turned out to be none."""
@@ -322,9 +348,9 @@ class Job:
         body, self._error = bytes(self._error), bytearray()
         if head.status < 400:
             # Following a redirect would carry the credential elsewhere.
-            what = "a web page" if _is_page(head) else str(head.status)
+            what = "a web page" if is_page(head) else str(head.status)
             told = failure(502, f"the upstream answered {what}, which is no answer to a request like this")
-            self._meter("page" if _is_page(head) else "redirect")
+            self._meter("page" if is_page(head) else "redirect")
             self._step(Answered(502, told, self._elsewhere()))
             return
         told = CODECS[upstream.dialect].decode_error(head.status, body)
@@ -392,14 +418,15 @@ class Job:
                 self._tell(failure(500, "a fault of the proxy; its log has the details"))
 
     async def _connect(self, delay: float = 0.0) -> None:
-        assert self._request is not None
+        way = self._way
+        assert way is not None
         if delay:
             await self._shop.clock.sleep(self._shop.jittered(delay))
         try:
-            connection = await self._shop.pool.connect(self._request[0])
+            connection = await self._shop.pool.connect(way.origin)
         except UpstreamError as failed:
-            if self._request[0].via is None:  # else it may be the way alone, which others do not take
-                self._shop.unreachable(self._home())
+            if way.origin.via is None:  # else it may be the way alone, which others do not take
+                self._shop.unreachable(way.homes[min(self._state.home, len(way.homes) - 1)])
             self._broke(failed)
             return
         self._write(connection)
@@ -445,6 +472,6 @@ class Job:
             _log.info(event, extra=fields)
 
 
-def _is_page(head: ResponseHead) -> bool:
+def is_page(head: ResponseHead) -> bool:
     """Tell whether something on the way answered people instead of programs: no API says anything in HTML."""
     return (head.get(b"content-type") or b"").lower().startswith(b"text/html")

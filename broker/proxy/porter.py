@@ -11,6 +11,7 @@ from broker.proxy.buckets import Buckets
 from broker.proxy.failures import failure
 from broker.proxy.keyfile import KeyFile
 from broker.proxy.keys import Holder, LocalKey, Ring
+from broker.proxy.usage_table import CONFIG, INTERNAL
 from broker.proxy.wire.heads import RequestHead
 from broker.translate.ir import Failure
 
@@ -25,6 +26,11 @@ class Admission(msgspec.Struct, frozen=True):
     ring: Ring
     holder: Holder | None
     internal: bool
+
+    @property
+    def name(self) -> str:
+        """Whose key it came with, as usage is counted by."""
+        return self.holder.key.name if self.holder is not None else INTERNAL if self.internal else CONFIG
 
 
 class Porter:

@@ -143,6 +143,11 @@ class Route(msgspec.Struct, frozen=True):
             case _:
                 assert_never(self.target)
 
+    @property
+    def free(self) -> bool:
+        """Whether it only asks how many tokens something has, which costs none."""
+        return isinstance(self.target, CountMessages | CountTokens)
+
 
 Header = Callable[[bytes], bytes | None]
 """Gives a header by its lower-case name."""

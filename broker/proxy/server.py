@@ -22,8 +22,8 @@ from broker.observe.tasks import spawn
 from broker.paths import proxy_state_dir
 from broker.proxy.access import Rules
 from broker.proxy.buckets import Buckets
-from broker.proxy.call import Front
 from broker.proxy.catalog import Catalog
+from broker.proxy.front import Front
 from broker.proxy.gateway import Gateway
 from broker.proxy.headers import Headers
 from broker.proxy.keyfile import KeyFile

@@ -22,7 +22,7 @@ from broker.proxy.headers import Headers
 from broker.proxy.keys import LocalKey
 from broker.proxy.usage_limits import limits_in
 from broker.proxy.usage_store import Batch, Bucket, UsageStore
-from broker.proxy.usage_table import MAX_SESSIONS, NOBODY, Counts, Pending, Seen, Table, name_of
+from broker.proxy.usage_table import MAX_SESSIONS, NOBODY, Counts, Pending, Seen, Table, Who, name_of
 from broker.proxy.wire.heads import ResponseHead
 from broker.proxy.witness import Attempt
 from broker.translate.codecs import Dialect
@@ -93,6 +93,25 @@ class Usage:
         if key is not None and key.rpm is not None and len(self._limited) < _MAX_KEPT:
             self._limited[name] = key
         return Counting(self, name, model, since, session, free=free)
+
+    def passed(self, who: Who, headers: Headers, ends: Ends | None, seconds: float, session: Session) -> None:
+        """Count a request that was answered at once, as a whole and well: what a witness of it would have come to, in one step.
+
+        `headers` are the answer's, `ends` its body where tokens are to be told.
+        """
+        if not self.enabled:
+            return
+        key, account, model = who
+        if account in self.heads or len(self.heads) < _MAX_KEPT:
+            self.heads[account] = headers
+        row = self.table.row(who)
+        row.requests += 1
+        row.answered += 1
+        row.seconds += seconds
+        row.first_seconds += seconds
+        if ends is not None:
+            _spend(row, ends.tokens(), whole=True)
+        self.noted(key, account, model, session)
 
     def noted(self, key: str, account: str, model: str, session: Session) -> None:
         """Note the conversation of a request, and that there is something to write."""

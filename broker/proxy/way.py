@@ -9,6 +9,7 @@ from typing import final
 import msgspec
 
 from broker.ipc.schema import Lease
+from broker.proxy.choose import Candidate
 from broker.proxy.headers import Headers, overlaid
 from broker.proxy.shop import Shop
 from broker.proxy.upstreams.base import Sent, Upstream
@@ -17,11 +18,28 @@ from broker.proxy.wire.pool import Origin
 
 
 class Way(msgspec.Struct, frozen=True):
-    """`homes` are the base URLs of the API in the order to ask them, `head` is that of the request."""
+    """`homes` are the base URLs of the API in the order to ask them, `head` is that of the request.
+
+    `begun` is the head without the length of the body, where the next request with the same head, account and settings goes the same way; else empty.
+    """
 
     homes: tuple[str, ...]
     origin: Origin
     head: bytes
+    begun: bytes = b""
+
+    def of(self, body: bytes) -> "Way":
+        """Return the same way for another body."""
+        return Way(self.homes, self.origin, with_length(self.begun, len(body)), self.begun)
+
+
+class Straight(msgspec.Struct, frozen=True):
+    """How a request was sent that the first account served, the only one there was for it."""
+
+    candidate: Candidate
+    lease: Lease
+    upstream: Upstream
+    way: Way
 
 
 @final
@@ -58,11 +76,12 @@ def way_to(
     """
     taken = made.get(_Taken)
     if isinstance(taken, _Taken) and taken.still(shop, lease, sent) and not home:
-        return Way(taken.homes, taken.origin, with_length(taken.head, len(sent.body)))
+        return Way(taken.homes, taken.origin, with_length(taken.head, len(sent.body)), taken.head)
     homes = shop.homes(upstream, lease, begun if home else ())
     origin, path = shop.origin(homes[min(home, len(homes) - 1)], lease)
     headers = overlaid(sent.headers, shop.headers.get(upstream.kind, ()))
     head = without_length(b"POST", path + sent.target, origin.authority, headers)
-    if len(homes) == 1:  # of several, which comes first depends on the moment
-        made[_Taken] = _Taken(shop, lease, sent.target, sent.headers, homes, origin, head)
-    return Way(homes, origin, with_length(head, len(sent.body)))
+    if len(homes) > 1:  # which comes first depends on the moment
+        return Way(homes, origin, with_length(head, len(sent.body)))
+    made[_Taken] = _Taken(shop, lease, sent.target, sent.headers, homes, origin, head)
+    return Way(homes, origin, with_length(head, len(sent.body)), head)

@@ -34,7 +34,7 @@ from broker.translate.fold import fold
 from broker.translate.ir import Event, Failure, FailureKind, Request
 from broker.translate.names import ToolNames
 from broker.translate.openai_errors import tells_error
-from broker.translate.passage import peek, with_model
+from broker.translate.passage import Peeked, peek, with_model
 from broker.translate.renaming import renamed
 from broker.translate.signatures import SignatureMemory
 
@@ -165,6 +165,14 @@ class GeminiWork:
             return Whole(unwrap_answer, request_id)
         return Unwrapped(request_id) if self.events else Listed(request_id)
 
+    @property
+    def said(self) -> None:
+        """What the body says of model and streaming: nothing, the path does."""
+
+    def untouched(self, upstream: Upstream, _model: str) -> bool:
+        """Tell whether every request with this head goes to an upstream as it is, and its answer comes back so."""
+        return upstream.dialect is Dialect.GEMINI and _plain(self.wanted, self._edits, upstream)
+
     def session(self) -> str | None:
         """Return the conversation it belongs to."""
         return session_of(self._head.headers, self._body)
@@ -245,6 +253,16 @@ class TalkWork:
             readable = head.get(b"content-encoding") in (None, b"identity")
             return Renamed(passed, own) if own is not None and readable and not self._count else passed
         return self._understand().relay(upstream)
+
+    @property
+    def said(self) -> Peeked:
+        """What the body says of model and streaming."""
+        return self._peeked
+
+    def untouched(self, upstream: Upstream, model: str) -> bool:
+        """Tell whether every request with this head that says the same goes to an upstream as it is, and its answer comes back so."""
+        same = upstream.dialect is self.client and model == self._peeked.model
+        return same and _plain(self.wanted, self._edits, upstream)
 
     def session(self) -> str | None:
         """Return the conversation it belongs to."""
@@ -344,6 +362,11 @@ class _Made(msgspec.Struct, frozen=True):
     key: object
     lease: Lease
     sent: Sent
+
+
+def _plain(wanted: Wanted, edits: Edits | None, upstream: Upstream) -> bool:
+    """Tell whether nothing is written into what passes, and what goes out follows from the head and the lease."""
+    return edits is None and not wanted.own and upstream.kind in STEADY
 
 
 def _sent(edits: Edits | None, upstream: Upstream, lease: Lease, ask: Ask, headers: Headers, body: bytes) -> Sent:

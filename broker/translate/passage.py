@@ -46,6 +46,14 @@ def peek(body: bytes) -> Peeked:
     return found
 
 
+def says(body: bytes, told: Peeked) -> bool:
+    """Tell whether a body says the same of itself; one that cannot be read does not."""
+    try:
+        return _PEEK.decode(body) == told
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
 def with_model(body: bytes, model: str) -> bytes:
     """Return a body with another `model`, all else byte for byte.
 

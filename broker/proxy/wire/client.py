@@ -131,6 +131,10 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             transport.write(head + body)
 
+    def hand_over(self, receiver: Receiver) -> None:
+        """Give what is still to come of the answer to another receiver; not while a read is handed over."""
+        self._receiver = receiver
+
     def cancel(self) -> None:
         """Close at once; the receiver hears nothing more."""
         self._receiver = None
