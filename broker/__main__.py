@@ -1,6 +1,6 @@
 """The program's entry: `ccs-broker`, or `python -m broker`.
 
-Owns: the choice between the short way for `token` and click for everything else. It must never import more than the short way needs.
+Owns: the choice between the short ways for `token`, `serve` and `proxy`, and click for everything else. It must never import more than the short way needs.
 """
 
 import sys
@@ -9,7 +9,7 @@ import sys
 def main() -> None:
     """Run the command line of this process and leave with its exit code."""
     arguments = sys.argv[1:]
-    code = _token(arguments[1:]) if arguments[:1] == ["token"] else None
+    code = _short(arguments)
     if code is None:
         from broker.cli.app import main as run  # noqa: PLC0415 - click is not needed for a token
 
@@ -17,11 +17,17 @@ def main() -> None:
     sys.exit(code)
 
 
-def _token(arguments: list[str]) -> int | None:
-    """Print a token the short way; None where the arguments need explaining."""
-    from broker.cli import token  # noqa: PLC0415
+def _short(arguments: list[str]) -> int | None:
+    """Run what needs no click; None where the arguments need explaining."""
+    if arguments[:1] == ["token"]:
+        from broker.cli import token  # noqa: PLC0415
 
-    return token.run(arguments)
+        return token.run(arguments[1:])
+    if arguments[:1] in (["serve"], ["proxy"]):
+        from broker.cli import straight  # noqa: PLC0415
+
+        return straight.run(arguments[0], arguments[1:])
+    return None
 
 
 if __name__ == "__main__":

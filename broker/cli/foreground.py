@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from broker.cli import hangup, output
+from broker.cli import hangup
 from broker.cli.exits import Exit
 from broker.cli.wording import url
 from broker.config import Config, Loaded
@@ -89,6 +89,7 @@ def sandbox(options: "ServeOptions") -> int:
     Raises:
         BrokerError: `bad_request` for settings it cannot use, `storage_unwritable` for a file that cannot be written.
     """
+    from broker.cli import output
     from broker.sandbox.serve import serve
 
     try:
@@ -99,7 +100,7 @@ def sandbox(options: "ServeOptions") -> int:
 
 
 def _again() -> Loaded:
-    from broker.cli.options import read_config
+    from broker.cli.reading import read_config
 
     return read_config()
 

@@ -3,7 +3,6 @@
 Owns: reading the config the environment names, and one typed call to the daemon. Heavy modules are imported inside functions, so that `--help` stays quick.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from broker import paths
+from broker.cli.reading import load_config as load_config  # noqa: PLC0414 - what commands share
+from broker.cli.reading import read_config as read_config  # noqa: PLC0414 - likewise
 from broker.cli.token import quote
 from broker.model.errors import BrokerError, ErrorCode
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-    from broker.config import Config, Loaded
     from broker.ipc.schema import AccountView
 
 T = TypeVar("T")
@@ -140,23 +140,6 @@ def _items(names: "Iterable[str]", incomplete: str) -> "list[CompletionItem]":
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
-
-
-def load_config() -> "Config":
-    """Read the config file; one named by `CCS_BROKER_CONFIG` must exist.
-
-    Raises:
-        BrokerError: `bad_request`, naming the file and the fault.
-    """
-    return read_config().config
-
-
-def read_config() -> "Loaded":
-    """Read the same, and where each setting stands; raises as `load_config` does."""
-    from broker.settings.reading import read
-
-    chosen = os.environ.get("CCS_BROKER_CONFIG")
-    return read(Path(chosen) if chosen else None)
 
 
 def control_socket() -> Path:

@@ -28,6 +28,7 @@ from broker.daemon.imports import Imports
 from broker.daemon.incidents import Incidents
 from broker.daemon.kept_cooldowns import KeptCooldowns
 from broker.daemon.keys import Keys
+from broker.daemon.later import Formats, Later
 from broker.daemon.leases import Leases
 from broker.daemon.network import Ways
 from broker.daemon.notices import Notices
@@ -41,10 +42,8 @@ from broker.daemon.stream import chunk
 from broker.daemon.views import kept_notes
 from broker.daemon.work import Work
 from broker.ipc.unix import adopt, bind_socket, private_folder, remove_socket
-from broker.login.adopt import Adopter, discover, read_login
 from broker.login.clients import Clients
 from broker.login.credentials import Credentials, file_of
-from broker.login.sessions import Keep, Kept, Logins, WayOut
 from broker.model.account import AccountId, Record
 from broker.model.clock import Chance, Clock
 from broker.model.errors import BrokerError
@@ -55,7 +54,7 @@ from broker.observe.logs import log_id
 from broker.observe.metrics import Metrics
 from broker.providers import registry
 from broker.providers.base import Client
-from broker.providers.native.table import FORMATS
+from broker.providers.native.base import Native, Refused, Seen
 from broker.refresh.engine import Engine
 from broker.settings.changes import Program
 from broker.settings.running import Running
@@ -69,6 +68,10 @@ from broker.store.store import FileStore
 from broker.system import SystemChance, SystemClock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from broker.login.adopt import Adopter, Discovery
+    from broker.login.sessions import Keep, Logins, WayOut
     from broker.store.seal import AeadSeal
 
 _log = logging.getLogger(__name__)
@@ -109,7 +112,7 @@ class Daemon:
     groups: Groups
     engine: Engine
     outbound: Outbound
-    logins: Logins
+    logins: "Later[Logins]"
     publisher: Publisher
     incidents: Incidents
     cooldowns: KeptCooldowns
@@ -131,7 +134,8 @@ class Daemon:
 
     async def stop(self) -> None:
         """Answer what is under way, wait for renewals in flight within the configured limit, and close."""
-        await self.logins.close()
+        if self.logins.made is not None:
+            await self.logins.made.close()
         # Together: who waits for a renewal is answered when it lands, and no later than the limit of both.
         limit = self.config.refresh.stop_timeout_seconds
         await asyncio.gather(self.server.stop(limit), self.work.drain(limit), self.engine.stop())
@@ -175,7 +179,7 @@ def build(
         directories, providers, state_dir, clock, chance,
         rescan_seconds=config.store.rescan_seconds, seal=seal,
     )  # fmt: skip
-    store = LinkedStore(files, FORMATS, read_login, clock, chance)
+    store = LinkedStore(files, Formats(), _read_login, clock, chance)
     links = LinkWatch(store, clock)
     files.on_rescan = links.rescan
     outbound = Outbound(timeout=config.refresh.request_timeout_seconds, network=network_of(config, env))
@@ -190,10 +194,21 @@ def build(
     )  # fmt: skip
     cooldowns, work = Cooldowns(), Work()
     audit = Audit(state_dir, lambda: clock.now().wall)
-    logins = Logins(providers, clients, outbound, clock, chance, _keeper(store, clock, audit, work), _ways_out(store))
-    copies = Copies(lambda: discover("all", None, env), store, providers, clock)
+    copies = Copies(lambda: _discover(env), store, providers, clock)
     accounts = Accounts(store, engine, providers, cooldowns, clock, warnings=copies.warnings)
-    imports = Imports(accounts, store, Adopter(providers, clients, outbound, clock), audit, work, env)
+
+    def logins() -> "Logins":
+        from broker.login.sessions import Logins  # noqa: PLC0415
+
+        keep = _keeper(store, clock, audit, work)
+        return Logins(providers, clients, outbound, clock, chance, keep, _ways_out(store))
+
+    def adopter() -> "Adopter":
+        from broker.login.adopt import Adopter  # noqa: PLC0415
+
+        return Adopter(providers, clients, outbound, clock)
+
+    later = Later("broker.login.sessions", logins)
     notices = Notices(config.notify, env)
     incidents = Incidents(accounts, notices, disk, state_dir)
     metrics = Metrics(accounts.states)
@@ -217,8 +232,8 @@ def build(
         reports=reports,
         changes=Changes(accounts, publisher, outbound, clients, audit, work),
         quotas=quotas,
-        imports=imports,
-        logins=logins,
+        imports=Imports(accounts, store, Later("broker.login.adopt", adopter), audit, work, env),
+        logins=later,
         keys=Keys(accounts, audit, work),
         health=HealthCheck(
             accounts, clock.now().boot, config.store.mode, tuple(str(each) for each in directories), socket_paths
@@ -234,7 +249,7 @@ def build(
     )  # fmt: skip
     running.on_change(reloading.prepare)
     return Daemon(
-        config, store, links, copies, groups, engine, outbound, logins, publisher, incidents,
+        config, store, links, copies, groups, engine, outbound, later, publisher, incidents,
         KeptCooldowns(cooldowns, disk, state_dir, clock), dispatch, server, work, audit, reloading,
     )  # fmt: skip
 
@@ -315,7 +330,19 @@ async def run_daemon(
         sockets.close()
 
 
-def _ways_out(store: Store) -> WayOut:
+def _read_login(native: Native, path: Path) -> Seen | Refused | None:
+    from broker.login.adopt import read_login  # noqa: PLC0415 - see `Later`
+
+    return read_login(native, path)
+
+
+def _discover(env: Mapping[str, str]) -> "Iterable[Discovery]":
+    from broker.login.adopt import discover  # noqa: PLC0415 - see `Later`
+
+    return discover("all", None, env)
+
+
+def _ways_out(store: Store) -> "WayOut":
     """Return what knows the outbound proxies of accounts that are there already."""
 
     def way_out(provider: str, label: str) -> Secret | None:
@@ -325,8 +352,9 @@ def _ways_out(store: Store) -> WayOut:
     return way_out
 
 
-def _keeper(store: Store, clock: Clock, audit: Audit, work: Work) -> Keep:
+def _keeper(store: Store, clock: Clock, audit: Audit, work: Work) -> "Keep":
     """Return what puts a finished login away."""
+    from broker.login.sessions import Kept  # noqa: PLC0415 - see `Later`
 
     async def keep(record: Record, client: Client, notes: tuple[str, ...]) -> Kept:
         there = frozenset(store.entries())

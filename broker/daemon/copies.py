@@ -6,8 +6,8 @@ files are looked at when accounts are asked for, at most once a minute, and neve
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from broker.login.adopt import Discovery
 from broker.model.clock import Clock
 from broker.model.errors import BrokerError
 from broker.model.secret import Digest
@@ -17,6 +17,9 @@ from broker.providers.registry import Registry
 from broker.store.base import Entry
 from broker.store.linked import LinkedStore
 
+if TYPE_CHECKING:
+    from broker.login.adopt import Discovery
+
 _KNOWN_SECONDS = 60.0
 
 
@@ -24,7 +27,7 @@ class Copies:
     """What other programs hold. One event loop uses it."""
 
     def __init__(
-        self, find: Callable[[], Iterable[Discovery]], store: LinkedStore, registry: Registry, clock: Clock
+        self, find: "Callable[[], Iterable[Discovery]]", store: LinkedStore, registry: Registry, clock: Clock
     ) -> None:
         """Look by `find`, which blocks."""
         self._find = find
@@ -65,7 +68,7 @@ class Copies:
     async def _look(self) -> None:
         self._known = await asyncio.to_thread(self._scan)
 
-    def _scan(self) -> Mapping[Digest, Discovery]:
+    def _scan(self) -> "Mapping[Digest, Discovery]":
         known: dict[Digest, Discovery] = {}
         for discovery in self._find():
             digest = self._digest(discovery)
@@ -73,7 +76,7 @@ class Copies:
                 known.setdefault(digest, discovery)
         return known
 
-    def _digest(self, discovery: Discovery) -> Digest | None:
+    def _digest(self, discovery: "Discovery") -> Digest | None:
         login = discovery.found
         if not isinstance(login, Login):
             return None

@@ -6,6 +6,7 @@ Owns: the table from operations to use cases. It must never know of connections:
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cache
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,6 +18,7 @@ from broker.daemon.health import HealthCheck
 from broker.daemon.hub import Hub
 from broker.daemon.imports import Imports
 from broker.daemon.keys import Keys
+from broker.daemon.later import Later
 from broker.daemon.leases import Leases
 from broker.daemon.network import Ways
 from broker.daemon.quotas import Quotas
@@ -24,9 +26,11 @@ from broker.daemon.reports import Reports
 from broker.ipc.network_schema import NetworkTest
 from broker.ipc.operations import Call, Name
 from broker.ipc.schema import ImportRequest, KeyAdd, LoginCallback, LoginStart, Relabel, Report, decode, encode
-from broker.login.sessions import Logins
 from broker.model.account import AccountId
 from broker.observe.metrics import Metrics
+
+if TYPE_CHECKING:
+    from broker.login.sessions import Logins
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Dispatch:
     changes: Changes
     quotas: Quotas
     imports: Imports
-    logins: Logins
+    logins: "Later[Logins]"
     keys: Keys
     health: HealthCheck
     hub: Hub
@@ -163,16 +167,18 @@ class Dispatch:
         return encode(await self.keys.add(decode(body, KeyAdd)))
 
     async def _login_start(self, _call: Call, body: bytes) -> bytes:
-        return encode(await self.logins.start(decode(body, LoginStart)))
+        return encode(await (await self.logins.get()).start(decode(body, LoginStart)))
 
     async def _login(self, call: Call, _body: bytes) -> bytes:
-        return encode(await self.logins.follow(call.path["id"], min(call.query["wait"], self.leases.max_wait)))
+        return encode(
+            await (await self.logins.get()).follow(call.path["id"], min(call.query["wait"], self.leases.max_wait))
+        )
 
     async def _login_callback(self, call: Call, body: bytes) -> bytes:
-        return encode(await self.logins.finish(call.path["id"], decode(body, LoginCallback).text))
+        return encode(await (await self.logins.get()).finish(call.path["id"], decode(body, LoginCallback).text))
 
     async def _login_cancel(self, call: Call, _body: bytes) -> bytes:
-        return encode(await self.logins.cancel(call.path["id"]))
+        return encode(await (await self.logins.get()).cancel(call.path["id"]))
 
     async def _import(self, _call: Call, body: bytes) -> bytes:
         return encode(await self.imports.run(decode(body, ImportRequest)))

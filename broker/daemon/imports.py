@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace as _with
 
 from broker.daemon.accounts import Accounts
+from broker.daemon.later import Later
 from broker.daemon.work import Work
 from broker.ipc.schema import ImportAnswer, ImportedLogin, ImportRequest
-from broker.login.adopt import Adoptable, Adopter, Discovery, discover
 from broker.model.account import AccountId
 from broker.model.errors import BrokerError, ErrorCode
 from broker.observe.audit import Audit, Event
@@ -27,6 +28,9 @@ from broker.store.base import Entry, Origin
 from broker.store.link import Link, Verdict, compare, link_of, unlinked
 from broker.store.linked import LinkedStore
 from broker.store.table import same_login
+
+if TYPE_CHECKING:
+    from broker.login.adopt import Adoptable, Adopter, Discovery
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +65,7 @@ class Imports:
 
     accounts: Accounts
     store: LinkedStore
-    adopter: Adopter
+    adopter: "Later[Adopter]"
     audit: Audit
     work: Work
     env: Mapping[str, str]
@@ -72,6 +76,9 @@ class Imports:
         Raises:
             BrokerError: `bad_request` for a mode, program or file that cannot be.
         """
+        await self.adopter.get()
+        from broker.login.adopt import discover  # noqa: PLC0415 - loaded with the adopter
+
         if request.mode not in (None, _COPY, _LINKED):
             raise BrokerError(ErrorCode.BAD_REQUEST, f"the mode is copy or linked, not {request.mode[:40]!r}")
         path = Path(request.path) if request.path is not None else None
@@ -89,12 +96,12 @@ class Imports:
             dry_run=request.dry_run,
         )
 
-    async def _one(self, discovery: Discovery, request: ImportRequest) -> ImportedLogin:
+    async def _one(self, discovery: "Discovery", request: ImportRequest) -> ImportedLogin:
         native = discovery.native
         told = ImportedLogin(
             tool=native.tool, title=native.title, path=str(discovery.path), provider=native.provider, action=Action.REFUSED.value,
         )  # fmt: skip
-        ready = await self.adopter.adopt(discovery, online=not request.dry_run)
+        ready = await (await self.adopter.get()).adopt(discovery, online=not request.dry_run)
         if isinstance(ready, Refused):
             return _with(told, reason=f"{discovery.path.name} {ready.reason}")
         link, why_not = await self._link(discovery, ready)
@@ -128,7 +135,7 @@ class Imports:
             return _with(told, action=Action.REFUSED.value, reason=error.detail)
         return _with(told, account=str(account))
 
-    async def _link(self, discovery: Discovery, ready: Adoptable) -> tuple[Link | None, str | None]:
+    async def _link(self, discovery: "Discovery", ready: "Adoptable") -> tuple[Link | None, str | None]:
         """Return how a login could be linked, or why it cannot."""
         native, found = discovery.native, discovery.found
         if native.unlinked or not isinstance(found, Login):
@@ -139,7 +146,7 @@ class Imports:
         problem = await self.store.refusal(link)
         return (None, problem) if problem else (link, None)
 
-    def _plan(self, ready: Adoptable, link: Link | None, mode: str | None) -> _Plan:
+    def _plan(self, ready: "Adoptable", link: Link | None, mode: str | None) -> _Plan:
         """Decide. Without a link it is a copy."""
         known = self._known(ready)
         if known is None:
@@ -157,7 +164,7 @@ class Imports:
             return _Plan(Action.PRESENT, known)
         return _Plan(Action.SKIPPED, known, "the account here has a newer grant")
 
-    def _known(self, ready: Adoptable) -> Entry | None:
+    def _known(self, ready: "Adoptable") -> Entry | None:
         """Return the account that is the same login: the same person's, or the same refresh token."""
         record, digest = ready.record, ready.record.tokens.refresh_digest()
         entries = [each for each in self.store.entries().values() if each.account.provider == record.account.provider]
@@ -165,7 +172,7 @@ class Imports:
         like = (each for each in entries if same_login(each.record, record))
         return next(same, None) or next(like, None)
 
-    async def _do(self, plan: _Plan, ready: Adoptable, link: Link | None, discovery: Discovery) -> AccountId:
+    async def _do(self, plan: _Plan, ready: "Adoptable", link: Link | None, discovery: "Discovery") -> AccountId:
         record, known = ready.record, plan.known
         if known is not None and plan.action is not Action.UPDATED:
             # Theirs is behind ours: known to be, it is brought up to ours.
@@ -188,7 +195,7 @@ class Imports:
         return entry.account
 
 
-def _warnings(told: ImportedLogin, plan: _Plan, mode: str | None, discovery: Discovery) -> tuple[str, ...]:
+def _warnings(told: ImportedLogin, plan: _Plan, mode: str | None, discovery: "Discovery") -> tuple[str, ...]:
     title = discovery.native.title
     if plan.action in (Action.REFUSED, Action.SKIPPED):
         return ()

@@ -13,9 +13,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, TypeVar, final
 
-from python_socks import ProxyConnectionError, ProxyError, ProxyType
-from python_socks.async_.asyncio import Proxy
-
 from broker.model.network import ProxyServer, Scheme
 
 P = TypeVar("P", bound=asyncio.Protocol)
@@ -64,6 +61,10 @@ def through(proxy: ProxyServer) -> str:
 async def _by_socks(
     factory: Callable[[], P], proxy: ProxyServer, host: str, port: int, tls: ssl.SSLContext | None
 ) -> P:
+    # As long to load as a tenth of a start, for a way that few go.
+    from python_socks import ProxyConnectionError, ProxyError, ProxyType  # noqa: PLC0415
+    from python_socks.async_.asyncio import Proxy  # noqa: PLC0415
+
     loop = asyncio.get_running_loop()
     user = proxy.user.reveal() if proxy.user is not None else None
     password = proxy.password.reveal() if proxy.password is not None else None

@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 
 CAP_SECONDS = 3600.0  # whatever a server says, we look again within the hour
 
@@ -60,8 +59,13 @@ def duration(text: str) -> float | None:
 
 def http_date(text: str) -> float | None:
     """Read an HTTP date (RFC 9110 section 5.6.7) as seconds since the epoch."""
+    if not text:
+        return None
+    # A module of a start's weight, for what only a provider's answer needs.
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415
+
     try:
-        return parsedate_to_datetime(text).timestamp() if text else None
+        return parsedate_to_datetime(text).timestamp()
     except (ValueError, OverflowError):
         return None
 
