@@ -7,6 +7,7 @@ Source: docs.anthropic.com, "Models overview", "Extended thinking", "Adaptive th
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from broker.translate.effort import ThinkingClass, ThinkingLimits
@@ -24,6 +25,7 @@ _NONE: Final = ThinkingLimits()
 
 _FAMILY_FIRST: Final = re.compile(r"claude-(?:opus|sonnet|haiku)-(\d+)(?:-(\d{1,2})(?!\d))?")
 _SWITCHED: Final = re.compile(r"claude-(?:opus|sonnet)-5(?!-\d{1,2}(?!\d))|claude-haiku-5")
+_KEPT: Final = 64  # names that were asked for of late
 _VERSION_FIRST: Final = re.compile(r"claude-(\d+)(?:-(\d{1,2}))?-(?:opus|sonnet|haiku|instant)")
 
 
@@ -65,6 +67,7 @@ def claude_model(name: str, told: Limits = UNTOLD) -> ClaudeModel:
     return ClaudeModel(thinking, most, known.chance, known.off, known.continues)
 
 
+@lru_cache(_KEPT)
 def _known(name: str) -> ClaudeModel:
     old = _VERSION_FIRST.search(name)
     if old:

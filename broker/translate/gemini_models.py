@@ -5,6 +5,8 @@ known here is sent on with the mildest assumptions. The numbers of 2.5 Pro and F
 Google's documentation; the other rows follow their nearest relative and want checking when a model is added.
 """
 
+from functools import lru_cache
+
 from broker.translate.effort import ThinkingClass, ThinkingLimits
 from broker.translate.ir import Effort, Value
 from broker.translate.limits import UNTOLD, Limits
@@ -50,12 +52,18 @@ _FAMILIES: tuple[tuple[str, GeminiModel], ...] = (
     ("gemini-", GeminiModel(_budget(0, 24576, off=True))),
 )
 _UNKNOWN = GeminiModel()
+_KEPT = 64  # names that were asked for of late, so that the rows above are not gone through for each request
 
 
 def gemini_model(name: str, told: Limits = UNTOLD) -> GeminiModel:
     """Return the limits of a model by its name, with or without `models/` before it; what is `told` of them comes first."""
-    name = name.removeprefix("models/")
-    known = next((model for prefix, model in _FAMILIES if name.startswith(prefix)), _UNKNOWN)
+    known = _known(name)
     if told is UNTOLD:
         return known
     return GeminiModel(told.thinking or known.thinking, told.max_output or known.max_output)
+
+
+@lru_cache(_KEPT)
+def _known(name: str) -> GeminiModel:
+    name = name.removeprefix("models/")
+    return next((model for prefix, model in _FAMILIES if name.startswith(prefix)), _UNKNOWN)
