@@ -261,7 +261,7 @@ class GeminiChunks:
 
     def encode(self, events: Iterable[Event]) -> bytes:
         """Return a chunk for each of these that says something."""
-        return b"".join([self._one(event) for event in events])
+        return b"".join([out for event in events if (out := self._one(event))])  # of one it is no copy
 
     def close(self) -> bytes:
         """Return the last chunk: calls, finish reasons, usage. Nothing after a failure."""

@@ -182,7 +182,7 @@ class ChatStream:
 
     def encode(self, events: Iterable[Event]) -> bytes:
         """Return the chunks for these events."""
-        return b"".join([self._one(event) for event in events])
+        return b"".join([out for event in events if (out := self._one(event))])  # of one it is no copy
 
     def close(self) -> bytes:
         """Return the usage chunk, where asked for, and `[DONE]`; nothing after a failure."""

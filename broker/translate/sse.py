@@ -2,10 +2,11 @@
 
 Owns: the framing of the HTML standard, section "Server-sent events". It must never look into the data.
 
-Lines may be tens of megabytes (a 4K image is one line): a line's pieces are joined once, when it ends, so the cost is linear however
-finely the bytes are cut.
+Lines may be tens of megabytes (a 4K image is one line): a line that comes in pieces grows in place, so the cost is linear however finely the bytes
+are cut, and it is never there twice but for the moment in which its value is cut out.
 """
 
+from io import BytesIO
 from typing import Final
 
 from broker.model.errors import BrokerError, ErrorCode
@@ -30,12 +31,12 @@ class SseEvent(Value, frozen=True):
 class SseParser:
     """Bytes cut anywhere to events. Lines end in LF, CR or CRLF; comments and unknown fields are skipped."""
 
-    __slots__ = ("_data", "_first", "_held", "_limit", "_name", "_pieces", "_skip_lf")
+    __slots__ = ("_begun", "_data", "_first", "_held", "_limit", "_name", "_skip_lf")
 
     def __init__(self, limit: int = MAX_EVENT_BYTES) -> None:
         """Hold at most `limit` bytes of an unfinished event."""
         self._limit = limit
-        self._pieces: list[bytes] = []
+        self._begun: BytesIO | None = None  # a line that has no end yet
         self._data: list[bytes] = []
         self._name = ""
         self._held = 0
@@ -62,7 +63,7 @@ class SseParser:
         *lines, rest = chunk.split(b"\n")
         for line in lines:
             # The two kinds of line nearly every stream is made of stand here, for speed.
-            if self._pieces or self._first:
+            if self._begun is not None or self._first:
                 self._joined(line, events)
             elif line[:6] == b"data: ":
                 self._data.append(line[6:])
@@ -72,7 +73,9 @@ class SseParser:
             else:
                 self._dispatch(events)
         if rest:
-            self._pieces.append(rest)
+            if self._begun is None:
+                self._begun = BytesIO()
+            self._begun.write(rest)
             self._held += len(rest)
         if self._held > self._limit:
             raise BrokerError(ErrorCode.TOO_LARGE, f"an event of the stream is larger than {self._limit} bytes")
@@ -81,15 +84,17 @@ class SseParser:
     def close(self) -> list[SseEvent]:
         """Return what an upstream left without its final blank line; the standard would drop it, some upstreams do this."""
         events: list[SseEvent] = []
-        if self._pieces:
+        if self._begun is not None:
             self._joined(b"", events)
         self._dispatch(events)
         return events
 
     def _joined(self, end: bytes, events: list[SseEvent]) -> None:
         """Take a line that came in several reads, or the first of all."""
-        line = b"".join((*self._pieces, end))
-        self._pieces.clear()
+        line, begun, self._begun = end, self._begun, None
+        if begun is not None:
+            begun.write(end)
+            line = begun.getvalue()  # not a copy
         self._held -= len(line) - len(end)
         if self._first:
             self._first = False
@@ -100,8 +105,11 @@ class SseParser:
             self._dispatch(events)
 
     def _field(self, line: bytes) -> None:
-        name, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
+        colon = line.find(b":")
+        if colon < 0:
+            name, value = line, b""
+        else:
+            name, value = line[:colon], line[colon + (2 if line[colon + 1 : colon + 2] == b" " else 1) :]
         if name == b"data":
             self._data.append(value)
             self._held += len(line)

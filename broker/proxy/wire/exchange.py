@@ -6,6 +6,7 @@ It must never read: `wire.server` frames what comes and calls the `Call`.
 
 import logging
 from collections.abc import Callable
+from io import BytesIO
 from typing import Final, Protocol, TypeVarTuple, final
 
 import msgspec
@@ -22,6 +23,7 @@ HIGH_WATER: Final = 65_536
 
 
 _SMALL: Final = 1024  # pieces below this are joined as they come: a list of them would take many times their size
+_LARGE: Final = 1 << 20  # bodies above this grow in place: pieces and what is joined of them would be there at once
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +115,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_chunked", "_connection", "_mute", "_out", "body_parts", "call", "complete", "ended", "head", "keep_alive", "received",
+        "_chunked", "_connection", "_large", "_mute", "_out", "body_parts", "call", "complete", "ended", "head", "keep_alive", "received",
         "since", "started", "status",
     )  # fmt: skip
 
@@ -124,6 +126,7 @@ class Exchange:
         self.since = since
         self.call: Call | None = None
         self.body_parts: list[bytes | bytearray] = []
+        self._large: BytesIO | None = None
         self.received = 0
         self.complete = False
         self.started = False
@@ -156,13 +159,31 @@ class Exchange:
 
     def keep(self, data: bytes) -> None:
         """Keep a piece of the request's body."""
-        parts = self.body_parts
-        if not parts or len(data) >= _SMALL:
+        parts, large = self.body_parts, self._large
+        if large is None and self.received > _LARGE:
+            large = self._large = BytesIO()
+            large.writelines(parts)
+            parts.clear()
+        if large is not None:
+            large.write(data)
+        elif not parts or len(data) >= _SMALL:
             parts.append(data)
         elif isinstance(last := parts[-1], bytearray):
             last += data
         else:
             parts.append(bytearray(data))
+
+    def take(self) -> bytes:
+        """Return the request's body, and keep it no longer."""
+        parts, self.body_parts = self.body_parts, []
+        large, self._large = self._large, None
+        if large is not None:
+            return large.getvalue()  # not a copy
+        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+
+    def drop(self) -> None:
+        """Keep the request's body no longer."""
+        self.body_parts, self._large = [], None
 
     def start(self, status: int, headers: Headers, length: int | None = None) -> None:
         """Begin the answer. `headers` hold no framing; `length` None means not known: chunked, or to the end of the connection for HTTP/1.0."""

@@ -286,7 +286,7 @@ class ServerConnection(asyncio.Protocol):
         """Go on with the next request, or part."""
         if exchange is not self._active:
             return
-        exchange.body_parts = []
+        exchange.drop()
         if not exchange.complete:
             self._linger()
         elif not exchange.keep_alive:
@@ -354,17 +354,16 @@ class ServerConnection(asyncio.Protocol):
         """Take a request whose head is known, as a whole."""
         self._active = exchange = Exchange(self, head, self._ticker.time())
         exchange.complete = True
-        exchange.body_parts = [body]
-        self._open(exchange)
-        self._deliver(exchange)
+        exchange.call = call = self._listener.app.open(exchange)
+        exchange.guard(call.on_head)
+        if not exchange.ended:
+            exchange.guard(call.on_body, body)
 
     def _deliver(self, exchange: Exchange) -> None:
         call = exchange.call
         if call is None or exchange.ended:
             return
-        parts, exchange.body_parts = exchange.body_parts, []
-        body = bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
-        exchange.guard(call.on_body, body)
+        exchange.guard(call.on_body, exchange.take())
 
     def _advance(self) -> None:
         if self._advancing or not (self._waiting or self._paused or self._poison):
