@@ -11,6 +11,7 @@ from collections.abc import Callable
 from broker.config import Config
 from broker.ipc.client import BrokerClient
 from broker.paths import TOKEN_SOCKET, local_keys_file, proxy_state_dir, runtime_dir, socket_path
+from broker.proxy import heap
 from broker.proxy.buckets import Buckets
 from broker.proxy.keyfile import KeyFile
 from broker.proxy.leases import LeaseSource
@@ -88,6 +89,7 @@ async def serve(
     made: Made = _nobody,
 ) -> None:
     """Run one worker on a bound socket until `stop`; `rates` is what it shares with its siblings. `made` is told of it, to give it other settings."""
+    heap.settle()
     keys = KeyFile(local_keys_file())
     usage = proxy_state_dir() / FILE_NAME
     worker = Worker(config, source, SystemClock(), SystemChance(), number=number, keys=keys, rates=rates, usage=usage)
