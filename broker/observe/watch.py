@@ -10,6 +10,7 @@ watches, say), `working` is False and the caller looks more often.
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -37,6 +38,8 @@ _FILE_EVENTS: list[type[FileSystemEvent]] = [
     FileMovedEvent,
     DirDeletedEvent,
 ]
+# Linux tells when a file was closed: one that stays open, as a log does, would wake us at each of its lines.
+_CLOSED_EVENTS = [each for each in _FILE_EVENTS if sys.platform != "linux" or each is not FileModifiedEvent]
 _FOLDER_EVENTS: list[type[FileSystemEvent]] = [DirCreatedEvent, DirDeletedEvent, DirMovedEvent]
 
 
@@ -51,15 +54,18 @@ class Watcher:
         *,
         moved: Callable[[Path], None] | None = None,
         parents: bool = True,
+        writes: bool = True,
     ) -> None:
         """Call `hint` with the path of a file that may have changed, `folder_hint` when a watched folder came or went.
 
         `moved` is called instead of `hint` for the path a file within the folder was renamed to: who wrote it had finished.
 
         Without `parents` a folder's parent, which can be a busy one, is watched only while the folder is not there; one that takes its place unseen is then
-        noticed by its going alone.
+        noticed by its going alone. Without `writes` a file is told of when its writer closes it, where the system tells that, and not at each write: the
+        threads here take their time from the event loop.
         """
         self._parents = parents
+        self._events = _FILE_EVENTS if writes else _CLOSED_EVENTS
         self._folders = tuple(folders)
         self._hint = hint
         self._moved = moved or hint
@@ -89,7 +95,7 @@ class Watcher:
         """Hang up the watches that are missing or watch a folder that is no more. Blocks a moment; never raises."""
         parents = {folder.parent for folder in self._folders if self._parents or not folder.is_dir()}
         for folder in self._folders:
-            self._renew(folder, _Handler(self._on_file, self._on_moved), _FILE_EVENTS)
+            self._renew(folder, _Handler(self._on_file, self._on_moved), self._events)
         for parent in parents - set(self._folders):
             self._renew(parent, _Handler(self._on_folder, self._on_folder), _FOLDER_EVENTS)
         for gone in self._watches.keys() - parents - set(self._folders):

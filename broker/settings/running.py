@@ -109,7 +109,7 @@ class Running:
             if path.name in names:
                 self._stirred.set()
 
-        watcher = Watcher(_folders(file), hint, self._stirred.set, parents=False)
+        watcher = Watcher(_folders(file), hint, self._stirred.set, parents=False, writes=False)
         await asyncio.to_thread(watcher.start)
         self._stirred.set()  # it may have changed since it was read
         try:
