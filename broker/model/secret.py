@@ -30,7 +30,7 @@ class Digest:
         Raises:
             ValueError: `text` is not 32 lower-case hexadecimal digits.
         """
-        if len(text) != 32 or any(c not in "0123456789abcdef" for c in text):
+        if len(text) != 32 or text.strip("0123456789abcdef"):
             raise ValueError("a digest is 32 lower-case hexadecimal digits")
         self.text = text
 
@@ -51,20 +51,27 @@ class Secret:
     Compared in constant time. Falsy when empty.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_digest", "_value")
 
     def __init__(self, value: str) -> None:
         """Wrap `value`; nothing is validated."""
         self._value = value
+        self._digest: Digest | None = None
 
     def reveal(self) -> str:
         """Return the text. Every caller stands in the list of tests/architecture/test_secrets.py."""
         return self._value
 
     def digest(self) -> Digest:
-        """Return a fingerprint that may be stored and logged."""
-        made = Digest.__new__(Digest)  # hexdigest is what `Digest` would check, on a path that every request takes
-        made.text = hashlib.sha256(self._value.encode()).hexdigest()[:32]
+        """Return a fingerprint that may be stored and logged; worked out once.
+
+        Raises UnicodeEncodeError where the text holds what UTF-8 cannot (a lone surrogate).
+        """
+        made = self._digest
+        if made is None:
+            made = Digest.__new__(Digest)  # hexdigest is what `Digest` would check, on a path that every request takes
+            made.text = hashlib.sha256(self._value.encode()).hexdigest()[:32]
+            self._digest = made
         return made
 
     def __len__(self) -> int:

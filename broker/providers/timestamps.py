@@ -6,8 +6,9 @@ text), and writing a new time in the notation of the old one. It must never read
 
 import math
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+
+import msgspec
 
 _MILLISECONDS_FROM = 1e12  # CLIProxyAPI's border: in seconds it would be the year 33658
 _LATEST = 253_402_214_400.0  # 9999-12-31: a day before civil notations end, so that every offset fits
@@ -19,8 +20,7 @@ _CIVIL = re.compile(
 _DIGITS = re.compile(r"\d{1,18}(?:\.\d{1,9})?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Unix:
+class Unix(msgspec.Struct, frozen=True):
     """Seconds or milliseconds since the epoch; `text` where they stand in quotes, `fraction` where they have decimals."""
 
     milliseconds: bool = False
@@ -28,8 +28,7 @@ class Unix:
     fraction: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Civil:
+class Civil(msgspec.Struct, frozen=True):
     """A date and time of day. `offset` is minutes east of UTC, None for `Z`, and with `zoned` false for no zone at all (then it is UTC)."""
 
     separator: str = "T"
@@ -43,8 +42,7 @@ RFC3339 = Civil()
 """What new files get: `2026-05-01T08:20:30Z`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(msgspec.Struct, frozen=True):
     """A time read from a file, in seconds since the epoch, and how it was written."""
 
     seconds: float

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from msgspec.structs import replace as renewed
+
 from broker.model.account import AccountId, Generation, NeedsLogin, Record, Tokens
 from broker.model.clock import Clock
 from broker.model.secret import Digest
@@ -170,8 +172,8 @@ class Shelf:
         row, former = self._rows[old], self._rows.get(new)
         generation = max(row.generation, former.generation if former else row.generation)
         # The old name stays known, so that whoever has it next begins above its generations; no file means it any more.
-        self._rows[old] = replace(row, file="", digest=None, terminal=None)
-        self._rows[new] = replace(row, account=new, generation=generation)
+        self._rows[old] = renewed(row, file="", digest=None, terminal=None)
+        self._rows[new] = renewed(row, account=new, generation=generation)
         self._remember((self._rows[old],))
         for slot in [slot for slot, account in self._names.items() if account == old]:
             self._names[slot] = new
@@ -180,7 +182,7 @@ class Shelf:
 
     def judge(self, account: AccountId, verdict: NeedsLogin | None) -> None:
         """Set or lift the verdict of an account."""
-        self._rows[account] = replace(self._rows[account], terminal=verdict)
+        self._rows[account] = renewed(self._rows[account], terminal=verdict)
         self._rearrange(account)
 
     def subscribe(self, listener: Callable[[Change], None]) -> Callable[[], None]:
@@ -223,7 +225,9 @@ class Shelf:
         self._arrangement = arrange(sources, self._names, current)
         changed: list[Row] = []
         entries: dict[AccountId, Entry] = {}
-        for account, source in sorted(self._arrangement.owners.items()):
+        owners = self._arrangement.owners
+        for account in sorted(owners):
+            source = owners[account]
             self._names[source.place.slot] = account
             entry = before.get(account)
             if entry is None or raised == account or old_owners.get(account) is not source:
@@ -236,7 +240,9 @@ class Shelf:
         self._publish(before)
 
     def _entry(self, account: AccountId, source: Source, *, raise_: bool, changed: list[Row]) -> Entry:
-        record = replace(source.record, account=account)
+        record = source.record
+        if record.account != account:
+            record = replace(record, account=account)
         digest = record.tokens.refresh_digest()
         old = self._rows.get(account)
         terminal = old.terminal if old and old.terminal and old.terminal.digest == digest else None
@@ -246,8 +252,8 @@ class Shelf:
             generation = self.next_generation(account)
         generation = max(generation, Generation(source.sealed or 0))
         sealed = max(source.sealed or 0, old.sealed if old else 0)
-        row = Row(account, self._directories[source.place.directory], source.place.name, generation, print_)
-        row = replace(row, digest=digest, terminal=terminal, sealed=sealed)
+        place = source.place
+        row = Row(account, self._directories[place.directory], place.name, generation, print_, digest, terminal, sealed)
         if row != old:
             self._rows[account] = row
             changed.append(row)
@@ -261,6 +267,8 @@ class Shelf:
             del known[min(known)]
 
     def _publish(self, before: Mapping[AccountId, Entry]) -> None:
+        if not self._listeners:
+            return
         changes: list[Change] = [Gone(account) for account in before if account not in self._entries]
         changes += [
             Updated(entry)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from broker.model.account import AccountId, Generation, NeedsLogin
 from broker.model.errors import BrokerError
 from broker.model.secret import Digest
@@ -32,8 +34,7 @@ CREATE TABLE defaults (provider TEXT PRIMARY KEY, account TEXT NOT NULL) STRICT;
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """What is remembered of an account, also after its file is gone, so that a generation is never given twice.
 
     `digest` is the refresh token's at `generation`; `sealed` the highest generation seen inside a sealed file of it.

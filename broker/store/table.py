@@ -7,8 +7,10 @@ It must never read a file or assign a generation.
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, count
+
+import msgspec
 
 from broker.model.account import AccountId, NeedsLogin, Record
 from broker.model.errors import BrokerError
@@ -21,8 +23,7 @@ _LABEL_ROOM = 160  # of the 200 characters of a label, when something is appende
 _TELLING_FACTS = ("project_id", "account_id", "base_url")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(msgspec.Struct, frozen=True, order=True):
     """Where a file lies: the number of its auth directory, its name, and whether in `auth-paused`."""
 
     directory: int
@@ -32,7 +33,7 @@ class Place:
     @property
     def flipped(self) -> "Place":
         """The place a pause or resume would move it to."""
-        return replace(self, paused=not self.paused)
+        return Place(self.directory, self.name, not self.paused)
 
     @property
     def slot(self) -> tuple[int, str]:
@@ -77,11 +78,16 @@ def arrange(
     that won last time: they win ties.
     """
     groups: dict[AccountId, list[Source]] = {}
-    for source in sorted(sources, key=lambda source: (source.place.slot not in names, source.place)):
+    for source in sources:
         groups.setdefault(source.record.account, []).append(source)
     owners: dict[AccountId, Source] = {}
     shadowed: dict[Place, Place] = {}
-    for plain, group in sorted(groups.items()):
+    for plain in sorted(groups):
+        group = groups[plain]
+        if len(group) == 1:  # nearly all
+            owners[_name(plain, group, names, owners)] = group[0]
+            continue
+        group.sort(key=lambda source: (source.place.slot not in names, source.place))
         for cluster in _clusters(group):
             winner = max(cluster, key=lambda source: _rank(source, current))
             owners[_name(plain, cluster, names, owners)] = winner
@@ -110,11 +116,13 @@ def checked(record: Record) -> Record:
 
     Raises ValueError where a text of it could not be sent or shown: JSON can spell lone surrogates, UTF-8 cannot.
     """
-    texts: Sequence[str | None] = (record.email, record.subject, record.tokens.token_type, *record.tokens.scopes)
-    for text in (*texts, *record.facts, *record.facts.values()):
-        if text is not None:
-            text.encode()
-    fingerprint(record, None, paused=False, terminal=None)
+    tokens, facts = record.tokens, record.facts
+    "".join(
+        (record.email or "", record.subject or "", tokens.token_type, *tokens.scopes, *facts, *facts.values())
+    ).encode()
+    for secret in (tokens.access_token, tokens.refresh_token, tokens.id_token):
+        if secret:
+            secret.digest()
     return record
 
 
@@ -151,6 +159,8 @@ def _name(
 
 def _fits(known: AccountId, plain: AccountId) -> bool:
     # An e-mail address may come back in another case; the account keeps the name it has.
+    if known == plain:
+        return True
     label, wanted = known.label.casefold(), plain.label.casefold()
     prefix = plain.label[:_LABEL_ROOM].casefold() + ":"
     return known.provider == plain.provider and (label == wanted or label.startswith(prefix))
