@@ -4,14 +4,14 @@ Owns: the two protocols that `broker.system` implements for real and `tests.fake
 readings a decision is made with. It must never read a clock itself.
 """
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 __all__ = ["Chance", "Clock", "Now"]
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
+class Now(msgspec.Struct, frozen=True):
     """One reading of both clocks, taken once and passed down.
 
     `wall` is seconds since the Unix epoch: only for stored expiries and for display, as it can step.

@@ -139,7 +139,7 @@ class Antigravity(FlatProvider):
     def write(self, document: Document, tokens: Tokens, now: Now) -> dict[str, object]:
         """Replace the grant, and the time it was issued where the file tells it."""
         issued = now.wall if tokens.last_refresh is None else tokens.last_refresh
-        made = FlatProvider.write(self, document, tokens, replace(now, wall=issued))
+        made = FlatProvider.write(self, document, tokens, Now(issued, now.boot))
         if "timestamp" in made:
             old = timestamps.read(made["timestamp"])
             made["timestamp"] = timestamps.write(issued, old.notation if old else Unix(milliseconds=True))

@@ -173,7 +173,7 @@ class Job:
         self._head = head
         self._deadlines.head()
         self._witness.answered(head)
-        if 200 <= head.status < 300 and self._upstream is not None and not is_page(head):
+        if 200 <= head.status < 300 and self._upstream is not None and not _is_page(head):
             self._relay = self._work.relay(self._upstream, head)
 
     def on_data(self, data: bytes) -> None:
@@ -348,9 +348,9 @@ class Job:
         body, self._error = bytes(self._error), bytearray()
         if head.status < 400:
             # Following a redirect would carry the credential elsewhere.
-            what = "a web page" if is_page(head) else str(head.status)
+            what = "a web page" if _is_page(head) else str(head.status)
             told = failure(502, f"the upstream answered {what}, which is no answer to a request like this")
-            self._meter("page" if is_page(head) else "redirect")
+            self._meter("page" if _is_page(head) else "redirect")
             self._step(Answered(502, told, self._elsewhere()))
             return
         told = CODECS[upstream.dialect].decode_error(head.status, body)
@@ -472,6 +472,6 @@ class Job:
             _log.info(event, extra=fields)
 
 
-def is_page(head: ResponseHead) -> bool:
+def _is_page(head: ResponseHead) -> bool:
     """Tell whether something on the way answered people instead of programs: no API says anything in HTML."""
     return (head.get(b"content-type") or b"").lower().startswith(b"text/html")

@@ -70,7 +70,7 @@ class Untouched:
         """Pass on the body that belongs to `head`."""
         self._head = head
         self._request_id = request_id
-        self.events = is_events(head)
+        self.events = _is_events(head)
         self._tail = b"\n\n"
         self.failure: Failure | None = None
         self.between = self.events
@@ -374,7 +374,6 @@ def _last_element(told: bytes, *, first: bool) -> bytes:
     return (b"[" if first else b",\r\n") + told.removeprefix(b"data: ").rstrip(b"\n") + b"]"
 
 
-def is_events(head: ResponseHead) -> bool:
-    """Tell whether an answer is a stream of events that can be read."""
+def _is_events(head: ResponseHead) -> bool:
     coded = head.get(b"content-encoding") not in (None, b"identity")
     return not coded and (head.get(b"content-type") or b"").lower().startswith(_EVENTS)

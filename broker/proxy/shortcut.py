@@ -9,14 +9,13 @@ from typing import Final, final
 
 from broker.proxy.call import ClientCall
 from broker.proxy.gateway import Gateway
-from broker.proxy.headers import to_client
-from broker.proxy.job import Job, is_page
-from broker.proxy.relays import is_events
+from broker.proxy.headers import Headers, to_client
+from broker.proxy.job import Job
 from broker.proxy.session import session_of
 from broker.proxy.trail import Trail
 from broker.proxy.wire.client import UpstreamConnection, UpstreamError
 from broker.proxy.wire.exchange import Exchange
-from broker.proxy.wire.heads import ResponseHead
+from broker.proxy.wire.heads import ResponseHead, with_length
 from broker.translate.tokens import Ends
 
 _OK: Final = 200
@@ -59,7 +58,7 @@ class Shortcut:
         self._body = body
         self._since = shop.ticker.now
         self._connection = connection
-        connection.send(self, "POST", way.of(body).head, body)
+        connection.send(self, "POST", with_length(way.begun, len(body)), body)
 
     def on_fault(self, status: int, text: str) -> None:
         """Say that something went wrong here."""
@@ -97,10 +96,10 @@ class Shortcut:
         """Give the answer on, if it is one."""
         self._connection = None
         head = self._head
-        if head is None or head.status != _OK or not self._parts or is_page(head) or is_events(head):
-            self._told().on_done()
-        else:
+        if head is not None and head.status == _OK and self._parts and _is_plain(head.headers):
             self._answer(head)
+        else:
+            self._told().on_done()
 
     def on_failed(self, failure: UpstreamError) -> None:
         """Leave it to the job."""
@@ -161,3 +160,11 @@ class Shortcut:
         for part in self._parts:
             job.on_data(part)
         return job
+
+
+def _is_plain(headers: Headers) -> bool:
+    """Tell whether an answer is neither a page nor a stream of events, which the job and its relay look at."""
+    for name, value in headers:  # noqa: SIM110 - a generator costs more than the few headers there are
+        if name == b"content-type" and value[:5].lower() == b"text/":
+            return False
+    return True

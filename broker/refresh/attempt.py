@@ -7,7 +7,7 @@ the journal record durable, and never let a parsed answer precede its bytes in t
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -202,7 +202,7 @@ class Attempt:
     async def _replay(self, lock: Lock, entry: Entry, pending: PendingRotation, answer: HttpResponse) -> Result:
         """Take up a recorded answer as if it had just arrived."""
         _log.info("recovering a recorded answer", extra={"provider": entry.account.provider})
-        then = replace(self.clock.now(), wall=pending.since)
+        then = Now(pending.since, self.clock.now().boot)
         recorded = _Recorded(answer)
         try:
             provider, client = await self._prepare(entry)
@@ -274,12 +274,8 @@ class Attempt:
             return FlowFailedError(Transient(str(error)))
 
     async def _ask(self, transport: Transport, provider: str, rotation: Rotation, request: HttpRequest) -> HttpResponse:
-        """Send what spends the refresh token; the answer goes into the journal before anything parses it."""
-        answer = await transport.send(request, connected=rotation.present)
-        try:
-            rotation.record_answer(answer)
-        except StorageError as error:
-            _log.error("the answer could not be journalled; it lives in memory until it is stored: %s", error.detail)
+        """Send what spends the refresh token; the answer goes into the journal in the step in which it arrives, before anything parses it."""
+        answer = await transport.send(request, connected=rotation.present, heard=partial(_journal, rotation))
         self._learn(provider, answer.headers)
         return answer
 
@@ -338,6 +334,13 @@ class Attempt:
             await rotation.sync()
         except StorageError as error:
             _log.error("the journal could not be synced: %s", error.detail)
+
+
+def _journal(rotation: Rotation, answer: HttpResponse) -> None:
+    try:
+        rotation.record_answer(answer)
+    except StorageError as error:
+        _log.error("the answer could not be journalled; it lives in memory until it is stored: %s", error.detail)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ at the top level. So neither text that looks like usage (its quotes would be esc
 """
 
 from collections.abc import Callable
-from typing import Final, TypeVar, assert_never
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -58,19 +58,7 @@ class Ends:
     def tokens(self) -> Tokens:
         """Read what the answer cost, so far as it has come."""
         tail = b"".join(self._parts)
-        match self.dialect:
-            case Dialect.CLAUDE:
-                return _claude(self._head or tail, tail)
-            case Dialect.OPENAI_CHAT:
-                return _chat(tail)
-            case Dialect.RESPONSES:
-                return _responses(tail)
-            case Dialect.KIRO:
-                return _kiro(tail)
-            case Dialect.GEMINI | Dialect.CODE_ASSIST | Dialect.ANTIGRAVITY:
-                return _gemini(tail)
-            case _:
-                assert_never(self.dialect)
+        return _READERS[self.dialect](self._head or tail, tail)
 
     def _shorten(self) -> None:
         if not self._head and self.dialect is Dialect.CLAUDE:
@@ -175,7 +163,7 @@ def _chat_usage(text: bytes) -> _ChatUsage | None:
     return _CHAT.decode(text).usage
 
 
-def _chat(tail: bytes) -> Tokens:
+def _chat(_head: bytes, tail: bytes) -> Tokens:
     told = _last(tail, b'"usage"', _OPEN, _chat_usage)
     if told is None:
         return UNTOLD
@@ -195,7 +183,7 @@ def _responses_usage(text: bytes) -> _ResponsesUsage | None:
     return (event.response or event).usage
 
 
-def _responses(tail: bytes) -> Tokens:
+def _responses(_head: bytes, tail: bytes) -> Tokens:
     told = _last(tail, b'"usage"', _IN_RESPONSE, _responses_usage)
     if told is None:
         return UNTOLD
@@ -209,7 +197,7 @@ def _gemini_usage(text: bytes) -> _GeminiUsage | None:
     return (answer.response or answer).usage
 
 
-def _gemini(tail: bytes) -> Tokens:
+def _gemini(_head: bytes, tail: bytes) -> Tokens:
     told = _last(tail, b'"usageMetadata"', _IN_RESPONSE, _gemini_usage)
     if told is None:
         return UNTOLD
@@ -249,7 +237,7 @@ def _started(head: bytes) -> _ClaudeUsage | None:
         return None
 
 
-def _kiro(tail: bytes) -> Tokens:
+def _kiro(_head: bytes, tail: bytes) -> Tokens:
     """An event of its own, whose JSON stands between the binary parts of a frame: the object under the key is flat."""
     at = tail.rfind(b'"tokenUsage"')
     begin = tail.find(b"{", at)
@@ -264,6 +252,17 @@ def _kiro(tail: bytes) -> Tokens:
     return _tokens(prompt, told.output_tokens, cached, None)
 
 
+_READERS: Final[dict[Dialect, Callable[[bytes, bytes], Tokens]]] = {
+    Dialect.CLAUDE: _claude,
+    Dialect.OPENAI_CHAT: _chat,
+    Dialect.RESPONSES: _responses,
+    Dialect.KIRO: _kiro,
+    Dialect.GEMINI: _gemini,
+    Dialect.CODE_ASSIST: _gemini,
+    Dialect.ANTIGRAVITY: _gemini,
+}
+
+
 def _last(text: bytes, key: bytes, befores: tuple[bytes, ...], read: Callable[[bytes], Found | None]) -> Found | None:
     """Return what the last object of `text` with this key has there; `befores` are what an object may be opened with."""
     at = len(text)
@@ -271,25 +270,35 @@ def _last(text: bytes, key: bytes, befores: tuple[bytes, ...], read: Callable[[b
         at = text.rfind(key, 0, at)
         if at < 0:
             break
-        rest = text[at:]
         # An event's data is one line; a whole answer may have several lines, and may be the last one of an array.
-        for part in (rest.partition(b"\n")[0], rest.rstrip().removesuffix(b"]")):
-            for before in befores:
-                try:
-                    found = read(before + part)
-                except _BAD:
-                    continue
-                if found is not None:
-                    return found
+        end = text.find(b"\n", at)
+        found = _read_there(text[at : end if end >= 0 else len(text)], befores, read)
+        if found is None:
+            found = _read_there(text[at:].rstrip().removesuffix(b"]"), befores, read)
+        if found is not None:
+            return found
+    return None
+
+
+def _read_there(part: bytes, befores: tuple[bytes, ...], read: Callable[[bytes], Found | None]) -> Found | None:
+    for before in befores:
+        try:
+            found = read(before + part)
+        except _BAD:
+            continue
+        if found is not None:
+            return found
     return None
 
 
 def _tokens(prompt: int | None, completion: int | None, cached: int | None, reasoning: int | None) -> Tokens:
-    return Tokens(_number(prompt), _number(completion), _number(cached), _number(reasoning))
-
-
-def _number(told: int | None) -> int | None:
-    return told if told is not None and 0 <= told < _MOST else None
+    # Written out, as every request comes here: what is no number of tokens was not told.
+    return Tokens(
+        prompt if prompt is None or 0 <= prompt < _MOST else None,
+        completion if completion is None or 0 <= completion < _MOST else None,
+        cached if cached is None or 0 <= cached < _MOST else None,
+        reasoning if reasoning is None or 0 <= reasoning < _MOST else None,
+    )
 
 
 def _either(told: int | None, before: int | None) -> int | None:

@@ -292,7 +292,8 @@ class UpstreamConnection(asyncio.Protocol):
             and not transport.is_closing()
             and not transport.get_write_buffer_size()
         ):
-            self.resume()
+            if self._paused:
+                self.resume()
             self._home.released(self)
         else:
             self.close()

@@ -5,6 +5,7 @@ Pure; it must never see a socket.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, TypeVar, cast
 
@@ -133,8 +134,7 @@ def response_head(status: int, headers: Headers, *, length: int | None, chunked:
     Raises:
         ValueError: a header name or value holds a byte that would end it.
     """
-    parts = [_STATUS_LINES[status]]
-    _write(parts, headers)
+    parts = [_STATUS_LINES[status], _written(headers)]
     if status not in _BODILESS:
         if chunked:
             parts.append(b"transfer-encoding: chunked\r\n")
@@ -161,9 +161,7 @@ def without_length(method: bytes, target: bytes, host: bytes, headers: Headers) 
     """Begin a request's head: all but the length of its body and the end. Raises as `response_head` does."""
     if len(target.translate(None, _NO_TARGET)) != len(target):
         raise ValueError("a request target with a space or control character")
-    parts = [method, b" ", target, b" HTTP/1.1\r\nhost: ", host, b"\r\n"]
-    _write(parts, headers)
-    return b"".join(parts)
+    return b"".join((method, b" ", target, b" HTTP/1.1\r\nhost: ", host, b"\r\n", _written(headers)))
 
 
 def bodiless(method: str, status: int) -> bool:
@@ -179,11 +177,21 @@ def chunk(data: bytes) -> bytes:
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
-def _write(parts: list[bytes], headers: Headers) -> None:
+def _written(headers: Headers) -> bytes:
+    lines: list[bytes] = []
     for name, value in headers:
-        if b"\n" in value or b"\r" in value or b"\0" in value or not name or name.translate(None, _TOKEN):
-            raise ValueError("a header that would break the head")
-        parts += (name, b": ", value, b"\r\n")
+        if not _is_token(name):
+            raise ValueError("a header whose name is none")
+        lines += (name, b": ", value, b"\r\n")
+    text = b"".join(lines)
+    if text.count(b"\n") != len(headers) or text.count(b"\r") != len(headers) or b"\0" in text:
+        raise ValueError("a header that would break the head")
+    return text
+
+
+@lru_cache(1024)
+def _is_token(name: bytes) -> bool:
+    return bool(name) and not name.translate(None, _TOKEN)
 
 
 _NO_TARGET: Final = bytes(range(0x21)) + b"\x7f"
