@@ -74,7 +74,7 @@ class _Collected:
         """Add text to the last part if it is of this kind and unsigned, else begin a part."""
         last = self.parts[-1] if self.parts else None
         if last is None or last.kind is not kind or last.signature is not None or last.extra or redacted:
-            last = _Growing(kind, extra=redacted or "")
+            last = _Growing(kind, redacted or "")
             self.parts.append(last)
         last.pieces.append(text)
         last.signature = signature
@@ -92,8 +92,8 @@ class _Growing:
     def __init__(
         self,
         kind: type[AnswerPart],
-        *,
         extra: str = "",
+        *,
         name: str = "",
         signature: str | None = None,
         data: Base64 = "",
@@ -106,11 +106,11 @@ class _Growing:
         self.pieces: list[str] = []
 
     def freeze(self) -> AnswerPart:
-        if self.kind is Image:
-            return Image(self.extra, self.data, self.signature)
         text = "".join(self.pieces)
         if self.kind is Text:
             return Text(text, self.signature)
+        if self.kind is Image:
+            return Image(self.extra, self.data, self.signature)
         if self.kind is Thinking:
             return Thinking(text, self.signature, self.extra or None)
         return CalledTool(self.extra, self.name, text, self.signature)
@@ -124,9 +124,9 @@ def _collect(into: _Collected, event: _OfChoice) -> None:
             into.grow(Thinking, event.text, event.signature, event.redacted)
         case ImagePart():
             if not event.draft:
-                into.parts.append(_Growing(Image, extra=event.mime, signature=event.signature, data=event.data))
+                into.parts.append(_Growing(Image, event.mime, signature=event.signature, data=event.data))
         case ToolCallStarted():
-            call = _Growing(CalledTool, extra=event.id, name=event.name, signature=event.signature)
+            call = _Growing(CalledTool, event.id, name=event.name, signature=event.signature)
             into.calls[event.index] = call
             into.parts.append(call)
         case ToolCallDelta():

@@ -23,6 +23,7 @@ from broker.translate.ir import (
     FunctionTool,
     Image,
     ImageLink,
+    ImageOptions,
     Media,
     Message,
     NativeKind,
@@ -63,6 +64,8 @@ _NATIVE = {
     NativeKind.URL_CONTEXT: "urlContext",
 }
 _Object = dict[str, object]
+_NONE: Final[Mapping[str, object]] = {}
+_ANY_IMAGE: Final = ImageOptions()
 _Spoken = Media | Thinking | ToolResult  # every part but a call, which needs the turn around it
 
 
@@ -81,13 +84,12 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
             "role": "user",
             "parts": [{"text": part.text} for part in request.system if part.text],
         }
-    tools = _tools(request.tools, names)
-    if tools:
-        body["tools"] = tools
-    config = _tool_config(request, names)
-    if config:
-        body["toolConfig"] = config
-    extras = request.extras.get("gemini", {})
+    if request.tools:
+        body["tools"] = _tools(request.tools, names)
+        config = _tool_config(request, names)
+        if config:
+            body["toolConfig"] = config
+    extras = request.extras.get("gemini", _NONE)
     generation = _generation(request, model, extras.get("generationConfig"))
     if generation:
         body["generationConfig"] = generation
@@ -113,12 +115,12 @@ class _Contents:
         turns = laid_out(request.messages or (Message(Role.USER, request.system),))
         contents: list[_Object] = []
         for turn in turns:
-            if turn.answers:
-                _append(contents, "user", self._answers(turn.answers))
-            elif turn.role is Role.USER:
-                _append(contents, "user", _said(turn.parts))
+            if turn.role is Role.ASSISTANT:
+                role, parts = "model", self._model(turn.parts)
             else:
-                _append(contents, "model", self._model(turn.parts))
+                role, parts = "user", self._answers(turn.answers) if turn.answers else _said(turn.parts)
+            if parts:
+                contents.append({"role": role, "parts": parts})
         while contents and contents[-1]["role"] == "model":
             contents.pop()  # a prefill: Gemini takes none
         if not contents:
@@ -162,11 +164,6 @@ def _said(parts: Sequence[Part]) -> list[_Object]:
     return [piece for part in parts if not isinstance(part, ToolCall) for piece in _part(part)]
 
 
-def _append(contents: list[_Object], role: str, parts: list[_Object]) -> None:
-    if parts:
-        contents.append({"role": role, "parts": parts})
-
-
 def _response(result: ToolResult) -> _Object:
     key = "error" if result.is_error else "result"
     if result.structured is not None:
@@ -181,9 +178,11 @@ def _media_of(result: ToolResult | None) -> list[_Object]:
 
 def _part(part: _Spoken) -> list[_Object]:  # noqa: RET503 - bad_field does not return
     match part:
-        case Text(text, signature):
-            said = {"text": text} | _signed(signature)
-            return [said] if text or len(said) > 1 else []
+        case Text():
+            if part.signature is None:  # as nearly always
+                return [{"text": part.text}] if part.text else []
+            said = {"text": part.text} | _signed(part.signature)
+            return [said] if part.text or len(said) > 1 else []
         case Image(mime, data, signature):
             return [_inline(mime, data) | _signed(signature)]
         case Audio(mime, data) | File(mime, data):
@@ -266,8 +265,9 @@ def _mode(choice: ToolChoice) -> str:
 
 
 def _generation(request: Request, model: GeminiModel, given: object) -> _Object:
-    config: _Object = dict(given) if isinstance(given, Mapping) else {}
-    config.update(_sampling(request.sampling, model.max_output))
+    config = _sampling(request.sampling, model.max_output)
+    if isinstance(given, dict):
+        config = {**given, **config}
     if request.output is not None:
         config["responseMimeType"] = "application/json"
         if request.output.schema is not None:
@@ -275,13 +275,13 @@ def _generation(request: Request, model: GeminiModel, given: object) -> _Object:
     thinking = _thinking(request.reasoning, model)
     if thinking:
         config["thinkingConfig"] = thinking
-    if request.image.modalities:
-        config["responseModalities"] = [word.upper() for word in request.image.modalities]
-    shape = {"aspectRatio": request.image.aspect_ratio, "imageSize": request.image.size}
-    asked = {key: value for key, value in shape.items() if value is not None}
-    if asked:
-        config["imageConfig"] = asked
-    return config
+    return config if request.image == _ANY_IMAGE else config | _image(request.image)
+
+
+def _image(asked: ImageOptions) -> _Object:
+    shape = _given({"aspectRatio": asked.aspect_ratio, "imageSize": asked.size})
+    words = [word.upper() for word in asked.modalities]
+    return ({"responseModalities": words} if words else {}) | ({"imageConfig": shape} if shape else {})
 
 
 def _sampling(sampling: Sampling, most: int | None) -> _Object:
@@ -299,6 +299,10 @@ def _sampling(sampling: Sampling, most: int | None) -> _Object:
         "logprobs": sampling.top_logprobs if sampling.logprobs else None,
         "candidateCount": sampling.n if sampling.n > 1 else None,
     }
+    return _given(values)
+
+
+def _given(values: Mapping[str, object]) -> _Object:
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -15,6 +15,8 @@ MAX_LENGTH: Final = 64
 
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_-]")
 _FORBIDDEN_BY_GOOGLE = re.compile(r"[^A-Za-z0-9_.:-]")
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")  # what mending leaves as it is
+_PLAIN_TO_GOOGLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
 
 
 class ToolNames:
@@ -25,12 +27,13 @@ class ToolNames:
     def __init__(self, names: Iterable[str] = (), *, dotted: bool = False) -> None:
         """Know these names; already acceptable ones are never renamed by a collision with a mended one. `dotted`: dots and colons are taken, as Google does."""
         self._forbidden = _FORBIDDEN_BY_GOOGLE if dotted else _FORBIDDEN
+        plain = _PLAIN_TO_GOOGLE if dotted else _PLAIN
         self._out: dict[str, str] = {}
         self._back: dict[str, str] = {}
         self._next: dict[str, int] = {}  # by plain form: all numbers below are taken
         known = list(dict.fromkeys(names))
         for name in known:
-            if self._mended(name) == name:
+            if plain.fullmatch(name):
                 self._add(name, name)
         for name in known:
             self.outward(name)
@@ -38,9 +41,10 @@ class ToolNames:
     @classmethod
     def of(cls, request: Request, *, dotted: bool = False) -> Self:
         """Know the names a request offers or has called; those it offers stand first."""
-        offered = [tool.name for tool in request.tools if isinstance(tool, FunctionTool)]
-        called = [part.name for message in request.messages for part in message.parts if isinstance(part, ToolCall)]
-        return cls([*offered, *called], dotted=dotted)
+        names = [tool.name for tool in request.tools if isinstance(tool, FunctionTool)]
+        for message in request.messages:
+            names.extend([part.name for part in message.parts if isinstance(part, ToolCall)])
+        return cls(names, dotted=dotted)
 
     def outward(self, name: str) -> str:
         """Return what the upstream shall call this tool; the same every time."""

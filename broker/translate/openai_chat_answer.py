@@ -108,12 +108,13 @@ def _message(choice: Choice) -> _Object:
     message: _Object = {"role": "assistant", "content": None}
     for part in choice.parts:
         match part:
-            case Text(text, signature):
-                if text or signature is None:
-                    texts.append(text)
-                message.update(_extra(signature))
-            case Thinking(text):
-                thoughts.append(text)
+            case Text():
+                if part.text or part.signature is None:
+                    texts.append(part.text)
+                if part.signature is not None:
+                    message.update(_extra(part.signature))
+            case Thinking():
+                thoughts.append(part.text)
             case Image(mime, data, signature):
                 images.append(_image(len(images), mime, data, signature))
             case CalledTool():
@@ -122,10 +123,13 @@ def _message(choice: Choice) -> _Object:
                 assert_never(part)
     if texts:
         message["content"] = "".join(texts)
-    reasoning = "".join(thoughts)
-    message |= {"reasoning_content": reasoning} if reasoning else {}
-    message |= {"images": images} if images else {}
-    return message | ({"tool_calls": calls} if calls else {})
+    if any(thoughts):
+        message["reasoning_content"] = "".join(thoughts)
+    if images:
+        message["images"] = images
+    if calls:
+        message["tool_calls"] = calls
+    return message
 
 
 def _call(call: CalledTool) -> _Object:

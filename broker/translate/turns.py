@@ -8,11 +8,14 @@ call stays where it stands.
 from collections import deque
 from collections.abc import Iterable
 from itertools import groupby, pairwise, takewhile
+from operator import attrgetter
+from typing import Final
 
 import msgspec
 
 from broker.translate.ir import Message, Part, Role, ToolCall, ToolResult, Value
 
+_ROLE: Final = attrgetter("role")
 _Stray = dict[str, deque[tuple[int, ToolResult]]]
 """Answers that name no call, by the function they name, each with its place among all."""
 
@@ -36,13 +39,16 @@ def laid_out(messages: Iterable[Message]) -> list[Turn]:
     """Return the turns. Two turns of the user's follow each other where the first holds answers."""
     left = _merged(messages)[::-1]  # the next one last
     turns: list[Turn] = []
+    called = False
     while left:
         message = left.pop()
         turns.append(Turn(message.role, message.parts))
-        calls = [part for part in message.parts if isinstance(part, ToolCall)]
-        if calls and message.role is Role.ASSISTANT:
-            turns.append(Turn(Role.USER, answers=_answers(calls, left)))
-    return _told_apart(turns)
+        if message.role is Role.ASSISTANT:
+            calls = [part for part in message.parts if isinstance(part, ToolCall)]
+            if calls:
+                called = True
+                turns.append(Turn(Role.USER, answers=_answers(calls, left)))
+    return _told_apart(turns) if called else turns
 
 
 def _told_apart(turns: list[Turn]) -> list[Turn]:
@@ -67,23 +73,29 @@ def _told_apart(turns: list[Turn]) -> list[Turn]:
 
 def _merged(messages: Iterable[Message]) -> list[Message]:
     turns: list[Message] = []
-    for role, said in groupby(messages, lambda message: message.role):
+    for role, said in groupby(messages, _ROLE):
         first, *more = said
-        parts = (part for message in (first, *more) for part in message.parts)
-        turns.append(Message(role, tuple(parts)) if more else first)
+        if more:
+            first = Message(role, tuple([part for message in (first, *more) for part in message.parts]))
+        turns.append(first)
     return turns
 
 
 def _answers(calls: list[ToolCall], left: list[Message]) -> tuple[Answered, ...]:
     """Take the answers to these calls out of the messages before the next calls; of several to one call, the last counts."""
-    window = list(
-        takewhile(lambda message: not any(isinstance(part, ToolCall) for part in message.parts), reversed(left))
-    )
+    window = list(takewhile(_calls_nothing, reversed(left)))
     found = _paired(calls, [part for message in window for part in message.parts if isinstance(part, ToolResult)])
     used = {id(result) for results in found for result in results}
     for i, message in enumerate(window, 1):
-        left[-i] = Message(message.role, tuple(part for part in message.parts if id(part) not in used))
-    return tuple(Answered(call, results[-1] if results else None) for call, results in zip(calls, found, strict=True))
+        left[-i] = Message(message.role, tuple([part for part in message.parts if id(part) not in used]))
+    return tuple([Answered(call, results[-1] if results else None) for call, results in zip(calls, found, strict=True)])
+
+
+def _calls_nothing(message: Message) -> bool:
+    for part in message.parts:  # noqa: SIM110 - a generator costs more than most messages have parts
+        if isinstance(part, ToolCall):
+            return False
+    return True
 
 
 def _paired(calls: list[ToolCall], results: list[ToolResult]) -> list[list[ToolResult]]:
