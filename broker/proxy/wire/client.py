@@ -21,6 +21,7 @@ _MAX_HEAD_BYTES: Final = 131_072
 _MAX_HEADERS: Final = 256
 _VERSIONS: Final = frozenset({"1.1", "1.0"})
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+_JOINED_BYTES: Final = 16_384  # up to a TLS record a copy costs less than a piece more; beyond it the copy costs more. Either way it is one system call
 
 
 class FailureKind(StrEnum):
@@ -125,9 +126,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._uses += 1
         self._got_bytes = self._until_close = self._complete = self._keep = self._interim = False
         self._parser = httptools.HttpResponseParser(self) if self._parser is None else self._parser
-        if len(body) > HIGH_WATER:
-            transport.write(head)
-            transport.write(body)
+        if len(body) > _JOINED_BYTES:
+            transport.writelines((head, body))
         else:
             transport.write(head + body)
 
