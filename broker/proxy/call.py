@@ -169,15 +169,11 @@ class ClientCall:
         if self._job is not None:
             self._job.tick(now)
 
-    def resume(self, trail: Trail, body: bytes, since: float, connection: UpstreamConnection | None) -> Job:
+    def resume(self, trail: Trail, work: Work, sent: bytes, since: float, connection: UpstreamConnection | None) -> Job:
         """Return the job of a request that was let in and sent as `trail` has it, at `since`, and is to be answered over `connection`."""
         self._holder, self._internal = trail.admission.holder, trail.admission.internal
-        now = int(trail.shop.clock.now().wall)
-        context = msgspec.structs.replace(trail.context, request_id=self.request_id, created=now)
-        work = work_of(self._route.target, self._exchange.head, body, context)
-        work.wanted = trail.wanted
         job = self._job = self._made(trail.shop, work, trail.asked)
-        job.resume(trail.straight, body, connection, since)
+        job.resume(trail.straight, sent, connection, since)
         return job
 
     def _made(self, shop: Shop, work: Work, asked: Asked) -> Job:

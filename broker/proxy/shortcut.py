@@ -7,6 +7,7 @@ difference; so it must never decide anything, and has no deadlines of its own.
 
 from typing import Final, final
 
+from broker.model.errors import BrokerError
 from broker.proxy.call import ClientCall
 from broker.proxy.gateway import Gateway
 from broker.proxy.headers import Headers, to_client
@@ -16,6 +17,7 @@ from broker.proxy.trail import Trail
 from broker.proxy.wire.client import UpstreamConnection, UpstreamError
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.wire.heads import ResponseHead, with_length
+from broker.proxy.works import Manner, Work
 from broker.translate.tokens import Ends
 
 _OK: Final = 200
@@ -25,7 +27,9 @@ _OK: Final = 200
 class Shortcut:
     """One request (see `wire.exchange.Call`), and the receiver of its answer."""
 
-    __slots__ = ("_body", "_connection", "_exchange", "_gateway", "_head", "_id", "_parts", "_since", "_trail")
+    __slots__ = (
+        "_body", "_connection", "_exchange", "_gateway", "_head", "_id", "_parts", "_sent", "_since", "_trail", "_work",
+    )  # fmt: skip
 
     def __init__(self, gateway: Gateway, exchange: Exchange, trail: Trail) -> None:
         """Belongs to `exchange`, whose head `trail` belongs to."""
@@ -33,7 +37,8 @@ class Shortcut:
         self._exchange = exchange
         self._trail = trail
         self._id = gateway.next_id()
-        self._body = b""
+        self._body = self._sent = b""
+        self._work: Work | None = None
         self._since = 0.0
         self._connection: UpstreamConnection | None = None
         self._head: ResponseHead | None = None
@@ -46,19 +51,19 @@ class Shortcut:
 
     def on_body(self, body: bytes) -> None:
         """Send it, where all is as it was and a connection is at hand."""
-        trail = self._trail
-        shop, way = trail.shop, trail.straight.way
-        if (
-            self._exchange.blocked
-            or not trail.holds(self._gateway, body)
-            or (connection := shop.pool.take(way.origin)) is None
-        ):
-            self._long_way(body)
+        trail, self._body = self._trail, body
+        if self._exchange.blocked or not trail.holds(self._gateway, body):
+            self._long_way()
             return
-        self._body = body
-        self._since = shop.ticker.now
+        sent = body if trail.manner is Manner.UNTOUCHED else self._translated()
+        connection = trail.shop.pool.take(trail.straight.way.origin) if sent is not None else None
+        if connection is None or sent is None:
+            self._long_way()
+            return
+        self._sent = sent
+        self._since = trail.shop.ticker.now
         self._connection = connection
-        connection.send(self, "POST", with_length(way.begun, len(body)), body)
+        connection.send(self, "POST", with_length(trail.straight.way.begun, len(sent)), sent)
 
     def on_fault(self, status: int, text: str) -> None:
         """Say that something went wrong here."""
@@ -97,7 +102,7 @@ class Shortcut:
         self._connection = None
         head = self._head
         if head is not None and head.status == _OK and self._parts and _is_plain(head.headers):
-            self._answer(head)
+            self._answer(head, self._work)
         else:
             self._told().on_done()
 
@@ -108,22 +113,41 @@ class Shortcut:
 
     # --- helpers ---
 
-    def _long_way(self, body: bytes) -> None:
+    def _long_way(self) -> None:
         """Serve it like a request nothing is known of."""
         self._exchange.call = call = ClientCall(self._gateway, self._exchange, self._trail.route, self._id)
         call.on_head()
         if not self._exchange.ended:
-            call.on_body(body)
+            call.on_body(self._body)
 
-    def _answer(self, head: ResponseHead) -> None:
-        exchange, trail = self._exchange, self._trail
-        exchange.start(_OK, to_client(head.headers, self._id.encode()), head.length)
-        for part in self._parts:
-            exchange.write(part)
+    def _translated(self) -> bytes | None:
+        """Return what goes out; None for a body that has no translation, of which the long way tells the client."""
+        straight = self._trail.straight
+        try:
+            self._work = work = self._trail.work(self._exchange.head, self._body, self._id)
+            return work.sent(straight.upstream, straight.lease, straight.candidate.model).body
+        except BrokerError:
+            return None
+
+    def _answer(self, head: ResponseHead, work: Work | None) -> None:
+        exchange, straight = self._exchange, self._trail.straight
+        if work is None:
+            exchange.start(_OK, to_client(head.headers, self._id.encode()), head.length)
+            for part in self._parts:
+                exchange.write(part)
+        else:
+            relay = work.relay(straight.upstream, head)
+            for part in self._parts:
+                relay.feed(part)
+            out = relay.close()
+            if relay.failure is not None:
+                self._told().on_done()
+                return
+            start = relay.opening()
+            exchange.start(start.status, start.headers, start.length)
+            exchange.write(out)
         exchange.end()
-        trail.shop.table.served(
-            trail.straight.lease.account, trail.straight.lease.generation, trail.straight.candidate.model
-        )
+        self._trail.shop.table.served(straight.lease.account, straight.lease.generation, straight.candidate.model)
         self._count(head)
 
     def _count(self, head: ResponseHead) -> None:
@@ -147,7 +171,8 @@ class Shortcut:
         """Make the job that is in the middle of what was done here, and leave the rest to it."""
         call = ClientCall(self._gateway, self._exchange, self._trail.route, self._id)
         self._exchange.call = call
-        job = call.resume(self._trail, self._body, self._since, self._connection)
+        work = self._work or self._trail.work(self._exchange.head, self._body, self._id)
+        job = call.resume(self._trail, work, self._sent, self._since, self._connection)
         if self._connection is not None:
             self._connection.hand_over(job)
         return job

@@ -11,6 +11,7 @@ import msgspec
 from broker.ipc.schema import WatchAccount
 from broker.proxy.choose import usable
 from broker.proxy.gateway import Gateway
+from broker.proxy.making import work_of
 from broker.proxy.naming import Wanted
 from broker.proxy.porter import Admission
 from broker.proxy.routes import Route
@@ -18,13 +19,14 @@ from broker.proxy.shop import Shop
 from broker.proxy.usage_table import Who
 from broker.proxy.verdict import Asked
 from broker.proxy.way import Straight
-from broker.proxy.works import Context, GeminiWork, TalkWork, Work
+from broker.proxy.wire.heads import RequestHead
+from broker.proxy.works import Context, GeminiWork, Manner, TalkWork, Work
 from broker.translate.passage import Peeked, says
 
 
 @final
 class Trail(msgspec.Struct, frozen=True):
-    """The ordinary case: one account for one model, asked at one host in the client's own dialect, with the body as it is.
+    """The ordinary case: one account for one model, asked at one host for a whole answer, with nothing of the user's to be written into what passes.
 
     `accounts` are all there were, `edition` is that of what was learnt of them; `context` is that of the request that left the trail. `said` is what its body
     told of model and streaming, None where the path tells both.
@@ -39,6 +41,7 @@ class Trail(msgspec.Struct, frozen=True):
     asked: Asked
     wanted: Wanted
     said: Peeked | None
+    manner: Manner
     straight: Straight
     who: Who
     free: bool
@@ -53,6 +56,14 @@ class Trail(msgspec.Struct, frozen=True):
         if not usable(self.straight.lease, shop.clock.now().wall) or not gateway.porter.stands_by(self.admission):
             return False
         return self.said is None or says(body, self.said)
+
+    def work(self, head: RequestHead, body: bytes, request_id: str) -> Work:
+        """Return the work of a request that was sent, or is to be, as this trail has it; raises BrokerError for a body that cannot be translated."""
+        now = int(self.shop.clock.now().wall)
+        context = msgspec.structs.replace(self.context, request_id=request_id, created=now)
+        work = work_of(self.route.target, head, body, context)
+        work.wanted = self.wanted
+        return work
 
 
 def left_by(
@@ -69,7 +80,8 @@ def left_by(
         return None
     if admission.holder is not None and admission.holder.key.rpm is not None:
         return None  # each of its requests is counted at the door
-    if not work.untouched(straight.upstream, straight.candidate.model):
+    manner = work.manner(straight.upstream, straight.candidate.model)
+    if manner is None:
         return None
     shop, account, goals = gateway.shop, straight.candidate.account, work.wanted.goals
     accounts = shop.table.accounts()
@@ -77,5 +89,5 @@ def left_by(
     if len(goals) != 1 or known is None or known.view.cooldowns or known.lease is not straight.lease:
         return None
     edition, who = gateway.discovery.learnt.edition, (admission.name, account, straight.candidate.model)
-    request = (route, context, asked, work.wanted, work.said)
+    request = (route, context, asked, work.wanted, work.said, manner)
     return Trail(shop, accounts, edition, admission, *request, straight, who, route.free)

@@ -5,6 +5,7 @@ Pure; `job` sends, `relays` turns the bytes.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from enum import Enum
 from functools import partial
 from typing import Final, Protocol
 
@@ -104,6 +105,13 @@ class Work(Protocol):
         ...
 
 
+class Manner(Enum):
+    """How a request goes to an upstream, and its answer comes back."""
+
+    UNTOUCHED = "untouched"
+    TRANSLATED = "translated"
+
+
 class GeminiWork:
     """A Gemini client's generateContent, streamGenerateContent or countTokens."""
 
@@ -169,9 +177,13 @@ class GeminiWork:
     def said(self) -> None:
         """What the body says of model and streaming: nothing, the path does."""
 
-    def untouched(self, upstream: Upstream, _model: str) -> bool:
-        """Tell whether every request with this head goes to an upstream as it is, and its answer comes back so."""
-        return upstream.dialect is Dialect.GEMINI and _plain(self.wanted, self._edits, upstream)
+    def manner(self, upstream: Upstream, _model: str) -> Manner | None:
+        """Return how every request with this head goes to an upstream and comes back; None where that may differ, or comes in parts."""
+        if self._stream or not _plain(self.wanted, self._edits, upstream):
+            return None
+        if upstream.dialect is Dialect.GEMINI:
+            return Manner.UNTOUCHED
+        return None if _speaks_gemini(upstream) else Manner.TRANSLATED
 
     def session(self) -> str | None:
         """Return the conversation it belongs to."""
@@ -185,7 +197,8 @@ class GeminiWork:
         if self._understood is None:
             self._readable()
             request = CLIENTS[self.client].decode_request(self._body, Route(self._asked, self._stream, self._count))
-            self._understood = _Translation(self.client, request, self._context, self._edits, count=self._count)
+            made = self._head.made
+            self._understood = _Translation(self.client, request, self._context, self._edits, made, count=self._count)
         return self._understood
 
     def _edited(self, edits: Edits, lease: Lease, model: str) -> bytes:
@@ -259,10 +272,13 @@ class TalkWork:
         """What the body says of model and streaming."""
         return self._peeked
 
-    def untouched(self, upstream: Upstream, model: str) -> bool:
-        """Tell whether every request with this head that says the same goes to an upstream as it is, and its answer comes back so."""
-        same = upstream.dialect is self.client and model == self._peeked.model
-        return same and _plain(self.wanted, self._edits, upstream)
+    def manner(self, upstream: Upstream, model: str) -> Manner | None:
+        """Return how every request with this head that says the same goes to an upstream and comes back; None as there."""
+        if self.events or not _plain(self.wanted, self._edits, upstream):
+            return None
+        if upstream.dialect is not self.client:
+            return Manner.TRANSLATED
+        return Manner.UNTOUCHED if model == self._peeked.model else None
 
     def session(self) -> str | None:
         """Return the conversation it belongs to."""
@@ -281,7 +297,8 @@ class TalkWork:
     def _understand(self) -> "_Translation":
         if self._understood is None:
             request = CLIENTS[self.client].decode_request(self._body, Route(counting=self._count))
-            self._understood = _Translation(self.client, request, self._context, self._edits, count=self._count)
+            made = self._head.made
+            self._understood = _Translation(self.client, request, self._context, self._edits, made, count=self._count)
         return self._understood
 
     def _passed(self, lease: Lease, model: str) -> bytes:
@@ -296,9 +313,17 @@ class _Translation:
     """A request that was understood, on its way to upstreams of other dialects, and their answers on the way back."""
 
     def __init__(
-        self, client: Dialect, request: Request, context: Context, edits: Edits | None, *, count: bool
+        self,
+        client: Dialect,
+        request: Request,
+        context: Context,
+        edits: Edits | None,
+        made: dict[object, object],
+        *,
+        count: bool,
     ) -> None:
         self.request = request
+        self._made = made
         self._edits = edits
         self._client = client
         self._context = context
@@ -316,6 +341,12 @@ class _Translation:
             encoded = codec.encode_request(request, target)
             self._names, body = encoded.names, encoded.body
         streams = request.stream and not self._count
+        if self._edits is None and upstream.kind in STEADY:
+            key = (upstream, model, streams, self._count)
+            return _again(self._made, key, lease, body, lambda: self._asked(upstream, lease, model, streams, body))
+        return self._asked(upstream, lease, model, streams, body)
+
+    def _asked(self, upstream: Upstream, lease: Lease, model: str, streams: bool, body: bytes) -> Sent:
         ask = Ask(model, streams, self._count, request_id=self._context.request_id)
         return _sent(self._edits, upstream, lease, ask, [], body)
 
