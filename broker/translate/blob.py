@@ -75,8 +75,15 @@ def blob_of(text: msgspec.Raw) -> Blob | None:
     return Blob(inside) if _means_itself(inside) else None
 
 
+def spared(text: str) -> Base64:
+    """Return text as a blob, where it can be one: it has been decoded, but shall not be copied more than once when it is written."""
+    return blob_of(msgspec.Raw(_JSON.encode(text))) or text
+
+
 def written(value: object, head: bytes = b"", tail: bytes = b"") -> bytes:
     """Return JSON between two texts. Its blobs are copied once, to the place where they shall stand."""
+    if isinstance(value, msgspec.Raw):
+        return b"".join((head, value, tail))
     try:
         text = _JSON.encode(value)  # nearly always there is none, and a hook costs more than most texts
     except TypeError:

@@ -37,7 +37,7 @@ from broker.translate.ir import (
     ToolCallStarted,
     Usage,
 )
-from broker.translate.sse import encode_event
+from broker.translate.sse import encode_event, write_event
 
 _JSON: Final = msgspec.json.Encoder()
 _OBJECT: Final = msgspec.json.Decoder(dict[str, object])
@@ -329,4 +329,4 @@ class ClaudeStream:
 
 
 def _event(body: _Object) -> bytes:
-    return encode_event(written(body), str(body["type"]))
+    return write_event(body, str(body["type"]))

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from broker.translate import claude_signatures
+from broker.translate.blob import Base64
 from broker.translate.claude_wire import (
     WireBlock,
     WireMessage,
@@ -20,7 +21,7 @@ from broker.translate.claude_wire import (
     WireToolChoice,
 )
 from broker.translate.effort import of_budget, parse_effort, split_suffix
-from broker.translate.fields import bad_field, join, read
+from broker.translate.fields import bad_field, join, read, read_text_or_none
 from broker.translate.ir import (
     Effort,
     File,
@@ -205,7 +206,8 @@ def _image(source: WireSource, path: str) -> Image | ImageLink:
 def _document(source: WireSource, title: str | None, path: str) -> Media:  # noqa: RET503 - bad_field does not return
     match source.type:
         case "text":
-            return Text(_titled(title, source.data or ""))
+            said_text = read_text_or_none(source.data, join(path, "data"))
+            return Text(_titled(title, str(said_text or "")))
         case "content":
             at = join(path, "content")
             said = _parts(read(_CONTENT, source.content, at), at)
@@ -219,15 +221,16 @@ def _document(source: WireSource, title: str | None, path: str) -> Media:  # noq
             return File(mime, data, title)
 
 
-def _base64(source: WireSource, path: str) -> tuple[str, str]:
+def _base64(source: WireSource, path: str) -> tuple[str, Base64]:
     if source.type != "base64":
         why = "uploaded files are not available here; send the content" if source.type == "file" else "expected base64"
         bad_field(join(path, "type"), why)
     if not source.media_type or "/" not in source.media_type:
         bad_field(join(path, "media_type"), "is required, like image/png")
-    if not source.data:
+    data = read_text_or_none(source.data, join(path, "data"))
+    if not data:
         bad_field(join(path, "data"), "holds no data")
-    return source.media_type.strip().lower(), source.data
+    return source.media_type.strip().lower(), data
 
 
 def _titled(title: str | None, text: str) -> str:

@@ -12,11 +12,11 @@ NULL = Raw(b"null")
 
 
 class WireSource(Struct):
-    """Where an image's or document's content is: `base64`, `url`, `text`, `content` or `file`, says `type`."""
+    """Where an image's or document's content is: `base64`, `url`, `text`, `content` or `file`, says `type`. `data` is text or null."""
 
     type: str
     media_type: str | None = None
-    data: str | None = None
+    data: Raw = NULL
     url: str | None = None
     content: Raw = NULL
 

@@ -17,7 +17,7 @@ from broker.translate.exchange import Encoded, Reading, Target
 from broker.translate.failures import failure_of
 from broker.translate.fields import bad_field, read
 from broker.translate.ir import Event, Failure, Request
-from broker.translate.sse import SseEvent, SseParser, encode_event
+from broker.translate.sse import SseEvent, SseParser, encode_event, write_event
 
 _NO_VALUE: Final = b"null"
 _NULL: Final = msgspec.Raw(_NO_VALUE)
@@ -52,7 +52,7 @@ class CodeAssist:
         inner, names = gemini_request.build(request, target)
         if request.session is not None:
             inner["session_id"] = request.session
-        return Encoded(_envelope(target, inner), names)
+        return Encoded(written(inner, _opened(target), b"}"), names)
 
     def decode_answer(self, body: bytes, reading: Reading) -> list[Event]:
         """Read a whole answer."""
@@ -90,7 +90,7 @@ def wrap_request(body: bytes, target: Target) -> bytes:
     inner = read(_RAW, body)
     if bytes(memoryview(inner)[:1]) != b"{":
         bad_field("body", "expected object")
-    return _envelope(target, inner)
+    return b"".join((_opened(target), inner, b"}"))
 
 
 def wrap_count_tokens(body: bytes, target: Target) -> bytes:
@@ -112,13 +112,7 @@ def unwrap_answer(body: bytes) -> bytes:
 
     An array of one (errors come so at times) is taken for its element; of several, each is unwrapped.
     """
-    try:
-        if body[:16].lstrip()[:1] != b"[":
-            return _unwrapped(body)
-        parts = [_unwrapped(bytes(part)) for part in _LIST.decode(body)]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return body
-    return parts[0] if len(parts) == 1 else b"[" + b",".join(parts) + b"]"
+    return bytes(_inside(body))
 
 
 class UnwrapStream:
@@ -151,18 +145,31 @@ class UnwrapStream:
 
 
 def _events(events: list[SseEvent]) -> bytes:
-    return b"".join([encode_event(unwrap_answer(event.data), event.name) for event in events])
+    return b"".join([write_event(_inside(event.data), event.name) for event in events])
 
 
-def _unwrapped(data: bytes) -> bytes:
-    response = bytes(_WRAPPED.decode(data).response)
-    return data if response == _NO_VALUE else response
+def _inside(body: bytes) -> msgspec.Raw:
+    """Return an answer without its envelope, where it stands: it may be an image."""
+    whole = msgspec.Raw(body)
+    try:
+        if body[:16].lstrip()[:1] != b"[":
+            return _unwrapped(whole)
+        parts = [_unwrapped(part) for part in _LIST.decode(body)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return whole
+    return parts[0] if len(parts) == 1 else msgspec.Raw(b"[" + b",".join(parts) + b"]")
 
 
-def _envelope(target: Target, inner: object) -> bytes:
+def _unwrapped(data: msgspec.Raw) -> msgspec.Raw:
+    response = _WRAPPED.decode(data).response
+    return data if response == _NULL else response
+
+
+def _opened(target: Target) -> bytes:
+    """Return the envelope up to its inside."""
     head: dict[str, str] = {"model": target.model}
     if target.project is not None:
         head["project"] = target.project
     if target.prompt_id is not None:
         head["user_prompt_id"] = target.prompt_id
-    return written(inner, msgspec.json.encode(head)[:-1] + b',"request":', b"}")
+    return msgspec.json.encode(head)[:-1] + b',"request":'

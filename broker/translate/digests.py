@@ -12,10 +12,11 @@ def uuid_of(text: str) -> str:
     return str(uuid.UUID(bytes=_digest(text)[:16], version=4))
 
 
-def number_of(text: str) -> int:
+def number_of(text: str | memoryview) -> int:
     """Return a number of 63 bits, never negative."""
     return int.from_bytes(_digest(text)[:8]) >> 1
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+def _digest(text: str | memoryview) -> bytes:
+    told = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    return hashlib.sha256(told).digest()

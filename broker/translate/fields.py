@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 _ARGUMENTS = msgspec.json.Decoder(dict[str, object])
 _TEXT = msgspec.json.Decoder(str)
+_NULL = msgspec.Raw(b"null")
 _AT = re.compile(r"^(.*?)(?: - at `\$\.?([^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `([^`]*)`$")
 _PATH = re.compile(r"^([A-Za-z_][\w.\[\]-]*): ")
@@ -59,6 +60,11 @@ def read_text(data: msgspec.Raw, path: str) -> Base64:
         BrokerError: as `read`.
     """
     return blob_of(data) or read(_TEXT, data, path)
+
+
+def read_text_or_none(data: msgspec.Raw, path: str) -> Base64 | None:
+    """Read text that may be long, or null; raises as `read`."""
+    return None if data == _NULL else read_text(data, path)
 
 
 def attempt(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw) -> T | None:

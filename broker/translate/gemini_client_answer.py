@@ -41,7 +41,7 @@ from broker.translate.ir import (
     ToolCallStarted,
     Usage,
 )
-from broker.translate.sse import encode_event
+from broker.translate.sse import write_event
 
 LISTED: Final = "listed"
 """The extra of a reply that asks for a JSON array in place of events, as clients do that do not say `alt=sse`."""
@@ -272,10 +272,8 @@ class GeminiChunks:
             rest = choice.rest()
             told = choice.told or bool(rest)
             candidates.append(_candidate(index, rest, choice.finished, choice.logprobs, told=told))
-        return self._framed(self._last(candidates)) + (b"]" if self._listed else b"")
-
-    def _last(self, candidates: list[_Object]) -> bytes:
-        return written(_response(candidates, self._id, self._reply, self._usage))
+        last = _response(candidates, self._id, self._reply, self._usage)
+        return self._framed(last) + (b"]" if self._listed else b"")
 
     def _one(self, event: Event) -> bytes:
         match event:
@@ -287,7 +285,7 @@ class GeminiChunks:
                 return b""
             case Failed():
                 self._failed = True
-                return self._framed(encode_error(event.failure)) + (b"]" if self._listed else b"")
+                return self._framed(msgspec.Raw(encode_error(event.failure))) + (b"]" if self._listed else b"")
             case _:
                 return self._content(event)
 
@@ -300,10 +298,10 @@ class GeminiChunks:
             return b""
         choice.told = True
         candidate = _content(parts) | {"index": event.choice}
-        return self._framed(written(_response([candidate], self._id, self._reply)))
+        return self._framed(_response([candidate], self._id, self._reply))
 
-    def _framed(self, body: bytes) -> bytes:
+    def _framed(self, body: object) -> bytes:
         if not self._listed:
-            return encode_event(body)
+            return write_event(body)
         begun, self._any = self._any, True
-        return (b",\r\n" if begun else b"[") + body
+        return written(body, b",\r\n" if begun else b"[")

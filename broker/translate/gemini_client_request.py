@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from broker.translate import gemini_client_signatures
+from broker.translate.blob import spared
 from broker.translate.effort import of_budget, parse_effort, split_suffix
 from broker.translate.exchange import Route
 from broker.translate.fields import bad_field, join, read, shaped
@@ -263,7 +264,7 @@ def _inline(wire: WireBlob, path: str, signature: str | None) -> Media:
         bad_field(join(path, "mimeType"), "is required, like image/png")
     if not wire.data:
         bad_field(join(path, "data"), "holds no data")
-    mime, data = wire.mime_type.strip().lower(), standard_base64(wire.data)
+    mime, data = wire.mime_type.strip().lower(), spared(standard_base64(wire.data))
     match mime.partition("/")[0]:
         case "image":
             return Image(mime, data, signature)

@@ -10,7 +10,7 @@ import msgspec
 from broker.translate.blob import Base64
 from broker.translate.data_url import image_at, is_data_url, split_data_url
 from broker.translate.effort import parse_effort, split_suffix
-from broker.translate.fields import bad_field, join, read, read_arguments, read_text
+from broker.translate.fields import bad_field, join, read, read_arguments, read_text, read_text_or_none
 from broker.translate.ir import (
     Audio,
     Effort,
@@ -55,7 +55,6 @@ _REQUEST = msgspec.json.Decoder(WireRequest)
 _CONTENT = msgspec.json.Decoder(str | list[WirePart | str] | None)
 _URL = msgspec.json.Decoder(WireUrl | str | None)
 _ANYTHING = msgspec.json.Decoder()
-_NULL = msgspec.Raw(b"null")
 
 _ANY_IMAGE = ImageOptions()
 _INSTRUCTIONS = ("system", "developer")
@@ -223,7 +222,7 @@ def _audio(sound: WireAudio, path: str) -> Audio:
 
 def _file(file: WireFile, path: str) -> File:
     at = join(path, "file_data")
-    content = "" if file.file_data == _NULL else read_text(file.file_data, at)
+    content = read_text_or_none(file.file_data, at)
     if not content:
         why = "uploaded files are not available here; send file_data" if file.file_id else "is required"
         bad_field(join(path, "file_id") if file.file_id else at, why)

@@ -39,7 +39,7 @@ from broker.translate.ir import (
 )
 from broker.translate.responses_request import INPUT
 from broker.translate.responses_wire import WireEcho
-from broker.translate.sse import encode_event
+from broker.translate.sse import write_event
 
 _JSON: Final = msgspec.json.Encoder()
 _OBJECT: Final = msgspec.json.Decoder(dict[str, object])
@@ -410,7 +410,7 @@ class ResponsesStream:
     def _emit(self, kind: str, **fields: object) -> None:
         body: _Object = {"type": kind, "sequence_number": self._number, **fields}
         self._number += 1
-        self._out.append(encode_event(written(body), kind))
+        self._out.append(write_event(body, kind))
 
     def _taken(self) -> bytes:
         out, self._out = b"".join(self._out), []

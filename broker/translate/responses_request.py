@@ -16,7 +16,7 @@ import msgspec
 from broker.translate import claude_signatures
 from broker.translate.data_url import image_at, split_data_url
 from broker.translate.effort import parse_effort, split_suffix
-from broker.translate.fields import bad_field, join, read, read_arguments
+from broker.translate.fields import bad_field, join, read, read_arguments, read_text, read_text_or_none
 from broker.translate.ir import (
     Effort,
     File,
@@ -42,7 +42,7 @@ from broker.translate.ir import (
     ToolResult,
 )
 from broker.translate.responses_spaces import Spaces
-from broker.translate.responses_wire import WireChoice, WireEcho, WireItem, WirePart, WireRequest, WireTool
+from broker.translate.responses_wire import NULL, WireChoice, WireEcho, WireItem, WirePart, WireRequest, WireTool
 
 _REQUEST: Final = msgspec.json.Decoder(WireRequest)
 _ECHO: Final = msgspec.json.Decoder(WireEcho)
@@ -184,7 +184,8 @@ def _item(  # noqa: RET503 - one case a type; bad_field does not return
         case "function_call_output" | "custom_tool_call_output":
             return Message(Role.USER, (_result(item, path),))
         case "image_generation_call":
-            return Message(Role.ASSISTANT, (Image("image/png", item.result),)) if item.result else None
+            image = read_text_or_none(item.result, join(path, "result"))
+            return Message(Role.ASSISTANT, (Image("image/png", image),)) if image else None
         case "compaction_trigger" | "context_compaction":
             bad_field(join(path, "type"), COMPACT_YOURSELF)
         case "web_search_call" | "code_interpreter_call" | "compaction" | "item_reference":
@@ -214,11 +215,12 @@ def _part(part: WirePart, path: str) -> Media:  # noqa: RET503 - bad_field does 
             return Text(text)
         case WirePart(type="refusal", refusal=str(text)):
             return Text(text)
-        case WirePart(type="input_image", image_url=str(url)):
-            return image_at(url, join(path, "image_url"))
-        case WirePart(type="input_file", file_data=str(data)):
-            mime, content = split_data_url(data, join(path, "file_data"))
-            return File(mime, content, part.filename)
+        case WirePart(type="input_image") if part.image_url != NULL:
+            at = join(path, "image_url")
+            return image_at(read_text(part.image_url, at), at)
+        case WirePart(type="input_file") if part.file_data != NULL:
+            at = join(path, "file_data")
+            return File(*split_data_url(read_text(part.file_data, at), at), part.filename)
         case WirePart(type="input_file" | "input_image", file_id=str()):
             bad_field(join(path, "file_id"), "uploaded files are not available here; send the content")
         case WirePart(type="input_file", file_url=str()):

@@ -11,20 +11,20 @@ NULL = Raw(b"null")
 
 
 class WirePart(Struct):
-    """One content part: which of the fields counts, `type` says."""
+    """One content part: which of the fields counts, `type` says. `image_url` and `file_data` are text or null."""
 
     type: str
     text: str | None = None
     refusal: str | None = None
-    image_url: str | None = None
+    image_url: Raw = NULL
     file_id: str | None = None
-    file_data: str | None = None
+    file_data: Raw = NULL
     file_url: str | None = None
     filename: str | None = None
 
 
 class WireItem(Struct):
-    """One item of `input`. Without a type it is a message."""
+    """One item of `input`. Without a type it is a message. `result` is text or null."""
 
     type: str | None = None
     role: str | None = None
@@ -37,7 +37,7 @@ class WireItem(Struct):
     output: Raw = NULL
     summary: list[WirePart] | None = None
     encrypted_content: str | None = None
-    result: str | None = None
+    result: Raw = NULL
 
 
 class WireTool(Struct):

@@ -6,10 +6,10 @@ Lines may be tens of megabytes (a 4K image is one line): a line that comes in pi
 are cut, and it is never there twice but for the moment in which its value is cut out.
 """
 
-from io import BytesIO
 from typing import Final
 
 from broker.model.errors import BrokerError, ErrorCode
+from broker.translate.blob import written
 from broker.translate.ir import Value
 
 DONE: Final = b"data: [DONE]\n\n"
@@ -36,7 +36,7 @@ class SseParser:
     def __init__(self, limit: int = MAX_EVENT_BYTES) -> None:
         """Hold at most `limit` bytes of an unfinished event."""
         self._limit = limit
-        self._begun: BytesIO | None = None  # a line that has no end yet
+        self._begun = bytearray()  # a line that has no end yet
         self._data: list[bytes] = []
         self._name = ""
         self._held = 0
@@ -63,7 +63,7 @@ class SseParser:
         *lines, rest = chunk.split(b"\n")
         for line in lines:
             # The two kinds of line nearly every stream is made of stand here, for speed.
-            if self._begun is not None or self._first:
+            if self._begun or self._first:
                 self._joined(line, events)
             elif line[:6] == b"data: ":
                 self._data.append(line[6:])
@@ -73,9 +73,7 @@ class SseParser:
             else:
                 self._dispatch(events)
         if rest:
-            if self._begun is None:
-                self._begun = BytesIO()
-            self._begun.write(rest)
+            self._begun += rest
             self._held += len(rest)
         if self._held > self._limit:
             raise BrokerError(ErrorCode.TOO_LARGE, f"an event of the stream is larger than {self._limit} bytes")
@@ -84,37 +82,42 @@ class SseParser:
     def close(self) -> list[SseEvent]:
         """Return what an upstream left without its final blank line; the standard would drop it, some upstreams do this."""
         events: list[SseEvent] = []
-        if self._begun is not None:
+        if self._begun:
             self._joined(b"", events)
         self._dispatch(events)
         return events
 
     def _joined(self, end: bytes, events: list[SseEvent]) -> None:
         """Take a line that came in several reads, or the first of all."""
-        line, begun, self._begun = end, self._begun, None
-        if begun is not None:
-            begun.write(end)
-            line = begun.getvalue()  # not a copy
-        self._held -= len(line) - len(end)
+        line, self._begun = self._begun, bytearray()
+        self._held -= len(line)
+        line += end
         if self._first:
             self._first = False
-            line = line.removeprefix(_BOM)
+            if line.startswith(_BOM):
+                del line[: len(_BOM)]
         if line:
-            self._field(line)
+            self._grown(line)
         else:
             self._dispatch(events)
 
     def _field(self, line: bytes) -> None:
-        colon = line.find(b":")
-        if colon < 0:
-            name, value = line, b""
-        else:
-            name, value = line[:colon], line[colon + (2 if line[colon + 1 : colon + 2] == b" " else 1) :]
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
             self._held += len(line)
         elif name == b"event":
             self._name = value.decode("utf-8", "replace")
+
+    def _grown(self, line: bytearray) -> None:
+        """Take a line that came in pieces. Its value may be an image, and is cut out at once."""
+        for name in (b"data: ", b"data:"):
+            if line.startswith(name):
+                self._data.append(bytes(memoryview(line)[len(name) :]))
+                self._held += len(line)
+                return
+        self._field(bytes(line))
 
     def _dispatch(self, events: list[SseEvent]) -> None:
         if self._data:
@@ -131,6 +134,15 @@ def encode_event(data: bytes, name: str = "") -> bytes:
     if b"\n" in data:
         data = data.replace(b"\n", b"\ndata: ")
     return b"".join((head, b"data: ", data, b"\n\n"))
+
+
+def write_event(value: object, name: str = "") -> bytes:
+    """Frame one event whose data is a value's JSON; a blob in it is copied once."""
+    head = f"event: {name}\ndata: ".encode() if name else b"data: "
+    out = written(value, head, b"\n\n")
+    if out.count(b"\n") == head.count(b"\n") + 2:
+        return out
+    return encode_event(written(value), name)  # JSON of somebody else's making has lines
 
 
 def encode_comment(text: str = "") -> bytes:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.translate.blob import LONG, Blob, blob_of, written
+from broker.translate.blob import LONG, Blob, blob_of, spared, written
 
 TEXT = "iVBORw0KGgo/+" * (LONG // 13 + 1) + "=="
 
@@ -88,3 +88,15 @@ def test_json_with_it_is_json_with_its_text(value):
 def test_nothing_else_is_written_that_json_has_not():
     with pytest.raises(NotImplementedError, match="object"):
         written([blob(), object()])
+
+
+def test_text_that_was_decoded_is_spared_where_it_can_be():
+    found = spared(TEXT)
+    assert isinstance(found, Blob)
+    assert found == TEXT
+    assert (spared("AAAA"), spared(f'"{TEXT}')) == ("AAAA", f'"{TEXT}')
+    assert isinstance(spared(f'"{TEXT}'), str)
+
+
+def test_json_that_is_there_is_written_as_it_is():
+    assert written(msgspec.Raw(b'{"a": 1}'), b"<", b">") == b'<{"a": 1}>'

@@ -18,3 +18,8 @@ def test_texts_differ() -> None:
     assert uuid_of("a") != uuid_of("b")
     assert number_of("a") != number_of("b")
     assert uuid_of("\ud800")
+
+
+@given(text=st.text())
+def test_bytes_have_the_number_of_their_text(text: str) -> None:
+    assert number_of(memoryview(text.encode())) == number_of(text)

@@ -4,7 +4,17 @@ import msgspec
 import pytest
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.translate.fields import attempt, bad_field, field_of, join, read, read_arguments, shaped
+from broker.translate.fields import (
+    attempt,
+    bad_field,
+    field_of,
+    join,
+    read,
+    read_arguments,
+    read_text,
+    read_text_or_none,
+    shaped,
+)
 
 
 class Inner(msgspec.Struct):
@@ -92,3 +102,13 @@ def test_what_is_only_looked_at_may_be_unreadable():
     for data in (b"", b'["x"]', b"\xff", b'"\xff"'):
         assert attempt(numbers, data) is None
     assert attempt(msgspec.json.Decoder(object), b"[" * 100_000) is None
+
+
+def test_text_may_be_long_or_null():
+    long = '"' + "A" * 70_000 + '"'
+    assert read_text(msgspec.Raw(long.encode()), "x") == long[1:-1]
+    assert read_text_or_none(msgspec.Raw(b'"a"'), "x") == "a"
+    assert read_text_or_none(msgspec.Raw(b"null"), "x") is None
+    for wrong in (b"5", b"null"):
+        with pytest.raises(BrokerError, match=r"^x\.y: expected str, got "):
+            read_text(msgspec.Raw(wrong), "x.y")

@@ -3,12 +3,13 @@
 import time
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.translate.sse import DONE, SseEvent, SseParser, encode_comment, encode_event
+from broker.translate.sse import DONE, SseEvent, SseParser, encode_comment, encode_event, write_event
 
 
 def parsed(*chunks, close=True):
@@ -105,3 +106,18 @@ def test_what_is_encoded_is_parsed_back_however_it_is_cut(events, end, comments,
     marks = [0, *sorted(min(cut, len(wire)) for cut in cuts), len(wire)]
     chunks = [wire[a:b] for a, b in pairwise(marks)]
     assert parsed(*chunks, close=False) == [SseEvent(data, name) for data, name in events]
+
+
+@pytest.mark.parametrize("line", ["data: A", "data:A", "data", "event: A", "data:  A", ": A", "x: A"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_line_in_pieces_is_the_line(line, mark):
+    told = (mark + line + "\ndata: 1\n\n").encode()
+    pieces = SseParser()
+    events = [event for byte in told for event in pieces.feed(bytes([byte]))]
+    assert events == SseParser().feed(told)
+
+
+@pytest.mark.parametrize("name", ["", "n"])
+@pytest.mark.parametrize("value", [{"a": "\n"}, msgspec.Raw(b'{"a":\n"b"}'), {"a": msgspec.Raw(b"[\n\n1]")}])
+def test_a_value_is_an_event_of_its_json(value, name):
+    assert write_event(value, name) == encode_event(msgspec.json.encode(value), name)
