@@ -38,7 +38,7 @@ from broker.proxy.attempts import (
     Tried,
 )
 from broker.proxy.attempts import Relay as RelayAction
-from broker.proxy.choose import Picking, candidates, cooling, unusable
+from broker.proxy.choose import unusable
 from broker.proxy.deadlines import Deadlines, Overtime
 from broker.proxy.failures import failure, timed
 from broker.proxy.headers import Headers, to_client
@@ -60,7 +60,6 @@ from broker.translate.ir import Failure
 _log = logging.getLogger(__name__)
 
 _MAX_ERROR_BYTES: Final = 1 << 20
-_NO_CHOICE: Final = Picking()
 _GOOD: Final = Answered(200)
 _NOT_BEGUN: Final = State(())
 _OWN_FAULT: Final = frozenset({ErrorCode.BAD_REQUEST, ErrorCode.UNSUPPORTED, ErrorCode.TOO_LARGE})
@@ -106,11 +105,7 @@ class Job:
 
     def run(self) -> None:
         """Start."""
-        wanted, shop = self._work.wanted, self._shop
-        now, accounts, patience = shop.clock.now().wall, shop.table.meant(wanted.goals), shop.patience
-        picking = shop.picking(wanted.name, self._work.session) if len(accounts) > 1 else _NO_CHOICE
-        found = candidates(accounts, wanted.goals, now, picking)
-        self._follow(attempts.begin(found or cooling(accounts, wanted.goals, now, patience.seconds), patience))
+        self._follow(attempts.begin(self._shop.chosen(self._work.wanted, self._work.session), self._shop.patience))
 
     def resume(self, straight: Straight, body: bytes, connection: UpstreamConnection | None, since: float) -> None:
         """Go on from where `run` would be, had it sent the request for this body at `since`; `connection` is where the answer comes from."""
@@ -119,7 +114,7 @@ class Job:
         self._shop.take(straight.lease.account)
         self._goes(straight.way.of(body), straight.upstream, body)
         self._connection = connection
-        self._deadlines.sent(since)
+        self._deadlines = Deadlines(self._shop.timeouts, since)
 
     def straight(self) -> Straight | None:
         """Return how the request was sent, where another one with the same head can be sent the same way; asked after `run`."""

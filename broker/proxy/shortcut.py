@@ -86,8 +86,11 @@ class Shortcut:
     # --- what the upstream does ---
 
     def on_response(self, head: ResponseHead) -> None:
-        """Keep the head: this read may bring all of the answer."""
-        self._head = head
+        """Keep the head of a good answer, all of which this read may bring; any other the job is to see as it comes."""
+        if head.status == _OK and _is_plain(head.headers):
+            self._head = head
+        else:
+            self._job().on_response(head)
 
     def on_data(self, data: bytes) -> None:
         """Keep a part."""
@@ -101,7 +104,7 @@ class Shortcut:
         """Give the answer on, if it is one."""
         self._connection = None
         head = self._head
-        if head is not None and head.status == _OK and self._parts and _is_plain(head.headers):
+        if head is not None and self._parts:
             self._answer(head, self._work)
         else:
             self._told().on_done()

@@ -132,7 +132,7 @@ class UpstreamConnection(asyncio.Protocol):
             transport.write(head + body)
 
     def hand_over(self, receiver: Receiver) -> None:
-        """Give what is still to come of the answer to another receiver; not while a read is handed over."""
+        """Give what is still to come of the answer to another receiver."""
         self._receiver = receiver
 
     def cancel(self) -> None:
@@ -210,8 +210,8 @@ class UpstreamConnection(asyncio.Protocol):
                 return
         if self._complete:
             self._finish()
-        elif self._receiver is receiver:
-            receiver.on_flush()
+        elif self._receiver is not None:
+            self._receiver.on_flush()
 
     def eof_received(self) -> bool:
         """Close as well."""

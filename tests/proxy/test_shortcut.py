@@ -1,0 +1,100 @@
+"""A request that goes the short way is told from none that goes the long one: by its client, its upstream, the daemon or any number."""
+
+import asyncio
+import json
+from email.utils import formatdate
+
+import pytest
+
+from tests.fakes.clock import START_WALL
+from tests.fakes.two_ways import Got, Rig, both
+from tests.fakes.upstream import Script
+from tests.proxy.test_faulty_upstreams import (
+    CLIENTS,
+    ROWS,
+    Client,
+    Play,
+    Row,
+    daemon_of,
+    good,
+    head_only,
+    long_line,
+    never,
+    refused,
+    script,
+    silent,
+)
+
+PRIMED = 2
+"""The first request leaves a trail."""
+
+
+async def ask(p: Rig, client: Client, blanks: int = 0, *, streamed: bool = False) -> Got:
+    """Ask what a client asks; with blanks the length is another."""
+    target, body = client.request(client.own.model, streamed)
+    extra = {"anthropic_version": "2023-06-01"} if client.name == "messages" else {}
+    return await p.ask(target, json.dumps(body).encode() + b" " * blanks, **extra)
+
+
+async def primed(p: Rig, client: Client) -> None:
+    """Ask until the short way is gone, as far as there is one."""
+    for blanks in range(PRIMED):
+        await ask(p, client, blanks)
+    if p.short:
+        assert p.front.opened[-PRIMED:] == ["ClientCall", "Shortcut"]
+        assert p.ways[-1] in ("short", "resumed")  # a sweep of the deadlines may have come between
+
+
+def plays_of(row: Row, *, streamed: bool) -> list[Script]:
+    """Return what a row plays to a request for a whole answer; `streamed` as if it had asked for a stream."""
+    date = formatdate(START_WALL + 60, usegmt=True)
+    told = [refused(429, f"Retry-After: {date}") if "date" in row.name else each for each in row.plays]
+
+    def as_told(play: Play) -> Play:
+        return lambda peer, path, _: play(peer, path, streamed)
+
+    return [script(as_told(each)) for each in told]
+
+
+async def compared(row: Row, client: Client, *, streamed: bool) -> str:
+    """Play a fault to a primed connection, and two requests after it; return what differs."""
+
+    async def scenario(p: Rig) -> None:
+        await primed(p, client)
+        p.stage.play(*plays_of(row, streamed=streamed))
+        await ask(p, client, 3)
+        p.stage.play(script(good))
+        await ask(p, client, 10)
+        await ask(p, client, 10)
+        if p.short:
+            assert p.front.opened[2] == "Shortcut"
+
+    waits = any(play in (never, head_only, silent) for play in row.plays)
+    quick = {"headers_timeout": 0.3, "first_byte_timeout": 0.3, "idle_timeout": 0.3} if waits else {}
+    try:
+        await both(scenario, lambda: daemon_of(client.own), (client.own.name,), script(good), **quick)
+    except AssertionError as error:
+        return f"{client.name}, {'told as a stream' if streamed else 'whole'}: {error}"
+    return ""
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+async def test_every_fault_is_told_the_same(row: Row) -> None:
+    cases = [
+        (client, streamed)
+        for client in CLIENTS
+        for streamed in row.modes
+        if client.own in row.vendors and (row.plays != (long_line,) or client.name == "chat")
+    ]
+    told = await asyncio.gather(*(compared(row, client, streamed=streamed) for client, streamed in cases))
+    assert not any(told), "\n\n".join(each for each in told if each)
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+async def test_streams_are_looked_at_each(client: Client) -> None:
+    async def scenario(p: Rig) -> None:
+        for blanks in range(3):
+            await ask(p, client, blanks, streamed=True)
+        assert p.ways == ["long"] * 3
+
+    await both(scenario, lambda: daemon_of(client.own), (client.own.name,), script(good))
