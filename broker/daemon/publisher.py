@@ -46,8 +46,7 @@ class Publisher:
             self._accounts.engine.subscribe(self.touch),
             self._accounts.store.subscribe(self._on_change),
         ]
-        for account in self._accounts.store.entries():
-            self.touch(account)
+        self._dirty.update(self._accounts.store.entries())
         self.flush()
 
     def stop(self) -> None:
@@ -74,10 +73,11 @@ class Publisher:
         dirty, self._dirty = self._dirty, set()
         for provider in {each.provider for each in dirty}:
             dirty |= self._moved_default(provider)
+        boot = self._accounts.clock.now().boot
         for account in sorted(dirty):
-            self._publish(account)
+            self._publish(account, boot)
 
-    def _publish(self, account: AccountId) -> None:
+    def _publish(self, account: AccountId, boot: float) -> None:
         found = self._accounts.find(account)
         if found is not None and not self._hub.readers:
             self._hub.neglect(account)
@@ -88,7 +88,7 @@ class Publisher:
             self._refreshes.forget(account)
             self._gone(account)
             return
-        ended = self._refreshes.see(*found, self._accounts.clock.now().boot)
+        ended = self._refreshes.see(*found, boot)
         if ended is not None:
             self._note(account, ended)
 

@@ -58,9 +58,10 @@ class Refreshes:
         """Take the state an account is in now; return the refresh that ended with it, if one did."""
         seen = self._seen.get(entry.account)
         if seen is None:
-            seen = self._seen[entry.account] = _Seen(Active(), entry.generation)
             if not isinstance(state, Refreshing):
-                seen.state = state
+                self._seen[entry.account] = _Seen(state, entry.generation)
+                return None
+            seen = self._seen[entry.account] = _Seen(Active(), entry.generation)
         if isinstance(state, Refreshing):
             if not seen.flying and isinstance(seen.state, Active | Paused):
                 seen.started = boot

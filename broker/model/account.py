@@ -12,9 +12,11 @@ from typing import NewType, final
 import msgspec
 
 from broker.model.errors import BrokerError, ErrorCode
+from broker.model.quick import quickly_made
 from broker.model.secret import Digest, Secret
 
 __all__ = [
+    "UNROUTED",
     "AccountId",
     "Active",
     "Ambiguous",
@@ -94,6 +96,7 @@ def valid_provider_name(name: str) -> bool:
     )
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """The grant as last issued (RFC 6749 section 5.1).
@@ -140,6 +143,11 @@ class Routing:
     proxy_fault: str = ""
 
 
+UNROUTED = Routing()
+"""What a file says that says nothing of it."""
+
+
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Record:
     """One account as read from its file, in neutral words.
@@ -155,7 +163,7 @@ class Record:
     subject: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     disabled: bool = False
-    routing: Routing = Routing()
+    routing: Routing = UNROUTED
 
 
 class Freshness(StrEnum):

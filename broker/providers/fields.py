@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from broker.model.secret import Secret
 from broker.providers.base import Document, FormatError
-from broker.providers.timestamps import RFC3339, Notation, Stamp, read, write
+from broker.providers.timestamps import RFC3339, Notation, Stamp, read, read_seconds, write
 
 _SENDABLE_MAX = 4096
 
@@ -23,6 +23,9 @@ def spellings(name: str) -> tuple[str, ...]:
 
 def get(document: Document, name: str) -> object:
     """Return the value of the first spelling that is there and not null."""
+    value = document.get(name)
+    if value is not None or "_" not in name:
+        return value
     for key in spellings(name):
         value = document.get(key)
         if value is not None:
@@ -36,6 +39,9 @@ def text(document: Document, name: str) -> str | None:
     Raises:
         FormatError: it is there and not text.
     """
+    value = document.get(name)
+    if isinstance(value, str) and (found := value.strip()):
+        return found
     for key in spellings(name):
         value = document.get(key)
         if value is not None and not isinstance(value, str):
@@ -48,7 +54,7 @@ def text(document: Document, name: str) -> str | None:
 def hint(document: Document, name: str) -> str | None:
     """Return a field that is text; None where it is anything else. For fields whose loss costs nothing."""
     value = get(document, name)
-    return value.strip() if isinstance(value, str) and value.strip() else None
+    return value.strip() or None if isinstance(value, str) else None
 
 
 def secret(document: Document, name: str) -> Secret | None:
@@ -68,6 +74,8 @@ def flag(document: Document, name: str) -> bool:
 def words(document: Document, name: str) -> tuple[str, ...]:
     """Return a list of words, written as a list of texts or as one text with spaces or commas between them."""
     value = get(document, name)
+    if value is None:
+        return ()
     parts = value.replace(",", " ").split() if isinstance(value, str) else value
     return tuple(part for part in parts if isinstance(part, str) and part) if isinstance(parts, (list, tuple)) else ()
 
@@ -91,6 +99,14 @@ def stamp(document: Document, names: Iterable[str]) -> Stamp | None:
     """Return the first of these fields that holds a time."""
     for name in names:
         if name in document and (found := read(document[name])) is not None:
+            return found
+    return None
+
+
+def seconds(document: Document, names: Iterable[str]) -> float | None:
+    """Return what `stamp` finds, without how it is written."""
+    for name in names:
+        if name in document and (found := read_seconds(document[name])) is not None:
             return found
     return None
 

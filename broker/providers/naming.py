@@ -27,7 +27,9 @@ def first_label(*candidates: str | None) -> str:
 
 def safe_label(text: str) -> str:
     """Return `text` with what a label may not hold replaced by `-`; empty where nothing is left of it."""
-    made = "".join("-" if c == "/" or not c.isprintable() else c for c in text.strip())
+    made = text.strip()
+    if "/" in made or not made.isprintable():
+        made = "".join("-" if c == "/" or not c.isprintable() else c for c in made)
     made = made[:_LABEL_MAX].strip()
     return made if made.strip("-") else ""
 

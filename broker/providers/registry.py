@@ -80,6 +80,11 @@ class Registry:
 
     def of_document(self, document: Document) -> Provider | None:
         """Return the provider that claims an auth file by its `type`; None where none does."""
+        kind = document.get("type")
+        if isinstance(kind, str) and kind in BUILT_IN:  # nobody else claims what is called like one of these
+            named = self._providers.get(kind)
+            if named is not None and named.claims(document):
+                return named
         return next((provider for provider in self if provider.claims(document)), None)
 
     def renew(self, other: "Registry") -> None:

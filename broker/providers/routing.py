@@ -4,21 +4,25 @@ Owns: reading those fields. A field that cannot be is as good as missing: it mus
 account would go out by another way than it was meant to.
 """
 
-from broker.model.account import Routing
+from broker.model.account import UNROUTED, Routing
 from broker.model.network import Unusable
 from broker.model.network import read as read_proxy
 from broker.model.secret import Secret
 from broker.providers.base import Document
-from broker.providers.fields import get
+from broker.providers.fields import get, spellings
 
 _MOST_PRIORITY = 1_000_000
 _MOST_WEIGHT = 100
 _MOST_EXCLUDED = 100
 _LONGEST = 200
+_NAMES = ("prefix", "priority", "weight", "excluded_models", "proxy_url")
+_KEYS = frozenset(key for name in _NAMES for key in spellings(name))
 
 
 def read(document: Document) -> Routing:
     """Read the fields, in any of their spellings. `priority` may be a number in a string; `prefix` is one path segment, slashes around it trimmed."""
+    if _KEYS.isdisjoint(document):
+        return UNROUTED
     proxy = _proxy(get(document, "proxy_url"))
     setting = read_proxy(proxy) if proxy is not None else None
     return Routing(

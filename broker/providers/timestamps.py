@@ -55,6 +55,23 @@ def read(value: object) -> Stamp | None:
     return stamp if stamp is not None and 0 < stamp.seconds <= _LATEST else None
 
 
+def read_seconds(value: object) -> float | None:
+    """Return the seconds that `read` finds. The two forms that nearly every file has are read in C."""
+    if isinstance(value, str) and len(value) in (20, 25):
+        usual = value[4] == value[7] == "-" and value[10] == "T" and value[13] == value[16] == ":"
+        zone = value[19:]
+        if usual and value[11:13] < "24" and (zone == "Z" or (zone[0] in "+-" and zone[3:4] == ":")):
+            try:
+                moment = datetime.fromisoformat(value)
+            except ValueError:
+                pass  # judged below
+            else:
+                found = (moment - _EPOCH).total_seconds()
+                return found if 0 < found <= _LATEST else None
+    stamp = read(value)
+    return stamp.seconds if stamp is not None else None
+
+
 def write(seconds: float, notation: Notation = RFC3339) -> str | int | float:
     """Write a time (seconds since the epoch, of the years 1970 to 9999), rounded down so that nothing seems to live longer than it does."""
     seconds = min(max(seconds, 0.0), _LATEST)

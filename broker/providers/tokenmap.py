@@ -15,6 +15,9 @@ from broker.providers.base import Document
 EXPIRY_KEYS = ("expired", "expire", "expires_at", "expiresAt", "expiry", "expires", "expiry_date")
 REFRESHED_KEYS = ("last_refresh", "lastRefresh", "last_refreshed_at", "lastRefreshedAt", "last-refresh")
 _LIFETIME_KEYS = ("expires_in", "expiresIn", "expires-in")
+_NAMES = ("access_token", "refresh_token", "id_token", "token_type", "scopes", "scope")
+_KEYS = frozenset((*EXPIRY_KEYS, *REFRESHED_KEYS, *(key for name in _NAMES for key in fields.spellings(name))))
+_NOTHING = Tokens(None)
 
 
 def read_grant(document: Document) -> Tokens:
@@ -23,16 +26,16 @@ def read_grant(document: Document) -> Tokens:
     Raises:
         FormatError: a token is there and is not text.
     """
-    expiry = fields.stamp(document, EXPIRY_KEYS)
-    refreshed = fields.stamp(document, REFRESHED_KEYS)
+    if _KEYS.isdisjoint(document):
+        return _NOTHING
     return Tokens(
         access_token=fields.secret(document, "access_token"),
         refresh_token=fields.secret(document, "refresh_token"),
         id_token=fields.secret(document, "id_token"),
         token_type=fields.hint(document, "token_type") or "Bearer",
-        expires_at=expiry.seconds if expiry else None,
+        expires_at=fields.seconds(document, EXPIRY_KEYS),
         scopes=fields.words(document, "scopes") or fields.words(document, "scope"),
-        last_refresh=refreshed.seconds if refreshed else None,
+        last_refresh=fields.seconds(document, REFRESHED_KEYS),
     )
 
 
@@ -41,6 +44,10 @@ def merge(canonical: Tokens, mirror: Tokens) -> Tokens:
 
     Access token, its type and its expiry belong together and come from one side.
     """
+    if canonical is _NOTHING:
+        return mirror
+    if mirror is _NOTHING and canonical.access_token:
+        return canonical
     side = canonical if canonical.access_token else mirror
     return Tokens(
         access_token=side.access_token,

@@ -223,6 +223,8 @@ class Cells:
         cell.failures = 0 if isinstance(cell.trouble, Active) else failures
 
     def _life_of(self, entry: Entry) -> Life:
+        if not self._expected:
+            return life.of_file(entry.record.tokens, self._clock.now())
         digest, span = self._expected.pop(entry.account, (None, None))
         token = entry.record.tokens.access_token
         if span is not None and token and token.digest() == digest:

@@ -8,7 +8,9 @@ as *both* the wall clock and the boot-clock reading made when the file was first
 refresh; erring late hands out a dead token (promise P6).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+import msgspec
 
 from broker.model.account import Tokens
 from broker.model.clock import Now
@@ -22,8 +24,7 @@ NEED_SHARE = 0.8
 _STEP_TOLERANCE_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Life:
+class Life(msgspec.Struct, frozen=True):
     """A token's end. `ends_boot` on the boot clock, `ends_wall` on the wall clock; None for a token that does not expire.
 
     `own` says that this process obtained the token. `lifetime` is seconds from issue to end where known.

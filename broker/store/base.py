@@ -12,6 +12,7 @@ from typing import Protocol
 from broker.model.account import AccountId, Generation, NeedsLogin, Record, Tokens
 from broker.model.clock import Now
 from broker.model.errors import BrokerError, ErrorCode
+from broker.model.quick import quickly_made
 from broker.model.secret import Digest
 from broker.oauth.messages import HttpResponse
 from broker.providers.base import Client, Document
@@ -47,6 +48,7 @@ class LockTimeoutError(BrokerError):
         super().__init__(ErrorCode.DEADLINE_EXCEEDED, detail, account=str(account))
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One account as the store last knew it whole.

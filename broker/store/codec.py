@@ -6,11 +6,14 @@ It must never put content of a file into a message.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NoReturn
+
+import msgspec
 
 MAX_BYTES = 1 << 20  # an auth file has 2 to 10 KiB; a larger one is not one
 
@@ -21,6 +24,8 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\u(?!00[0-7])[0-9a-fA-F]{4}")
 _CUT_NUMBER = re.compile(r"-|\.|[eE][+-]?")
+_DECODER = msgspec.json.Decoder()  # holds no state between calls
+_SMALL = 1 << 53
 _LITERALS = ("true", "false", "null")
 
 
@@ -59,13 +64,16 @@ class Fault:
         return self.kind in _SETTLING
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(msgspec.Struct, frozen=True):
     """A file as text and as values. `repeated` names keys that stand twice in one object: the last one counts (as in Go and JavaScript)."""
 
-    text: str = field(repr=False)
-    document: dict[str, object] = field(repr=False)
+    text: str
+    document: dict[str, object]
     repeated: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        # Text and values hold tokens.
+        return f"Parsed(repeated={self.repeated!r})"
 
 
 def parse(data: bytes) -> Parsed | Fault:
@@ -133,6 +141,9 @@ def same(old: object, new: object) -> bool:
 def _parse_text(text: str) -> Parsed | Fault:
     if _too_deep(text):
         return Fault(FaultKind.NOT_JSON, f"is nested deeper than {_MAX_DEPTH} levels")
+    found = _plainly(text)
+    if found is not None:
+        return Parsed(text, found)
     repeated: list[str] = []
 
     def pairs(members: list[tuple[str, object]]) -> dict[str, object]:
@@ -150,6 +161,37 @@ def _parse_text(text: str) -> Parsed | Fault:
     if not isinstance(value, dict):
         return Fault(FaultKind.NOT_OBJECT, "is JSON, but not an object")
     return Parsed(text, value, tuple(key for key in repeated if key.isprintable() and len(key) <= 60))
+
+
+def _plainly(text: str) -> dict[str, object] | None:
+    """Return an object as the careful way below reads it, in a tenth of the time; None where that way is needed.
+
+    Text with a backslash may hold lone surrogates, and quotes that are none; a number may be read otherwise by one reader than by another. What is left are
+    objects of strings, literals and small integers, in which every quote belongs to a key or a value: fewer of them than there are quotes means a key that
+    stands twice.
+    """
+    if "\\" in text:
+        return None
+    try:
+        found = _DECODER.decode(text)
+    except (ValueError, RecursionError):  # DecodeError is a ValueError
+        return None
+    return found if isinstance(found, dict) and 2 * _strings(found) == text.count('"') else None
+
+
+def _strings(value: object) -> float:
+    """Return how many strings a value holds, keys too; none that could be counted where it holds a number that is not small."""
+    if isinstance(value, str):
+        return 1
+    if isinstance(value, dict):
+        count: float = len(value)
+        for each in value.values():
+            count += 1 if isinstance(each, str) else _strings(each)
+        return count
+    if isinstance(value, list):
+        return sum(map(_strings, value))
+    plain = value is None or isinstance(value, bool) or (isinstance(value, int) and -_SMALL < value < _SMALL)
+    return 0 if plain else math.nan
 
 
 def _too_deep(text: str) -> bool:

@@ -77,9 +77,9 @@ class Disk:
 
     # --- reading ---
 
-    def read(self, path: Path) -> Image | Fault | None:
+    def read(self, path: Path | str, *, plain: bool = False) -> Image | Fault | None:
         """Read an auth file (`image.read`); None where there is none. Never raises."""
-        return image.read(path, self._os.open, self._os.fchmod)
+        return image.read(path, self._os.open, self._os.fchmod, plain=plain)
 
     # --- writing ---
 

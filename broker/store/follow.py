@@ -7,7 +7,8 @@ It must never write a file.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import TypeVar
@@ -80,7 +81,7 @@ class Follower:
 
     async def load(self) -> None:
         """Read everything, in one go; what is half written follows later."""
-        seen = await self._run(lambda: [(place, *self._see(place)) for place in self._scan()])
+        seen = await self._run(lambda: [(place, *self._see(place, plain=plain)) for place, plain in self._listed()])
         good = [result for _, result, _ in seen if isinstance(result, Reading) and not self._shelf.rolled_back(result)]
         for place, _, image in seen:
             self._note(place, image)
@@ -90,7 +91,8 @@ class Follower:
             if place not in taken and result is not None:
                 self._judge_or_wait(place, result)
         for reading in good:
-            self._remark(reading)
+            if reading.inner.repeated:
+                self._remark(reading)
 
     def start_rescans(
         self, seconds: Callable[[], float], blind: Callable[[], bool], also: Callable[[], Awaitable[None]]
@@ -222,17 +224,32 @@ class Follower:
 
     def _scan(self) -> dict[Place, tuple[int, ...]]:
         found: dict[Place, tuple[int, ...]] = {}
-        for number, folders in enumerate(self._folders):
-            for paused, folder in ((False, folders.active), (True, folders.paused)):
-                with suppress(OSError):
-                    for path in folder.iterdir():
-                        if is_auth_name(path.name):
-                            with suppress(OSError):
-                                found[Place(number, path.name, paused)] = mark_of(path.stat())
+        for place, entry in self._entries():
+            with suppress(OSError):
+                found[place] = mark_of(entry.stat())
         return found
 
-    def _see(self, place: Place) -> Seen:
-        image = self._disk.read(self._folders[place.directory].path(place))
+    def _listed(self) -> list[tuple[Place, bool]]:
+        """Return the files there are, and whether each is a plain one: no link, and nothing that could block."""
+        found: list[tuple[Place, bool]] = []
+        for place, entry in self._entries():
+            with suppress(OSError):
+                found.append((place, entry.is_file(follow_symlinks=False)))
+        return found
+
+    def _entries(self) -> "Iterator[tuple[Place, os.DirEntry[str]]]":
+        for number, folders in enumerate(self._folders):
+            for paused, folder in ((False, folders.active), (True, folders.paused)):
+                with suppress(OSError), os.scandir(folder) as entries:
+                    for entry in entries:
+                        if is_auth_name(entry.name):
+                            yield Place(number, entry.name, paused), entry
+
+    def _see(self, place: Place, *, plain: bool = False) -> Seen:
+        folders = self._folders[place.directory]
+        # As text: joining and asking paths takes as long as opening a file.
+        path = f"{folders.paused if place.paused else folders.active}/{place.name}"
+        image = self._disk.read(path, plain=plain)
         if not isinstance(image, Image):
             return image, None
         return interpret(image.data, image.content, place, self._providers, self._envelope), image

@@ -10,8 +10,9 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from broker.store.codec import MAX_BYTES, Fault, FaultKind
 
@@ -19,26 +20,34 @@ _READ_TRIES = 3
 _PRIVATE_MODE = 0o600
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """A file as it was read: bytes, their SHA-256, and what tells one version from the next without reading."""
 
-    data: bytes = field(repr=False)
+    data: bytes
     content: str
     mark: tuple[int, ...]
     repaired: bool = False
 
+    def __repr__(self) -> str:
+        # The bytes hold tokens.
+        return f"Image(content={self.content!r}, mark={self.mark!r}, repaired={self.repaired!r})"
+
 
 def read(
-    path: Path, open_file: Callable[..., int] = os.open, chmod: Callable[[int, int], None] = os.fchmod
+    path: Path | str,
+    open_file: Callable[..., int] = os.open,
+    chmod: Callable[[int, int], None] = os.fchmod,
+    *,
+    plain: bool = False,
 ) -> Image | Fault | None:
     """Read a file that should be ours alone; None where there is none. Never raises.
 
     Follows a symbolic link to a regular file of ours; opens nothing that could block or has another owner. Repairs a mode that
-    lets others read. `open_file` and `chmod` are the system calls.
+    lets others read. `open_file` and `chmod` are the system calls. `plain` says that the path was seen to be a regular file just now, which can be opened and
+    then looked at; another owner's is closed unread.
     """
     try:
-        fault = _unfit(path.stat())
+        fault = None if plain else _unfit(os.stat(path))  # noqa: PTH116 - `path` is text where there are many
         if fault is not None:
             return fault
         # O_NONBLOCK: the file may have become a pipe since it was looked at.
@@ -48,7 +57,7 @@ def read(
         finally:
             os.close(fd)
     except FileNotFoundError:
-        return Fault(FaultKind.UNREADABLE, "is a link to nothing") if path.is_symlink() else None
+        return Fault(FaultKind.UNREADABLE, "is a link to nothing") if Path(path).is_symlink() else None
     except OSError as error:
         return Fault(FaultKind.UNREADABLE, f"cannot be read: {errno.errorcode.get(error.errno or 0, 'EIO')}")
 
@@ -69,7 +78,7 @@ def _read(fd: int, chmod: Callable[[int, int], None]) -> Image | Fault:
     if fault is not None:
         return fault
     repaired = _repair(fd, before, chmod)
-    data, mark = _read_still(fd)
+    data, mark = _read_still(fd, None if repaired else before)
     return Image(data, content_of(data), mark, repaired)
 
 
@@ -82,14 +91,16 @@ def _repair(fd: int, info: os.stat_result, chmod: Callable[[int, int], None]) ->
     return False
 
 
-def _read_still(fd: int) -> tuple[bytes, tuple[int, ...]]:
+def _read_still(fd: int, info: os.stat_result | None) -> tuple[bytes, tuple[int, ...]]:
     # Bytes read while somebody writes may be half of one version and half of the next.
     for _ in range(_READ_TRIES - 1):
-        info = os.fstat(fd)
+        info = info or os.fstat(fd)
+        mark = mark_of(info)
         # Room for what there is, and for a byte that would tell of more: for a megabyte the kernel would have to find memory each time.
         data = os.pread(fd, min(info.st_size, MAX_BYTES) + 1, 0)
-        if len(data) <= info.st_size and mark_of(os.fstat(fd)) == mark_of(info):
-            return data, mark_of(info)
+        if len(data) <= info.st_size and mark_of(os.fstat(fd)) == mark:
+            return data, mark
+        info = None
     mark = mark_of(os.fstat(fd))
     return os.pread(fd, MAX_BYTES + 1, 0), mark
 

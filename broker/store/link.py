@@ -47,6 +47,8 @@ class Verdict(StrEnum):
 
 def link_of(document: Document) -> Link | None:
     """Return the link an auth file names; None where it names none, or one that makes no sense."""
+    if MARK not in document:
+        return None
     entry = _member(document.get(MARK), _LINKED)
     tool, path, key, listed = entry.get("tool"), entry.get("path"), entry.get("key", ""), entry.get("spent")
     if not (isinstance(tool, str) and isinstance(path, str) and isinstance(key, str) and tool and path.startswith("/")):

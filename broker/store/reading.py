@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from broker.model.errors import BrokerError
+from broker.model.quick import quickly_made
 from broker.providers import routing
 from broker.providers.base import Client, Document, FormatError, Provider
 from broker.store import codec
@@ -46,6 +47,7 @@ class Envelope(Protocol):
         ...
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A file that is an account. `inner` is the plain document; `outer` the envelope around it, None for a plain file."""
@@ -83,7 +85,9 @@ def _account(
     if provider is None:
         return Fault(FaultKind.UNKNOWN_TYPE, f"is of a type no provider here has: {_shown(inner.document['type'])}")
     try:
-        record = replace(checked(provider.read(inner.document, place.name)), routing=routing.read(inner.document))
+        record = checked(provider.read(inner.document, place.name))
+        if (said := routing.read(inner.document)) is not record.routing:
+            record = replace(record, routing=said)
         client: Client | None = provider.client_of(inner.document)
     except (FormatError, BrokerError) as error:
         return Fault(FaultKind.BAD_FIELDS, f"cannot be used: {error}")

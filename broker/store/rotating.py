@@ -52,9 +52,14 @@ class Rotations:
         """Find the records that earlier processes left."""
         self._names = await self._run(self._scan)
 
+    @property
+    def none(self) -> bool:
+        """Whether no file has a record."""
+        return not self._names
+
     def has(self, place: Place) -> bool:
         """Tell whether the file at `place` has a record."""
-        return bool(self._names) and (place.directory, self._path(place).name) in self._names
+        return not self.none and (place.directory, self._path(place).name) in self._names
 
     async def begin(self, held: Held, entry: Entry, now: Now) -> "FileRotation":
         """Prove the storage writable and write the record, durably. Raises as `broker.store.base.Store.begin_rotation`."""

@@ -102,9 +102,11 @@ class Shelf:
     def rolled_back(self, reading: Reading) -> Fault | None:
         """Tell whether a sealed file is older than one that was seen before."""
         sealed = reading.source.sealed
+        if sealed is None:
+            return None
         account = self._names.get(reading.source.place.slot)
         row = self._rows.get(account) if account else None
-        if sealed is None or row is None or sealed >= row.sealed:
+        if row is None or sealed >= row.sealed:
             return None
         return Fault(FaultKind.ROLLED_BACK, f"is an older version (generation {sealed}, {row.sealed} was seen before)")
 

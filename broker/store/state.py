@@ -23,6 +23,9 @@ from broker.observe.tasks import spawn
 
 T = TypeVar("T")
 
+_Values = tuple[str, str, str, int, str, str | None, str | None, float | None, str | None, int]
+"""A row as SQLite gives it: the tables are STRICT."""
+
 _VERSION = 1
 _BUSY_SECONDS = 2.0
 _TABLES = """
@@ -238,26 +241,18 @@ def _values(row: Row) -> tuple[object, ...]:
     return (str(row.account), directory, file, row.generation, row.fingerprint, digest, *verdict, row.sealed)
 
 
-def _row(values: tuple[object, ...]) -> Row:
+def _row(values: _Values) -> Row:
     account, directory, file, generation, fingerprint, digest, reason, since, verdict_digest, sealed = values
     terminal = None
-    if isinstance(reason, str) and isinstance(since, float):
-        terminal = NeedsLogin(reason, since, Digest(str(verdict_digest)) if verdict_digest else None)
-    return Row(
-        _account(account),
-        str(directory),
-        str(file),
-        Generation(int(str(generation))),
-        str(fingerprint),
-        Digest(str(digest)) if digest else None,
-        terminal,
-        int(str(sealed)),
-    )
+    if reason is not None and since is not None:
+        terminal = NeedsLogin(reason, since, Digest(verdict_digest) if verdict_digest else None)
+    held = Digest(digest) if digest else None
+    return Row(_account(account), directory, file, Generation(generation), fingerprint, held, terminal, sealed)
 
 
-def _account(text: object) -> AccountId:
+def _account(text: str) -> AccountId:
     try:
-        return AccountId.parse(str(text))
+        return AccountId.parse(text)
     except BrokerError as error:
         raise ValueError("not an account") from error
 

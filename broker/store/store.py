@@ -155,6 +155,8 @@ class FileStore:
 
     def pending_accounts(self) -> Sequence[AccountId]:
         """Return the accounts that have a journal record."""
+        if self._rotations.none:
+            return []
         return [account for account in self._shelf.entries if self._rotations.has(self._place(account))]
 
     def health(self) -> StoreHealth:

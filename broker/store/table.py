@@ -14,6 +14,7 @@ import msgspec
 
 from broker.model.account import AccountId, NeedsLogin, Record
 from broker.model.errors import BrokerError
+from broker.model.quick import quickly_made
 from broker.providers.base import Client
 from broker.providers.identity import same_login as same_login  # noqa: PLC0414 - the rule by which files become accounts
 from broker.store.link import Link
@@ -41,6 +42,7 @@ class Place(msgspec.Struct, frozen=True, order=True):
         return (self.directory, self.name)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Source:
     """One readable file. `content` is the SHA-256 of its bytes; `record.account` has the label the provider gave it.

@@ -83,3 +83,10 @@ def test_an_option_nobody_knows_is_a_fault() -> None:
     with pytest.raises(BrokerError) as caught:
         build({"gemini": ProviderConfig(options={"colour": "red"})})
     assert "providers.gemini.options: there is no 'colour'" in caught.value.detail
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_no_other_provider_claims_what_is_called_like_a_built_in_one(name: str) -> None:
+    registry = build({"acme": OWN})
+    claiming = [each.name for each in registry if each.claims({"type": name})]
+    assert claiming in ([name], [])  # an API key's type is another word

@@ -1,8 +1,8 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from broker.providers.timestamps import RFC3339, Civil, Notation, Unix, read, write
+from broker.providers.timestamps import RFC3339, Civil, Notation, Unix, read, read_seconds, write
 
 T = 1_777_630_830.0  # 2026-05-01T10:20:30Z
 
@@ -110,3 +110,34 @@ def test_no_value_makes_reading_crash(value: object) -> None:
 
 def test_the_default_is_the_standard_notation() -> None:
     assert Civil("T", 0, None, zoned=True) == RFC3339
+
+
+_DIGITS = st.text("0123456789", min_size=2, max_size=2)
+_CIVILS = st.builds(
+    "{}{}-{}-{}{}{}:{}:{}{}".format,
+    st.sampled_from(["20", "19", "00", "99"]), _DIGITS, _DIGITS, _DIGITS, st.sampled_from(["T", "t", " ", "W"]), _DIGITS, _DIGITS, _DIGITS,
+    st.sampled_from(["Z", "z", ""]) | st.builds("{}{}:{}".format, st.sampled_from("+-"), _DIGITS, _DIGITS),
+)  # fmt: skip
+
+
+@given(
+    _CIVILS
+    | st.text(max_size=26)
+    | st.floats()
+    | st.integers()
+    | st.none()
+    | st.booleans()
+    | st.sampled_from([value for value, _ in SHAPES])
+)
+@example("2026-W20-5T10:20:30Z")
+@example("2026-05-01T24:00:00Z")
+@example("2026-05-01T10:20:60Z")
+@example("2026-05-01T10:20:30+24:00")
+@example("2026-05-01T10:20:30+05:75")
+@example("0001-01-01T00:00:00Z")
+@example("9999-12-31T23:59:59Z")
+@example("2026-05-01T10:20:30+0200")
+@example("\u0662026-05-01T10:20:3Z")
+def test_the_seconds_alone_are_those_of_the_whole(value: object) -> None:
+    whole = read(value)
+    assert read_seconds(value) == (whole.seconds if whole is not None else None)

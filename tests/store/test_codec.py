@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from broker.store.codec import MAX_BYTES, Fault, FaultKind, Parsed, encode, parse, render
+from broker.store import codec
+from broker.store.codec import MAX_BYTES, Fault, FaultKind, Parsed, encode, parse, parse_object, render, same
 
 
 def parsed(text: str) -> Parsed:
@@ -211,3 +212,56 @@ def test_what_is_not_touched_keeps_its_bytes(document: dict[str, Any], indent: i
     document.pop("access_token", None)
     text = json.dumps({**document, "access_token": "fake-old"}, indent=indent)
     assert changed(text, access_token="fake-new") == re.sub('"fake-old"(?=\n?}$)', '"fake-new"', text)
+
+
+# --- the quick way ---
+
+_LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+_TREES = st.recursive(
+    _LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> str:
+    """JSON, or nearly: some is written with escapes, some has a key twice, some is cut or has a character too many."""
+    text = json.dumps(draw(_TREES), ensure_ascii=draw(st.booleans()), indent=draw(st.sampled_from([None, 1])))
+    if draw(st.booleans()):
+        text = '{"a": 1, "b": ' + text + ', "' + draw(st.sampled_from("abc")) + '": "x"}'
+    if draw(st.booleans()):
+        at = draw(st.integers(0, len(text)))
+        text = (
+            text[:at]
+            + draw(st.sampled_from(["", "\n", "\t", '"', ",", "\\", "0", "-", "}", "[1]", "1e5", "\x00"]))
+            + text[at:]
+        )
+    return text
+
+
+@given(texts())
+@example('{"a": "x", "a": "y"}')
+@example('{"a": {"b": "", "b": 1}}')
+@example('{"a": [{"b": 1, "b": 1}]}')
+@example('{"a": -0, "b": 1E2, "c": 18446744073709551616}')
+@example('{"a": NaN}')
+def test_the_quick_way_reads_what_the_careful_way_does(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        quick = parse_object(text.encode(errors="replace"))
+        patch.setattr(codec, "_plainly", lambda _text: None)
+        careful = parse_object(text.encode(errors="replace"))
+    assert type(quick) is type(careful)
+    if isinstance(quick, Parsed) and isinstance(careful, Parsed):
+        assert same(quick.document, careful.document)
+        assert list(quick.document) == list(careful.document)
+        assert (quick.text, quick.repeated) == (careful.text, careful.repeated)
+    else:
+        assert quick == careful
+
+
+def test_an_ordinary_file_goes_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec.json, "JSONDecoder", None)
+    made = parse_object(b'{"type": "fake", "token": {"access_token": "a", "n": [1, null, true]}, "disabled": false}')
+    assert isinstance(made, Parsed)
+    assert "fake" not in repr(made)

@@ -104,3 +104,22 @@ def test_a_file_that_is_written_meanwhile_is_read_again(target: Path, monkeypatc
     image = read(target)
     assert isinstance(image, Image)
     assert (image.data, image.mark) == (NEW, mark_of(target.stat()))
+
+
+def test_one_seen_to_be_plain_is_opened_and_then_looked_at(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = read(target, plain=True)
+    assert isinstance(image, Image)
+    assert image == read(target)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(os, "pread", None)  # never read
+    foreign = read(target, plain=True)
+    assert isinstance(foreign, Fault)
+    assert foreign.kind is FaultKind.FOREIGN_OWNER
+
+
+def test_one_that_became_something_else_meanwhile_does_not_block(target: Path) -> None:
+    target.unlink()
+    os.mkfifo(target, 0o600)
+    fault = read(target, plain=True)
+    assert isinstance(fault, Fault)
+    assert fault.kind is FaultKind.NOT_REGULAR
