@@ -80,6 +80,10 @@ ROWS: tuple[Row, ...] = (
         Row(f"20 MB image in {way}, translated: peak memory", "image", contest, Bar(OURS, "peak", plus=3.0))
         for way, contest in (("a request", "image_sent"), ("an answer", "image_received"))
     ),
+    Row(
+        "20 MB image in an answer, translated: first byte out before the last is in", "image", "image_received", Bar(OURS, "early", plus=1.0),
+        note="what comes before the image; the image's own event is told when it is whole",
+    ),
     Row("1,000 open idle streams, memory each", "idle_streams", "idle_streams", Bar(OURS, "memory", 1.0, NGINX)),
     Row("1,000 open idle streams, wake-ups a second in all", "idle_streams", "idle_streams", Bar(OURS, "wake-ups", plus=2.0)),
     Row("lease over the Unix socket, 32 connections, requests/s", "lease_socket", "lease_socket", Bar(DAEMON, "rate", 0.15, FIXED), "0.6"),
