@@ -4,14 +4,21 @@ Owns: the one HTTP session of the daemon. It must never follow a redirect, repea
 aiohttp takes a third of the daemon's start to load, and a quarter of its memory: `broker.daemon.outbound` loads it with the first request.
 """
 
+import asyncio
+import contextlib
+import functools
 import ssl
+from collections.abc import Mapping
 from contextvars import ContextVar
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import aiohttp
 import yarl
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.http import RawResponseMessage
+from aiohttp.streams import StreamReader
 
 from broker.daemon.progress import ExchangeError, Progress, system_word, why
 from broker.model.network import Target
@@ -34,7 +41,7 @@ class Exchanges:
         # A reused connection may be closed by the server in the moment we write to it, and then nobody knows whether the request was read.
         # With a new one for each request, "not connected" means "nothing was sent", and nothing else does.
         self._session = aiohttp.ClientSession(
-            connector=_Connector(ssl=tls, force_close=True, limit=0),
+            connector=_Connector(tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             request_class=_Request,
@@ -62,20 +69,57 @@ class Exchanges:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=seconds),
             ) as answer:
-                received = await _whole(answer)
-                head = {name.lower(): value for name, value in answer.headers.items()}
-                return HttpResponse(answer.status, head, received)
+                async for piece in answer.content.iter_any():
+                    _take(progress, piece)
+                _take(progress, b"")  # what was taken before is not read again
+                return progress.answer or _end(progress, answer.status, answer.headers)
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            if progress.answer is not None:
+                return progress.answer  # what went wrong after it takes nothing from it
             raise ExchangeError(_why(error)) from None
 
 
-async def _whole(answer: aiohttp.ClientResponse) -> bytes:
-    received = bytearray()
-    async for piece in answer.content.iter_any():
-        received += piece
-        if len(received) > _MAX_ANSWER_BYTES:
-            raise ExchangeError("longer than 1 MiB")
-    return bytes(received)
+def _take(progress: Progress, piece: bytes) -> None:
+    progress.received += piece
+    if len(progress.received) > _MAX_ANSWER_BYTES:
+        raise ExchangeError("longer than 1 MiB")
+
+
+def _end(progress: Progress, status: int, headers: Mapping[str, str]) -> HttpResponse:
+    answer = HttpResponse(status, {name.lower(): value for name, value in headers.items()}, bytes(progress.received))
+    progress.end(answer)
+    return answer
+
+
+class _Listener(ResponseHandler):
+    """A connection that ends the progress of its request in the step in which the last byte of the answer arrives.
+
+    Who reads the answer goes on a turn of the event loop later, behind all that the others have to do in this one, and ends it where this does not: an
+    answer that is too long to be held here, or ends with the connection.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._progress = _progress.get()
+        self._answer: tuple[RawResponseMessage, StreamReader] | None = None
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        super().feed_data(data, size)
+        if self._answer is None and data[0].code >= HTTPStatus.OK:
+            self._answer = data
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # Without data, this is called from within the reading of the content, by who reads.
+        if data and self._answer is not None and self._progress.answer is None:
+            message, content = self._answer
+            if content.is_eof() and content.exception() is None:
+                self._end(message, content.read_nowait())
+
+    def _end(self, message: RawResponseMessage, rest: bytes) -> None:
+        with contextlib.suppress(ExchangeError):  # who reads comes upon it too
+            _take(self._progress, rest)
+            _end(self._progress, message.code, message.headers)
 
 
 class _NoTunnelError(aiohttp.ClientConnectionError):
@@ -84,6 +128,11 @@ class _NoTunnelError(aiohttp.ClientConnectionError):
 
 class _Connector(aiohttp.TCPConnector):
     """Makes the connection through the proxy of the request, where it has one; aiohttp's own way counts a proxy's refusal as an answer."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        super().__init__(ssl=tls, force_close=True, limit=0)
+        listener: type[ResponseHandler] = _Listener
+        self._factory = functools.partial(listener, loop=self._loop)
 
     async def _create_connection(
         self,
@@ -97,7 +146,7 @@ class _Connector(aiohttp.TCPConnector):
         target = Target.of(str(req.url.origin()))
         tls = self._ssl if target.secure and isinstance(self._ssl, ssl.SSLContext) else None
         try:
-            return await connect(lambda: ResponseHandler(self._loop), proxy, target.host, target.port, tls)
+            return await connect(lambda: _Listener(self._loop), proxy, target.host, target.port, tls)
         except (TunnelError, ssl.SSLError) as error:
             raise _NoTunnelError(why(error)) from None
 

@@ -23,7 +23,7 @@ from broker.model.network import Network, Route, Target
 from broker.model.secret import Secret
 from broker.network.tunnel import TunnelError, connect, through
 from broker.oauth.messages import HttpRequest, HttpResponse
-from broker.oauth.transport import AnswerLostError, NotSentError, Transport
+from broker.oauth.transport import AnswerLostError, Connected, Heard, NotSentError, Transport
 from broker.settings.checks import is_loopback
 
 if TYPE_CHECKING:
@@ -60,15 +60,15 @@ class Outbound:
             await exchanges.close()
 
     async def send(
-        self, request: HttpRequest, *, connected: Callable[[], Awaitable[None]] | None = None
+        self, request: HttpRequest, *, connected: Connected | None = None, heard: Heard | None = None
     ) -> HttpResponse:
-        """Send one request for nobody's account and return the whole answer, whatever its status; `connected` as in `Transport`.
+        """Send one request for nobody's account and return the whole answer, whatever its status; `connected` and `heard` as in `Transport`.
 
         Raises:
             NotSentError: a URL that is neither https nor loopback, no way through the outbound proxy, or no connection: nothing was sent.
             AnswerLostError: connected, and then no whole answer of at most 1 MiB in time.
         """
-        return await self._send(request, connected, None, None)
+        return await self._send(request, connected, heard, None, None)
 
     def on_behalf(self, provider: str, own: Secret | None = None) -> Transport:
         """As in `Transport`."""
@@ -94,7 +94,8 @@ class Outbound:
     async def _send(
         self,
         request: HttpRequest,
-        connected: Callable[[], Awaitable[None]] | None,
+        connected: Connected | None,
+        heard: Heard | None,
         provider: str | None,
         own: Secret | None,
     ) -> HttpResponse:
@@ -104,7 +105,7 @@ class Outbound:
         except (BrokerError, ValueError) as error:
             raise NotSentError(f"cannot connect to {where} ({error})") from None
         where = where if proxy is None else f"{where} {through(proxy)}"
-        progress = Progress(connected, proxy)
+        progress = Progress(connected, heard, proxy)
         try:
             return await self._exchange(request, progress)
         except (ExchangeError, OSError, ValueError) as error:
@@ -135,17 +136,15 @@ class Outbound:
 class _OnBehalf:
     """A transport by the way of one provider or account."""
 
-    perform: Callable[
-        [HttpRequest, Callable[[], Awaitable[None]] | None, str | None, Secret | None], Awaitable[HttpResponse]
-    ]
+    perform: Callable[[HttpRequest, Connected | None, Heard | None, str | None, Secret | None], Awaitable[HttpResponse]]
     origin: Transport
     provider: str
     own: Secret | None
 
     async def send(
-        self, request: HttpRequest, *, connected: Callable[[], Awaitable[None]] | None = None
+        self, request: HttpRequest, *, connected: Connected | None = None, heard: Heard | None = None
     ) -> HttpResponse:
-        return await self.perform(request, connected, self.provider, self.own)
+        return await self.perform(request, connected, heard, self.provider, self.own)
 
     def on_behalf(self, provider: str, own: Secret | None = None) -> Transport:
         return self.origin.on_behalf(provider, own)

@@ -5,11 +5,12 @@ Owns: the words both `outbound` and `exchange` use of it; of the request itself 
 
 import os
 import ssl
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from broker.model.network import ProxyServer
 from broker.network.tunnel import TunnelError
+from broker.oauth.messages import HttpResponse
+from broker.oauth.transport import Connected, Heard
 
 
 class ExchangeError(Exception):
@@ -18,11 +19,20 @@ class ExchangeError(Exception):
 
 @dataclass(slots=True)
 class Progress:
-    """How far one request came. `before` is run between the connection and the first byte; `proxy` is on the way."""
+    """How far one request came. `before` is run between the connection and the first byte, `heard` with the whole answer; `proxy` is on the way."""
 
-    before: Callable[[], Awaitable[None]] | None = None
+    before: Connected | None = None
+    heard: Heard | None = None
     proxy: ProxyServer | None = None
     connected: bool = False
+    received: bytearray = field(default_factory=bytearray, repr=False)
+    answer: HttpResponse | None = None
+
+    def end(self, answer: HttpResponse) -> None:
+        """Note the whole answer."""
+        self.answer = answer
+        if self.heard is not None:
+            self.heard(answer)
 
 
 def why(error: Exception) -> str:

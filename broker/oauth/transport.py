@@ -9,6 +9,9 @@ from typing import Protocol
 from broker.model.secret import Secret
 from broker.oauth.messages import HttpRequest, HttpResponse
 
+Connected = Callable[[], Awaitable[None]]
+Heard = Callable[[HttpResponse], None]
+
 
 class TransportError(Exception):
     """No usable answer. The text is one sentence for a person, without a secret or a query string."""
@@ -26,11 +29,13 @@ class Transport(Protocol):
     """Performs requests. It follows no redirect, adds no retry of its own, and bounds time and the size of an answer."""
 
     async def send(
-        self, request: HttpRequest, *, connected: Callable[[], Awaitable[None]] | None = None
+        self, request: HttpRequest, *, connected: Connected | None = None, heard: Heard | None = None
     ) -> HttpResponse:
         """Send one request and return the whole answer, whatever its status.
 
         `connected` is run when the connection stands, before the first byte goes out; what it raises is raised, and nothing was sent.
+        `heard` is called with the whole answer in the step in which its last byte arrives; it must not raise. Whoever awaits `send` goes on some turns of
+        the event loop later, behind all that others have to do: too late for what is lost with the process.
 
         Raises:
             NotSentError: nothing was sent.

@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import datetime as dt
+import gzip
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,9 +12,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from broker.daemon.exchange import _Listener
 from broker.daemon.outbound import Outbound
 from broker.model.secret import Secret
-from broker.oauth.messages import HttpRequest
+from broker.oauth.messages import HttpRequest, HttpResponse
 from broker.oauth.transport import AnswerLostError, NotSentError
 from broker.store.base import StorageError
 
@@ -152,6 +154,99 @@ async def test_who_is_told_of_the_connection_may_stop_the_request() -> None:
     assert recorder.requests == []
 
 
+class Hearing:
+    """What is told of answers. `within`: whether that is in the step in which bytes arrived, of a connection, and no turn of the event loop later."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.told: list[HttpResponse] = []
+        self.within: list[bool] = []
+        self._arriving = 0
+        arrive = _Listener.data_received
+
+        def arriving(handler: _Listener, data: bytes) -> None:
+            self._arriving += 1
+            arrive(handler, data)
+            self._arriving -= 1
+
+        monkeypatch.setattr(_Listener, "data_received", arriving)
+
+    def __call__(self, answer: HttpResponse) -> None:
+        self.told.append(answer)
+        self.within.append(self._arriving > 0)
+
+
+@pytest.fixture
+def hearing(monkeypatch: pytest.MonkeyPatch) -> Hearing:
+    return Hearing(monkeypatch)
+
+
+def in_pieces(*pieces: bytes) -> Serve:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for number, piece in enumerate(pieces):
+            if number:
+                await asyncio.sleep(0.01)  # so that they arrive apart
+            writer.write(piece)
+        writer.close()
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    ("pieces", "body"),
+    [
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",), b"{}"),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", b"{", b"}"), b"{}"),
+        ((b"HTTP/1.1 400 Bad\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n", b"0\r\n\r\n"), b"{}"),
+        ((b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",), b"{}"),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",), b"{}"),
+        ((b"HTTP/1.1 204 Nothing\r\n\r\n",), b""),
+    ],
+)
+async def test_an_answer_is_told_of_in_the_step_in_which_its_last_byte_arrives(
+    hearing: Hearing, pieces: tuple[bytes, ...], body: bytes
+) -> None:
+    async with listening(in_pieces(*pieces)) as url, Outbound(timeout=5) as outbound:
+        answer = await outbound.on_behalf("codex").send(HttpRequest("POST", url), heard=hearing)
+    assert answer.body == body
+    assert hearing.told == [answer]
+    assert hearing.within == [True]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\n{}",  # ends with the connection
+        b"HTTP/1.1 101 Switching\r\nUpgrade: other\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + b"x" * 900_000,  # more than is read ahead of who reads
+        b"HTTP/1.1 200 OK\r\nContent-Length: 43\r\nContent-Encoding: gzip\r\n\r\n"
+        + gzip.compress(b"x" * 9000, mtime=0),
+    ],
+)
+async def test_an_answer_that_ends_otherwise_is_told_of_before_it_is_returned(hearing: Hearing, answer: bytes) -> None:
+    async with listening(Recorder(answer)) as url, Outbound(timeout=5) as outbound:
+        assert hearing.told == [await outbound.send(HttpRequest("POST", url), heard=hearing)]
+
+
+async def test_an_answer_by_tls_is_told_of_in_the_same_step(hearing: Hearing, tmp_path: Path) -> None:
+    context = certificate(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    async with listening(Recorder(), context) as url, Outbound(timeout=5, tls=trusting) as outbound:
+        answer = await outbound.send(HttpRequest("POST", url.replace("127.0.0.1", "localhost")), heard=hearing)
+    assert (hearing.told, hearing.within) == ([answer], [True])
+
+
+async def test_an_answer_that_was_told_of_is_the_answer_whatever_comes_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def late(_answer: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr("aiohttp.ClientResponse.wait_for_close", late)
+    told: list[HttpResponse] = []
+    async with listening(Recorder()) as url, Outbound(timeout=5) as outbound:
+        answer = await outbound.send(HttpRequest("POST", url), heard=told.append)
+    assert told == [answer]
+
+
 async def test_nobody_listening_means_nothing_sent() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -197,12 +292,18 @@ async def test_a_handshake_that_never_ends_means_nothing_sent() -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
         b"SMTP ready\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 1_500_000,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n" + b"x" * 1_048_577,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Encoding: gzip\r\n\r\n{}",
     ],
 )
 async def test_after_connecting_an_answer_that_is_not_whole_is_lost(answer: bytes) -> None:
+    told: list[HttpResponse] = []
     async with listening(Recorder(answer)) as url, Outbound(timeout=5) as outbound:
         with pytest.raises(AnswerLostError):
-            await outbound.send(HttpRequest("POST", url, form={"refresh_token": Secret("fake-refresh-1")}))
+            await outbound.send(
+                HttpRequest("POST", url, form={"refresh_token": Secret("fake-refresh-1")}), heard=told.append
+            )
+    assert told == []
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"])

@@ -11,6 +11,7 @@ from broker.oauth.messages import HttpRequest, HttpResponse
 from broker.oauth.transport import AnswerLostError, NotSentError
 
 Connected = Callable[[], Awaitable[None]] | None
+Heard = Callable[[HttpResponse], None] | None
 
 
 def answer(status: int = 200, **body: object) -> HttpResponse:
@@ -37,7 +38,13 @@ class TokenEndpoint:
     def on_behalf(self, provider: str, own: object = None) -> "TokenEndpoint":
         return self
 
-    async def send(self, request: HttpRequest, *, connected: Connected = None) -> HttpResponse:
+    async def send(self, request: HttpRequest, *, connected: Connected = None, heard: Heard = None) -> HttpResponse:
+        said = await self._answered(request, connected)
+        if heard is not None:
+            heard(said)
+        return said
+
+    async def _answered(self, request: HttpRequest, connected: Connected) -> HttpResponse:
         if connected is not None and self.faults[:1] != ["not-sent"]:
             await connected()
         self.posts += 1

@@ -12,7 +12,7 @@ from broker.providers.registry import build
 from broker.refresh.engine import Engine
 from broker.store.store import FileStore
 from tests.fakes.clock import START_WALL, FakeChance, LiveClock
-from tests.fakes.token_endpoint import answer
+from tests.fakes.token_endpoint import Heard, answer
 
 ACCOUNT = AccountId("iflow", "user@example.com")
 LIFETIME = 172_800
@@ -27,11 +27,14 @@ class IFlow:
     def on_behalf(self, provider: str, own: object = None) -> "IFlow":
         return self
 
-    async def send(self, request: HttpRequest, **_: object) -> HttpResponse:
+    async def send(self, request: HttpRequest, *, heard: Heard = None, **_: object) -> HttpResponse:
         if request.method == "GET":
             return answer(success=True, data={"apiKey": "fake-key"})
         self.renewals += 1
-        return answer(access_token=f"fake-account-{self.renewals}", expires_in=LIFETIME)
+        said = answer(access_token=f"fake-account-{self.renewals}", expires_in=LIFETIME)
+        if heard is not None:
+            heard(said)
+        return said
 
 
 class Clients:

@@ -23,7 +23,7 @@ from broker.oauth.transport import AnswerLostError
 from broker.providers.base import Client
 from broker.refresh.grant import Grant
 from tests.fakes.clock import settle
-from tests.fakes.token_endpoint import Connected, TokenEndpoint, answer
+from tests.fakes.token_endpoint import Connected, Heard, TokenEndpoint, answer
 from tests.refresh.harness import ALICE, World, shown
 
 LONGEST_ASKED = 600
@@ -55,7 +55,7 @@ class Oracle(TokenEndpoint):
         self.now = lambda: 0.0
         self.serving = 0.0  # when the access token the machine holds ends
 
-    async def send(self, request: HttpRequest, *, connected: Connected = None) -> HttpResponse:
+    async def send(self, request: HttpRequest, *, connected: Connected = None, heard: Heard = None) -> HttpResponse:
         presented = shown(request.form["refresh_token"])  # type: ignore[index, arg-type]
         before = self.current
         if self.in_doubt.get(presented, 0.0) > self.now() + ROUNDING and not self.rejected:
@@ -73,7 +73,7 @@ class Oracle(TokenEndpoint):
                 self.unproven.append(presented)
 
         try:
-            said = await super().send(request, connected=noted)
+            said = await super().send(request, connected=noted, heard=heard)
         except AnswerLostError:
             self.in_doubt[presented] = max(self.serving, self.in_doubt.get(presented, 0.0))
             if self.current != before:

@@ -44,8 +44,8 @@ class Saying(TokenEndpoint):
     ahead: float | None = None
     world: World
 
-    async def send(self, request: HttpRequest, *, connected: Connected = None) -> HttpResponse:
-        answer = await super().send(request, connected=connected)
+    async def _answered(self, request: HttpRequest, connected: Connected) -> HttpResponse:
+        answer = await super()._answered(request, connected)
         body = msgspec.json.decode(answer.body)
         body["expires_in"] = self.said
         if self.said is MISSING:

@@ -15,7 +15,7 @@ from broker.refresh.engine import PACE_SECONDS
 from broker.refresh.turns import Turns
 from broker.store.base import LockTimeoutError, StorageError
 from tests.fakes.clock import settle
-from tests.fakes.token_endpoint import answer
+from tests.fakes.token_endpoint import Heard, answer
 from tests.refresh.harness import ALICE, World
 
 BOB = AccountId("fake", "bob@example.com")
@@ -34,7 +34,7 @@ class Endpoint:
     def on_behalf(self, provider: str, own: object = None) -> "Endpoint":
         return self
 
-    async def send(self, request: HttpRequest, *, connected: object = None) -> HttpResponse:
+    async def send(self, request: HttpRequest, *, connected: object = None, heard: Heard = None) -> HttpResponse:
         assert request.form is not None
         token = request.form["refresh_token"]
         assert isinstance(token, Secret)
@@ -43,7 +43,10 @@ class Endpoint:
         self.most = max(self.most, self.under_way)
         await self.go.acquire()
         self.under_way -= 1
-        return answer(access_token=f"new-{token.reveal()}", refresh_token=f"next-{token.reveal()}", expires_in=3600)
+        said = answer(access_token=f"new-{token.reveal()}", refresh_token=f"next-{token.reveal()}", expires_in=3600)
+        if heard is not None:
+            heard(said)
+        return said
 
 
 class Groups:

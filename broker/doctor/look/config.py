@@ -35,7 +35,7 @@ class _NoNetwork:
     def on_behalf(self, provider: str, own: Secret | None = None) -> Transport:  # noqa: ARG002 - the protocol's signature
         return self
 
-    async def send(self, request: HttpRequest, *, connected: object = None) -> HttpResponse:  # noqa: ARG002 - the protocol's signature
+    async def send(self, request: HttpRequest, *, connected: object = None, heard: object = None) -> HttpResponse:  # noqa: ARG002 - the protocol's signature
         raise NotSentError("the doctor asks no provider")
 
 

@@ -56,6 +56,7 @@ REFUSED = {
 """What fails how: a folder that may not be written to, a quota that is used up, a disk that breaks."""
 
 Connected = Callable[[], Awaitable[None]] | None
+Heard = Callable[[outbound.HttpResponse], None] | None
 
 HEARD = "answer:heard"
 """In the trace, not a point: bytes of the answer have reached this process."""
@@ -177,10 +178,10 @@ class Trap:
         heard = aiohttp.client_proto.ResponseHandler.data_received
 
         async def sending(
-            transport: outbound.Outbound, request: outbound.HttpRequest, connected: Connected, *way: Any
+            transport: outbound.Outbound, request: outbound.HttpRequest, connected: Connected, told: Heard, *way: Any
         ) -> outbound.HttpResponse:
             if not request.spends:
-                return await send(transport, request, connected, *way)
+                return await send(transport, request, connected, told, *way)
 
             async def connecting() -> None:
                 self.reached("post:connecting")
@@ -188,17 +189,21 @@ class Trap:
                     await connected()
                 self.reached("post:connected")
 
+            def telling(answer: outbound.HttpResponse) -> None:
+                self.spending = False
+                self.reached("answer:arrived")
+                if told is not None:
+                    told(answer)
+
             self.reached("post:before")
             self.spending = True
-            answer = await send(transport, request, connecting, *way)
-            self.spending = False
-            self.reached("answer:arrived")
-            return answer
+            return await send(transport, request, connecting, telling, *way)
 
         def hearing(handler: object, data: bytes) -> None:
             if self.spending:
                 self.reached(HEARD)
-            self.heard = time.monotonic_ns()
+            if data:  # without, reading goes on: nothing arrived
+                self.heard = time.monotonic_ns()
             heard(handler, data)  # type: ignore[arg-type]
 
         outbound.Outbound._send = sending  # type: ignore[method-assign]
