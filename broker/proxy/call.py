@@ -19,7 +19,7 @@ from broker.proxy.access import Peer
 from broker.proxy.failures import failure, refusal
 from broker.proxy.gateway import Gateway
 from broker.proxy.headers import Headers
-from broker.proxy.job import Job
+from broker.proxy.job import Job, Sending
 from broker.proxy.keys import Holder
 from broker.proxy.making import work_of
 from broker.proxy.peers import same_user
@@ -49,7 +49,6 @@ from broker.proxy.shop import Shop
 from broker.proxy.trail import Trail, left_by
 from broker.proxy.usage_table import CONFIG, INTERNAL
 from broker.proxy.verdict import Asked
-from broker.proxy.wire.client import UpstreamConnection
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.wire.heads import RequestHead
 from broker.proxy.witness import Both, Witness
@@ -169,11 +168,11 @@ class ClientCall:
         if self._job is not None:
             self._job.tick(now)
 
-    def resume(self, trail: Trail, work: Work, sent: bytes, since: float, connection: UpstreamConnection | None) -> Job:
-        """Return the job of a request that was let in and sent as `trail` has it, at `since`, and is to be answered over `connection`."""
+    def resume(self, trail: Trail, work: Work, sent: Sending, *, over: bool) -> Job:
+        """Return the job of a request that was let in and sent as `trail` has it; `over` where its connection has nothing more to say."""
         self._holder, self._internal = trail.admission.holder, trail.admission.internal
         job = self._job = self._made(trail.shop, work, trail.asked)
-        job.resume(trail.straight, sent, connection, since)
+        job.resume(sent, over=over)
         return job
 
     def _made(self, shop: Shop, work: Work, asked: Asked) -> Job:
@@ -210,7 +209,7 @@ class ClientCall:
         asked = Asked(work.wanted.name, work.wanted.providers, repeats, table.away, table.providers())
         self._job = job = self._made(gateway.shop, work, asked)
         job.run()
-        trail = left_by(job.straight(), work, gateway, self._route, context, asked, head.made.get(Admission))
+        trail = left_by(job.straight(), work, gateway, self._route, context, asked, head)
         if trail is not None:
             head.made[Trail] = trail
 

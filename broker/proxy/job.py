@@ -38,7 +38,7 @@ from broker.proxy.attempts import (
     Tried,
 )
 from broker.proxy.attempts import Relay as RelayAction
-from broker.proxy.choose import unusable
+from broker.proxy.choose import Candidate, unusable
 from broker.proxy.deadlines import Deadlines, Overtime
 from broker.proxy.failures import failure, timed
 from broker.proxy.headers import Headers, to_client
@@ -65,6 +65,16 @@ _NOT_BEGUN: Final = State(())
 _OWN_FAULT: Final = frozenset({ErrorCode.BAD_REQUEST, ErrorCode.UNSUPPORTED, ErrorCode.TOO_LARGE})
 _SLOW: Final = frozenset({FailureKind.HEADERS_TIMEOUT, FailureKind.FIRST_BYTE_TIMEOUT, FailureKind.IDLE_TIMEOUT})
 _TIMEOUTS: Final = _SLOW | {FailureKind.CONNECT_TIMEOUT}
+
+
+class Sending(msgspec.Struct, frozen=True):
+    """A request that was sent: `body` to the first of the accounts `found`, over `connection` at `since`."""
+
+    found: tuple[Candidate, ...]
+    straight: Straight
+    body: bytes
+    since: float
+    connection: UpstreamConnection
 
 
 class Job:
@@ -107,30 +117,21 @@ class Job:
         """Start."""
         self._follow(attempts.begin(self._shop.chosen(self._work.wanted, self._work.session), self._shop.patience))
 
-    def resume(self, straight: Straight, body: bytes, connection: UpstreamConnection | None, since: float) -> None:
-        """Go on from where `run` would be, had it sent the request for this body at `since`; `connection` is where the answer comes from."""
-        self._state, _ = attempts.begin((straight.candidate,), self._shop.patience)
-        self._lease, self._model, self._upstream = straight.lease, straight.candidate.model, straight.upstream
-        self._shop.take(straight.lease.account)
-        self._goes(straight.way.of(body), straight.upstream, body)
-        self._connection = connection
-        self._deadlines = Deadlines(self._shop.timeouts, since)
+    def resume(self, sent: Sending, *, over: bool) -> None:
+        """Go on from where `run` would be, had it sent the request like this; `over` where the connection has nothing more to say."""
+        straight = sent.straight
+        self._state, _ = attempts.begin(sent.found, self._shop.patience)
+        self._lease, self._model, self._upstream = straight.lease, straight.model, straight.upstream
+        self._goes(straight.way.of(sent.body), straight.upstream, sent.body)
+        self._connection = None if over else sent.connection
+        self._deadlines = Deadlines(self._shop.timeouts, sent.since)
 
     def straight(self) -> Straight | None:
         """Return how the request was sent, where another one with the same head can be sent the same way; asked after `run`."""
-        way, upstream, candidates, lease = self._way, self._upstream, self._state.candidates, self._lease
-        if (
-            way is None
-            or not way.begun
-            or upstream is None
-            or lease is None
-            or self._state.over
-            or len(candidates) != 1
-        ):
+        way, upstream, lease, state = self._way, self._upstream, self._lease, self._state
+        if way is None or not way.begun or upstream is None or lease is None or state.sent != 1 or state.over:
             return None
-        if self._state.sent != 1 or self._state.again:
-            return None
-        return Straight(candidates[0], lease, upstream, way)
+        return Straight(lease, self._model, upstream, way)
 
     # --- what the client does ---
 

@@ -4,7 +4,6 @@ Owns: `Shop`: the table of leases, the pool, the clock, the numbers, the setting
 nothing.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -18,17 +17,19 @@ from broker.model.network import Network, Target
 from broker.model.secret import Secret
 from broker.proxy.attempts import Patience
 from broker.proxy.catalog import Catalog
-from broker.proxy.choose import Picking
+from broker.proxy.choose import Candidate, Picking, candidates, cooling
 from broker.proxy.deadlines import Timeouts
 from broker.proxy.headers import Headers
 from broker.proxy.leases import LeaseTable
 from broker.proxy.meters import Meters
+from broker.proxy.naming import Wanted
 from broker.proxy.policies import Policies
 from broker.proxy.upstreams.base import Upstream
 from broker.proxy.upstreams.places import Places
 from broker.proxy.wire.pool import Origin, Pool
 from broker.proxy.wire.ticker import Ticker
 
+_NO_CHOICE: Final = Picking()
 _DEAD_SECONDS: Final = 60.0
 _DIRECT: Final = Network()
 _MAX_CURSORS: Final = 4096  # model names come from clients
@@ -67,7 +68,7 @@ class Choosing(Protocol):
 class Counts:
     """What outlives a change of the settings: requests under way by account, cursors by name, and until when a base URL is taken to be unreachable."""
 
-    busy: Counter[str] = field(default_factory=Counter)
+    busy: dict[str, int] = field(default_factory=dict)
     turns: dict[str, int] = field(default_factory=dict)
     dead: dict[str, float] = field(default_factory=dict)
 
@@ -187,12 +188,22 @@ class Shop:
             (self._chance.unit(), self._chance.unit()),
         )
 
+    def chosen(self, wanted: Wanted, session: Callable[[], str | None]) -> tuple[Candidate, ...]:
+        """Return the accounts to try for what is wanted, in order; where none can serve now, those that soon can. `session` as for `picking`."""
+        now, accounts, goals = self.clock.now().wall, self.table.meant(wanted.goals), wanted.goals
+        picking = self.picking(wanted.name, session) if len(accounts) > 1 else _NO_CHOICE
+        found = candidates(accounts, goals, now, picking)
+        return found or cooling(accounts, goals, now, self._patience.seconds)
+
     def take(self, account: str) -> None:
         """Count a request that an account begins to serve."""
-        self.counts.busy[account] += 1
+        busy = self.counts.busy
+        busy[account] = busy.get(account, 0) + 1
 
     def release(self, account: str) -> None:
         """Count it no longer."""
-        self.counts.busy[account] -= 1
-        if not self.counts.busy[account]:
-            del self.counts.busy[account]
+        busy = self.counts.busy
+        if busy[account] > 1:
+            busy[account] -= 1
+        else:
+            del busy[account]

@@ -11,10 +11,12 @@ from broker.model.errors import BrokerError
 from broker.proxy.call import ClientCall
 from broker.proxy.gateway import Gateway
 from broker.proxy.headers import Headers, to_client
-from broker.proxy.job import Job
+from broker.proxy.job import Job, Sending
+from broker.proxy.relays import Relay
 from broker.proxy.session import session_of
-from broker.proxy.trail import Trail
-from broker.proxy.wire.client import UpstreamConnection, UpstreamError
+from broker.proxy.trail import Track, Trail
+from broker.proxy.way import Straight
+from broker.proxy.wire.client import UpstreamError
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.wire.heads import ResponseHead, with_length
 from broker.proxy.works import Manner, Work
@@ -28,7 +30,7 @@ class Shortcut:
     """One request (see `wire.exchange.Call`), and the receiver of its answer."""
 
     __slots__ = (
-        "_body", "_connection", "_exchange", "_gateway", "_head", "_id", "_parts", "_sent", "_since", "_trail", "_work",
+        "_body", "_exchange", "_gateway", "_head", "_id", "_over", "_parts", "_sending", "_track", "_trail", "_work",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway, exchange: Exchange, trail: Trail) -> None:
@@ -37,10 +39,11 @@ class Shortcut:
         self._exchange = exchange
         self._trail = trail
         self._id = gateway.next_id()
-        self._body = self._sent = b""
+        self._body = b""
+        self._track: Track | None = None
         self._work: Work | None = None
-        self._since = 0.0
-        self._connection: UpstreamConnection | None = None
+        self._sending: Sending | None = None
+        self._over = False
         self._head: ResponseHead | None = None
         self._parts: list[bytes] = []
 
@@ -55,20 +58,23 @@ class Shortcut:
         if self._exchange.blocked or not trail.holds(self._gateway, body):
             self._long_way()
             return
-        sent = body if trail.manner is Manner.UNTOUCHED else self._translated()
-        connection = trail.shop.pool.take(trail.straight.way.origin) if sent is not None else None
-        if connection is None or sent is None:
+        found = trail.chosen(self._session)
+        track = self._track = trail.track(found)
+        sent = body if track is None or track.manner is Manner.UNTOUCHED else self._translated(track.straight)
+        if track is None or sent is None or (connection := trail.shop.pool.take(track.straight.way.origin)) is None:
             self._long_way()
             return
-        self._sent = sent
-        self._since = trail.shop.ticker.now
-        self._connection = connection
-        connection.send(self, "POST", with_length(trail.straight.way.begun, len(sent)), sent)
+        shop, straight = trail.shop, track.straight
+        self._sending = Sending(found, straight, sent, shop.ticker.now, connection)
+        shop.take(straight.lease.account)
+        connection.send(self, "POST", with_length(straight.way.begun, len(sent)), sent)
 
     def on_fault(self, status: int, text: str) -> None:
         """Say that something went wrong here."""
-        if self._connection is not None:
-            self._connection.cancel()
+        if self._sending is not None:
+            self._trail.shop.release(self._sending.straight.lease.account)
+            if not self._over:
+                self._sending.connection.cancel()
         ClientCall(self._gateway, self._exchange, self._trail.route, self._id).on_fault(status, text)
 
     def on_blocked(self, blocked: bool) -> None:
@@ -102,16 +108,15 @@ class Shortcut:
 
     def on_done(self) -> None:
         """Give the answer on, if it is one."""
-        self._connection = None
-        head = self._head
-        if head is not None and self._parts:
-            self._answer(head, self._work)
+        self._over = True
+        if self._head is not None and self._parts and self._track is not None:
+            self._answer(self._head, self._track)
         else:
             self._told().on_done()
 
     def on_failed(self, failure: UpstreamError) -> None:
         """Leave it to the job."""
-        self._connection = None
+        self._over = True
         self._told().on_failed(failure)
 
     # --- helpers ---
@@ -123,61 +128,64 @@ class Shortcut:
         if not self._exchange.ended:
             call.on_body(self._body)
 
-    def _translated(self) -> bytes | None:
+    def _translated(self, straight: Straight) -> bytes | None:
         """Return what goes out; None for a body that has no translation, of which the long way tells the client."""
-        straight = self._trail.straight
         try:
             self._work = work = self._trail.work(self._exchange.head, self._body, self._id)
-            return work.sent(straight.upstream, straight.lease, straight.candidate.model).body
+            return work.sent(straight.upstream, straight.lease, straight.model).body
         except BrokerError:
             return None
 
-    def _answer(self, head: ResponseHead, work: Work | None) -> None:
-        exchange, straight = self._exchange, self._trail.straight
-        if work is None:
+    def _answer(self, head: ResponseHead, track: Track) -> None:
+        exchange, shop, straight = self._exchange, self._trail.shop, track.straight
+        if self._work is None:
             exchange.start(_OK, to_client(head.headers, self._id.encode()), head.length)
             for part in self._parts:
                 exchange.write(part)
-        else:
-            relay = work.relay(straight.upstream, head)
-            for part in self._parts:
-                relay.feed(part)
-            out = relay.close()
-            if relay.failure is not None:
-                self._told().on_done()
-                return
-            start = relay.opening()
-            exchange.start(start.status, start.headers, start.length)
-            exchange.write(out)
+        elif not self._turned(self._work.relay(straight.upstream, head)):
+            self._told().on_done()
+            return
         exchange.end()
-        self._trail.shop.table.served(straight.lease.account, straight.lease.generation, straight.candidate.model)
-        self._count(head)
+        shop.release(straight.lease.account)
+        shop.table.served(straight.lease.account, straight.lease.generation, straight.model)
+        self._count(head, track)
 
-    def _count(self, head: ResponseHead) -> None:
+    def _turned(self, relay: Relay) -> bool:
+        """Write the answer in the client's dialect; tell whether it is one."""
+        for part in self._parts:
+            relay.feed(part)
+        out = relay.close()
+        if relay.failure is not None:
+            return False
+        start = relay.opening()
+        self._exchange.start(start.status, start.headers, start.length)
+        self._exchange.write(out)
+        return True
+
+    def _count(self, head: ResponseHead, track: Track) -> None:
         """Count what the job and its witness count of such an answer."""
-        trail, gateway = self._trail, self._gateway
-        upstream, meters = trail.straight.upstream, trail.shop.meters
-        seconds = trail.shop.ticker.time() - self._exchange.since
-        meters.attempted(upstream.kind, "ok")
+        gateway, shop, route = self._gateway, self._trail.shop, self._trail.route
+        upstream, seconds = track.straight.upstream, shop.ticker.time() - self._exchange.since
+        shop.meters.attempted(upstream.kind, "ok")
         if gateway.usage is not None:
-            ends = None if trail.free else Ends(upstream.dialect)
+            ends = None if route.free else Ends(upstream.dialect)
             if ends is not None:
                 for part in self._parts:
                     ends.feed(part)
-            gateway.usage.passed(trail.who, head.headers, ends, seconds, self._session)
-        gateway.answered(self._id, type(trail.route.target).__name__, _OK, seconds)
+            gateway.usage.passed(track.who, head.headers, ends, seconds, self._session)
+        gateway.answered(self._id, type(route.target).__name__, _OK, seconds)
 
     def _session(self) -> str | None:
         return session_of(self._exchange.head.headers, self._body)
 
     def _job(self) -> Job:
         """Make the job that is in the middle of what was done here, and leave the rest to it."""
-        call = ClientCall(self._gateway, self._exchange, self._trail.route, self._id)
-        self._exchange.call = call
+        assert self._sending is not None
+        self._exchange.call = call = ClientCall(self._gateway, self._exchange, self._trail.route, self._id)
         work = self._work or self._trail.work(self._exchange.head, self._body, self._id)
-        job = call.resume(self._trail, work, self._sent, self._since, self._connection)
-        if self._connection is not None:
-            self._connection.hand_over(job)
+        job = call.resume(self._trail, work, self._sending, over=self._over)
+        if not self._over:
+            self._sending.connection.hand_over(job)
         return job
 
     def _told(self) -> Job:

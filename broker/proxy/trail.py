@@ -9,13 +9,14 @@ from typing import final
 import msgspec
 
 from broker.ipc.schema import WatchAccount
-from broker.proxy.choose import usable
+from broker.proxy.choose import Candidate, usable
 from broker.proxy.gateway import Gateway
 from broker.proxy.making import work_of
 from broker.proxy.naming import Wanted
 from broker.proxy.porter import Admission
 from broker.proxy.routes import Route
 from broker.proxy.shop import Shop
+from broker.proxy.usage import Session
 from broker.proxy.usage_table import Who
 from broker.proxy.verdict import Asked
 from broker.proxy.way import Straight
@@ -24,12 +25,21 @@ from broker.proxy.works import Context, GeminiWork, Manner, TalkWork, Work
 from broker.translate.passage import Peeked, says
 
 
+class Track(msgspec.Struct, frozen=True):
+    """How one account was asked; `who` is the row its usage is counted in."""
+
+    straight: Straight
+    manner: Manner
+    who: Who
+
+
 @final
 class Trail(msgspec.Struct, frozen=True):
-    """The ordinary case: one account for one model, asked at one host for a whole answer, with nothing of the user's to be written into what passes.
+    """The ordinary case: one model, asked at one host for a whole answer, with nothing of the user's to be written into what passes.
 
     `accounts` are all there were, `edition` is that of what was learnt of them; `context` is that of the request that left the trail. `said` is what its body
-    told of model and streaming, None where the path tells both.
+    told of model and streaming, None where the path tells both. `tracks` are those of the accounts that were asked, by name; `alone` is the one there is to
+    choose from, empty where there are several.
     """
 
     shop: Shop
@@ -41,21 +51,34 @@ class Trail(msgspec.Struct, frozen=True):
     asked: Asked
     wanted: Wanted
     said: Peeked | None
-    manner: Manner
-    straight: Straight
-    who: Who
-    free: bool
+    alone: tuple[Candidate, ...]
+    tracks: dict[str, Track]
 
     def holds(self, gateway: Gateway, body: bytes) -> bool:
-        """Tell whether a request with this body would be served the same way now."""
+        """Tell whether a request with this body is meant for the same accounts and may go to them now."""
         shop = self.shop
         if gateway.shop is not shop or shop.table.accounts() is not self.accounts:
             return False
         if gateway.discovery.learnt.edition != self.edition or gateway.request_log is not None:
             return False
-        if not usable(self.straight.lease, shop.clock.now().wall) or not gateway.porter.stands_by(self.admission):
-            return False
-        return self.said is None or says(body, self.said)
+        return gateway.porter.stands_by(self.admission) and (self.said is None or says(body, self.said))
+
+    def chosen(self, session: Session) -> tuple[Candidate, ...]:
+        """Return the accounts to try now, in order, as `Shop.chosen` does."""
+        if not self.alone:
+            return self.shop.chosen(self.wanted, session)
+        return self.alone if usable(self.alone[0].lease, self.shop.clock.now().wall) else ()
+
+    def track(self, found: tuple[Candidate, ...]) -> Track | None:
+        """Return how the first of the accounts was asked before, with the same token; None where that is not known."""
+        first = found[0] if found else None
+        track = self.tracks.get(first.account) if first is not None and not first.pause else None
+        return track if track is not None and first is not None and track.straight.lease is first.lease else None
+
+    def follows(self, other: "Trail") -> bool:
+        """Tell whether another trail holds for the same requests."""
+        same = self.shop is other.shop and self.accounts is other.accounts and self.edition == other.edition
+        return same and self.admission is other.admission and self.said == other.said and self.wanted == other.wanted
 
     def work(self, head: RequestHead, body: bytes, request_id: str) -> Work:
         """Return the work of a request that was sent, or is to be, as this trail has it; raises BrokerError for a body that cannot be translated."""
@@ -73,21 +96,26 @@ def left_by(
     route: Route,
     context: Context,
     asked: Asked,
-    admission: object,
+    head: RequestHead,
 ) -> Trail | None:
-    """Return the trail of a request that is on its way as `straight` says; None where the next one is better looked at anew."""
+    """Return the trail of a request that is on its way as `straight` says, after the one the last left; None where the next is better looked at anew."""
+    admission, former = head.made.get(Admission), head.made.get(Trail)
     if straight is None or not isinstance(work, GeminiWork | TalkWork) or not isinstance(admission, Admission):
         return None
     if admission.holder is not None and admission.holder.key.rpm is not None:
         return None  # each of its requests is counted at the door
-    manner = work.manner(straight.upstream, straight.candidate.model)
-    if manner is None:
+    manner = work.manner(straight.upstream, straight.model)
+    shop, edition = gateway.shop, gateway.discovery.learnt.edition
+    if manner is None or len(work.wanted.goals) != 1:
         return None
-    shop, account, goals = gateway.shop, straight.candidate.account, work.wanted.goals
-    accounts = shop.table.accounts()
-    known = next((each for each in accounts if each.view.account == account), None)
-    if len(goals) != 1 or known is None or known.view.cooldowns or known.lease is not straight.lease:
-        return None
-    edition, who = gateway.discovery.learnt.edition, (admission.name, account, straight.candidate.model)
-    request = (route, context, asked, work.wanted, work.said, manner)
-    return Trail(shop, accounts, edition, admission, *request, straight, who, route.free)
+    accounts, meant = shop.table.accounts(), shop.table.meant(work.wanted.goals)
+    alone: tuple[Candidate, ...] = ()
+    if len(meant) == 1 and not meant[0].view.cooldowns:
+        view = meant[0].view
+        alone = (Candidate(view.account, view.provider, straight.lease, straight.model),)
+    trail = Trail(shop, accounts, edition, admission, route, context, asked, work.wanted, work.said, alone, {})
+    if isinstance(former, Trail) and trail.follows(former):
+        trail = former
+    account = straight.lease.account
+    trail.tracks[account] = Track(straight, manner, (admission.name, account, straight.model))
+    return trail

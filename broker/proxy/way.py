@@ -9,7 +9,6 @@ from typing import final
 import msgspec
 
 from broker.ipc.schema import Lease
-from broker.proxy.choose import Candidate
 from broker.proxy.headers import Headers, overlaid
 from broker.proxy.shop import Shop
 from broker.proxy.upstreams.base import Sent, Upstream
@@ -34,10 +33,10 @@ class Way(msgspec.Struct, frozen=True):
 
 
 class Straight(msgspec.Struct, frozen=True):
-    """How a request was sent that the first account served, the only one there was for it."""
+    """How a request was sent to the first account that was chosen."""
 
-    candidate: Candidate
     lease: Lease
+    model: str
     upstream: Upstream
     way: Way
 
