@@ -1,6 +1,7 @@
 """Framing on the client's side: what is served, and all that must not be."""
 
 import asyncio
+import random
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from tests.proxy.wire.conftest import MakeSite
 
 H = b"Host: x\r\n"
 CLOSE = b"Connection: close\r\n"
+MIB = 1 << 20
 
 
 def status(answer: bytes) -> int:
@@ -58,6 +60,22 @@ async def test_a_body_in_tiny_chunks_takes_the_memory_of_a_body(site: MakeSite) 
         writer.write(b"0\r\n\r\n")
         assert (await reader.read()).endswith(b"\r\n\r\n" + b"ab" * 5000 + b"c" * 2048 + b"d")
         writer.close()
+
+
+@pytest.mark.parametrize("size", [MIB, MIB + 1, 3 * MIB + 7])
+async def test_a_large_body_is_whole_and_the_next_one_its_own(site: MakeSite, size: int) -> None:
+    body = random.Random(size).randbytes(size)
+    chunks = [body[at : at + 70_001] for at in range(0, size - 5, 70_001)] + [bytes([byte]) for byte in b"abc"]
+    chunked = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+    async with site() as s:
+        answer = await s.talk(
+            b"POST /a HTTP/1.1\r\n" + H + b"Content-Length: %d\r\n\r\n" % size + body,
+            b"POST /b HTTP/1.1\r\n" + H + b"Transfer-Encoding: chunked\r\n\r\n" + chunked,
+            b"POST /c HTTP/1.1\r\n" + H + CLOSE + b"Content-Length: 1\r\n\r\nc",
+        )
+    assert statuses(answer) == [200] * 3
+    first, second, third = (part.partition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200 OK")[1:])
+    assert (first == body, second == b"".join(chunks), third) == (True, True, b"c")
 
 
 async def test_keeps_the_connection_and_the_order(site: MakeSite) -> None:
