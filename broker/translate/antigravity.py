@@ -23,7 +23,7 @@ from broker.translate.digests import number_of, uuid_of
 from broker.translate.exchange import Encoded, Target
 from broker.translate.fields import read
 from broker.translate.ir import Request
-from broker.translate.schema_clean import clean_schema
+from broker.translate.schema_memory import KNOWN
 
 _Members = dict[str, msgspec.Raw]
 
@@ -55,7 +55,7 @@ class Antigravity(CodeAssist):
 
     def encode_request(self, request: Request, target: Target) -> Encoded:
         """Write the enveloped body of generateContent or streamGenerateContent."""
-        inner, names = gemini_request.build(request, target)
+        inner, names = gemini_request.build(request, target, KNOWN.cleaned)
         if _is_claude(target.model):
             inner["contents"] = _signed_only(inner["contents"])
         if request.session is not None:
@@ -146,7 +146,7 @@ def _declare(inner: _Members) -> None:
             for each in declarations:
                 schema = next((each.pop(key) for key in _SCHEMAS if key in each), None)
                 if schema is not None and "parameters" not in each:
-                    each["parameters"] = msgspec.Raw(msgspec.json.encode(clean_schema(read(_SCHEMA, bytes(schema)))))
+                    each["parameters"] = KNOWN.cleaned(read(_SCHEMA, bytes(schema)))
                 changed = changed or schema is not None
             tool[name] = msgspec.Raw(msgspec.json.encode(declarations))
     if changed:

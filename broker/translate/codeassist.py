@@ -17,6 +17,7 @@ from broker.translate.exchange import Encoded, Reading, Target
 from broker.translate.failures import failure_of
 from broker.translate.fields import bad_field, read
 from broker.translate.ir import Event, Failure, Request
+from broker.translate.schema_memory import KNOWN
 from broker.translate.sse import SseEvent, SseParser, encode_event, write_event
 
 _NO_VALUE: Final = b"null"
@@ -49,7 +50,7 @@ class CodeAssist:
 
     def encode_request(self, request: Request, target: Target) -> Encoded:
         """Write the enveloped body of generateContent or streamGenerateContent."""
-        inner, names = gemini_request.build(request, target)
+        inner, names = gemini_request.build(request, target, KNOWN.cleaned)
         if request.session is not None:
             inner["session_id"] = request.session
         return Encoded(written(inner, _opened(target), b"}"), names)

@@ -3,6 +3,7 @@
 Owns: `fold`. Streamed and whole answers agree because a whole one is never made in another way.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final, assert_never
 
@@ -29,8 +30,6 @@ from broker.translate.ir import (
     Usage,
 )
 
-_OfChoice = TextDelta | ThinkingDelta | ImagePart | ToolCallStarted | ToolCallDelta | LogprobsDelta | Finished
-
 _UNSTARTED: Final = Started()
 
 
@@ -40,21 +39,34 @@ def fold(events: Iterable[Event]) -> Answer:
     Neighbouring deltas of one kind become one part, unless a signature closes the earlier one. Events after `Failed` are not read.
     """
     started, usage, failure = _UNSTARTED, None, None
-    choices: dict[int, _Collected] = {}
+    choices: defaultdict[int, _Collected] = defaultdict(_Collected)
     for event in events:
-        match event:
-            case Started():
-                started = event
+        match (
+            event
+        ):  # what there is most of stands first: to ask for a class that it is not costs more than what is done then
+            case TextDelta():
+                choices[event.choice].grow(Text, event.text, event.signature)
+            case Finished():
+                choices[event.choice].finished = event
             case Usage():
                 usage = event
+            case Started():
+                started = event
+            case ToolCallDelta():
+                choices[event.choice].calls[event.index].pieces.append(event.arguments)
+            case ThinkingDelta():
+                choices[event.choice].grow(Thinking, event.text, event.signature, event.redacted)
+            case ToolCallStarted():
+                choices[event.choice].call(event)
+            case ImagePart():
+                choices[event.choice].image(event)
+            case LogprobsDelta():
+                choices[event.choice].logprobs.extend(event.tokens)
             case Failed():
                 failure = event.failure
                 break
             case _:
-                into = choices.get(event.choice)
-                if into is None:
-                    into = choices[event.choice] = _Collected()
-                _collect(into, event)
+                assert_never(event)
     whole = [choices[index].choice(index) for index in sorted(choices)]
     return Answer(started.id, started.model, started.created, tuple(whole), usage, failure)
 
@@ -78,6 +90,17 @@ class _Collected:
             self.parts.append(last)
         last.pieces.append(text)
         last.signature = signature
+
+    def call(self, event: ToolCallStarted) -> None:
+        """Begin a call."""
+        call = _Growing(CalledTool, event.id, name=event.name, signature=event.signature)
+        self.calls[event.index] = call
+        self.parts.append(call)
+
+    def image(self, event: ImagePart) -> None:
+        """Add an image, unless it is a draft."""
+        if not event.draft:
+            self.parts.append(_Growing(Image, event.mime, signature=event.signature, data=event.data))
 
     def choice(self, index: int) -> Choice:
         """Freeze."""
@@ -114,26 +137,3 @@ class _Growing:
         if self.kind is Thinking:
             return Thinking(text, self.signature, self.extra or None)
         return CalledTool(self.extra, self.name, text, self.signature)
-
-
-def _collect(into: _Collected, event: _OfChoice) -> None:
-    match event:
-        case TextDelta():
-            into.grow(Text, event.text, event.signature)
-        case ThinkingDelta():
-            into.grow(Thinking, event.text, event.signature, event.redacted)
-        case ImagePart():
-            if not event.draft:
-                into.parts.append(_Growing(Image, event.mime, signature=event.signature, data=event.data))
-        case ToolCallStarted():
-            call = _Growing(CalledTool, event.id, name=event.name, signature=event.signature)
-            into.calls[event.index] = call
-            into.parts.append(call)
-        case ToolCallDelta():
-            into.calls[event.index].pieces.append(event.arguments)
-        case LogprobsDelta():
-            into.logprobs.extend(event.tokens)
-        case Finished():
-            into.finished = event
-        case _:
-            assert_never(event)

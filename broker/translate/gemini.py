@@ -14,6 +14,7 @@ from broker.translate.blob import written
 from broker.translate.counting import read_count
 from broker.translate.exchange import Encoded, Reading, Reply, Route, Target
 from broker.translate.ir import Answer, Event, Failure, Request
+from broker.translate.schema_memory import KNOWN
 
 _BODY_SAYS_ALL = Route()
 
@@ -37,7 +38,7 @@ class Gemini:
 
     def encode_request(self, request: Request, target: Target) -> Encoded:
         """Write the body of generateContent or streamGenerateContent."""
-        body, names = gemini_request.build(request, target)
+        body, names = gemini_request.build(request, target, KNOWN.cleaned)
         return Encoded(written(body), names)
 
     def decode_answer(self, body: bytes, reading: Reading) -> list[Event]:
@@ -54,7 +55,7 @@ class Gemini:
 
     def encode_count(self, request: Request, target: Target) -> bytes:
         """Write the body of countTokens: what a request for an answer would hold."""
-        body, _ = gemini_request.build(request, target)
+        body, _ = gemini_request.build(request, target, KNOWN.cleaned)
         model = "models/" + target.model.removeprefix("models/")
         return written({"generateContentRequest": {"model": model, **body}})
 

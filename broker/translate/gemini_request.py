@@ -6,7 +6,7 @@ Gemini is strict about turns: the first is the user's, a turn of function calls 
 order (`turns`), and the last is the user's.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, assert_never
 
 import msgspec
@@ -64,13 +64,14 @@ _NATIVE = {
     NativeKind.URL_CONTEXT: "urlContext",
 }
 _Object = dict[str, object]
+_Clean = Callable[[Mapping[str, object] | None], object]
 _NONE: Final[Mapping[str, object]] = {}
 _ANY_IMAGE: Final = ImageOptions()
 _Spoken = Media | Thinking | ToolResult  # every part but a call, which needs the turn around it
 
 
-def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
-    """Return the body's object and the names its functions go by.
+def build(request: Request, target: Target, clean: _Clean = clean_schema) -> tuple[_Object, ToolNames]:
+    """Return the body's object and the names its functions go by. `clean` makes of a tool's schema what Gemini takes, as an object or as JSON.
 
     Raises:
         BrokerError: `bad_request` for an image by URL, or where nothing is left that a user said.
@@ -85,7 +86,7 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
             "parts": [{"text": part.text} for part in request.system if part.text],
         }
     if request.tools:
-        body["tools"] = _tools(request.tools, names)
+        body["tools"] = _tools(request.tools, names, clean)
         config = _tool_config(request, names)
         if config:
             body["toolConfig"] = config
@@ -216,7 +217,7 @@ def _signed(signature: str | None) -> _Object:
 # ------------------------------------------------------------------------------------------------------------ tools
 
 
-def _tools(tools: Sequence[Tool], names: ToolNames) -> list[_Object]:
+def _tools(tools: Sequence[Tool], names: ToolNames, clean: _Clean) -> list[_Object]:
     declares = any(isinstance(tool, FunctionTool) for tool in tools)
     functions: list[_Object] = []
     native: list[_Object] = []
@@ -226,15 +227,15 @@ def _tools(tools: Sequence[Tool], names: ToolNames) -> list[_Object]:
             if not (tool.optional and declares):
                 native.append({_NATIVE[tool.kind]: tool.settings})
         else:
-            functions.append(_declaration(tool, names))
+            functions.append(_declaration(tool, names, clean))
     return [{"functionDeclarations": functions}, *native] if functions else native
 
 
-def _declaration(tool: FunctionTool, names: ToolNames) -> _Object:
+def _declaration(tool: FunctionTool, names: ToolNames, clean: _Clean) -> _Object:
     out: _Object = {"name": names.outward(tool.name)}
     if tool.description:
         out["description"] = tool.description
-    out["parametersJsonSchema"] = clean_schema(tool.parameters)
+    out["parametersJsonSchema"] = clean(tool.parameters)
     return out
 
 

@@ -43,7 +43,7 @@ class ToolNames:
         """Know the names a request offers or has called; those it offers stand first."""
         names = [tool.name for tool in request.tools if isinstance(tool, FunctionTool)]
         for message in request.messages:
-            names.extend([part.name for part in message.parts if isinstance(part, ToolCall)])
+            names.extend([part.name for part in message.parts if type(part) is ToolCall])
         return cls(names, dotted=dotted)
 
     def outward(self, name: str) -> str:

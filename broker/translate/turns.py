@@ -44,7 +44,7 @@ def laid_out(messages: Iterable[Message]) -> list[Turn]:
         message = left.pop()
         turns.append(Turn(message.role, message.parts))
         if message.role is Role.ASSISTANT:
-            calls = [part for part in message.parts if isinstance(part, ToolCall)]
+            calls = [part for part in message.parts if type(part) is ToolCall]
             if calls:
                 called = True
                 turns.append(Turn(Role.USER, answers=_answers(calls, left)))
@@ -84,7 +84,7 @@ def _merged(messages: Iterable[Message]) -> list[Message]:
 def _answers(calls: list[ToolCall], left: list[Message]) -> tuple[Answered, ...]:
     """Take the answers to these calls out of the messages before the next calls; of several to one call, the last counts."""
     window = list(takewhile(_calls_nothing, reversed(left)))
-    found = _paired(calls, [part for message in window for part in message.parts if isinstance(part, ToolResult)])
+    found = _paired(calls, [part for message in window for part in message.parts if type(part) is ToolResult])
     used = {id(result) for results in found for result in results}
     for i, message in enumerate(window, 1):
         left[-i] = Message(message.role, tuple([part for part in message.parts if id(part) not in used]))
@@ -93,7 +93,7 @@ def _answers(calls: list[ToolCall], left: list[Message]) -> tuple[Answered, ...]
 
 def _calls_nothing(message: Message) -> bool:
     for part in message.parts:  # noqa: SIM110 - a generator costs more than most messages have parts
-        if isinstance(part, ToolCall):
+        if type(part) is ToolCall:
             return False
     return True
 
