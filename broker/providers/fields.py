@@ -76,8 +76,9 @@ def words(document: Document, name: str) -> tuple[str, ...]:
     value = get(document, name)
     if value is None:
         return ()
-    parts = value.replace(",", " ").split() if isinstance(value, str) else value
-    return tuple(part for part in parts if isinstance(part, str) and part) if isinstance(parts, (list, tuple)) else ()
+    if isinstance(value, str):
+        return tuple(value.replace(",", " ").split())
+    return tuple(part for part in value if isinstance(part, str) and part) if isinstance(value, (list, tuple)) else ()
 
 
 def section(document: Document, *names: str) -> Mapping[str, object] | None:

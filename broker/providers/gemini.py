@@ -200,7 +200,7 @@ class Gemini(StandardProvider):
 
 def _facts(document: Document) -> dict[str, str]:
     listed = fields.words(document, "project_id") + fields.words(document, "project_ids")
-    projects = tuple(dict.fromkeys(name for name in listed if name.lower() != "all"))
+    projects = [name for name in dict.fromkeys(listed) if name.lower() != "all"]
     found: dict[str, str] = {}
     if projects:
         found["project_id"] = projects[0]

@@ -65,15 +65,28 @@ class Fault:
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """A file as text and as values. `repeated` names keys that stand twice in one object: the last one counts (as in Go and JavaScript)."""
+    """A file that has been read as JSON. `repeated` names keys that stand twice in one object: the last one counts (as in Go and JavaScript).
+
+    The values are made of the text anew each time they are asked for: that takes microseconds, and kept for every account they would take as much memory as
+    its text and its record together.
+    """
 
     text: str
-    document: dict[str, object]
     repeated: tuple[str, ...] = ()
 
+    @property
+    def document(self) -> dict[str, object]:
+        """The values."""
+        made = _parse_text(self.text)
+        assert not isinstance(made, Fault)  # it was read once
+        return made[1]
+
     def __repr__(self) -> str:
-        # Text and values hold tokens.
+        # The text holds tokens.
         return f"Parsed(repeated={self.repeated!r})"
+
+
+Both = tuple[Parsed, dict[str, object]]
 
 
 def parse(data: bytes) -> Parsed | Fault:
@@ -81,17 +94,28 @@ def parse(data: bytes) -> Parsed | Fault:
 
     A byte order mark is kept as part of the text. `NaN` and `Infinity` are refused: no other program reads them (RFC 8259 section 6).
     """
-    parsed = parse_object(data)
-    if isinstance(parsed, Fault):
-        return parsed
-    kind = parsed.document.get("type")
+    found = read(data)
+    return found if isinstance(found, Fault) else found[0]
+
+
+def read(data: bytes) -> Both | Fault:
+    """Read the bytes of an auth file, and return its values too. Never raises."""
+    found = _read_object(data)
+    if isinstance(found, Fault):
+        return found
+    kind = found[1].get("type")
     if not isinstance(kind, str) or not kind:
         return Fault(FaultKind.NO_TYPE, 'has no "type", so it belongs to no provider')
-    return parsed
+    return found
 
 
 def parse_object(data: bytes) -> Parsed | Fault:
     """Read the bytes of any file that is a JSON object, as `parse` does. Never raises."""
+    found = _read_object(data)
+    return found if isinstance(found, Fault) else found[0]
+
+
+def _read_object(data: bytes) -> Both | Fault:
     if len(data) > MAX_BYTES:
         return Fault(FaultKind.TOO_BIG, f"is larger than {MAX_BYTES} bytes")
     if not data.strip(b" \t\r\n\0"):
@@ -110,11 +134,11 @@ def render(parsed: Parsed, document: Mapping[str, object]) -> bytes:
 
     New members are appended in the style of the object they join. Raises ValueError where `document` holds what JSON cannot.
     """
-    start = _start(parsed.text)
-    if same(parsed.document, document):
+    start, old = _start(parsed.text), parsed.document
+    if same(old, document):
         return parsed.text.encode()
     style = _style(parsed.text, start)
-    return _apply(parsed.text, _edits(parsed.text, start, parsed.document, document, style)).encode()
+    return _apply(parsed.text, _edits(parsed.text, start, old, document, style)).encode()
 
 
 def encode(document: Mapping[str, object]) -> bytes:
@@ -138,12 +162,12 @@ def same(old: object, new: object) -> bool:
 # --- reading ---
 
 
-def _parse_text(text: str) -> Parsed | Fault:
+def _parse_text(text: str) -> Both | Fault:
     if _too_deep(text):
         return Fault(FaultKind.NOT_JSON, f"is nested deeper than {_MAX_DEPTH} levels")
     found = _plainly(text)
     if found is not None:
-        return Parsed(text, found)
+        return Parsed(text), found
     repeated: list[str] = []
 
     def pairs(members: list[tuple[str, object]]) -> dict[str, object]:
@@ -160,7 +184,7 @@ def _parse_text(text: str) -> Parsed | Fault:
         return _syntax_fault(error)
     if not isinstance(value, dict):
         return Fault(FaultKind.NOT_OBJECT, "is JSON, but not an object")
-    return Parsed(text, value, tuple(key for key in repeated if key.isprintable() and len(key) <= 60))
+    return Parsed(text, tuple(key for key in repeated if key.isprintable() and len(key) <= 60)), value
 
 
 def _plainly(text: str) -> dict[str, object] | None:

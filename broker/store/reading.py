@@ -62,38 +62,40 @@ def interpret(
     data: bytes, content: str, place: Place, providers: Providers, envelope: Envelope | None
 ) -> Reading | Fault:
     """Read an auth file. `content` is the SHA-256 of `data`. Never raises."""
-    parsed = codec.parse(data)
-    if isinstance(parsed, Fault):
-        return parsed
-    if SEALED_KEY not in parsed.document:
-        return _account(parsed, None, content, place, providers, None)
+    found = codec.read(data)
+    if isinstance(found, Fault):
+        return found
+    parsed, document = found
+    if SEALED_KEY not in document:
+        return _account(found, None, content, place, providers, None)
     if envelope is None:
         return Fault(FaultKind.SEALED, 'is sealed; set store.mode = "sealed" to use it')
-    opened = envelope.open_file(parsed.document, place.name)
+    opened = envelope.open_file(document, place.name)
     if isinstance(opened, Fault):
         return opened
-    inner = codec.parse(opened.data)
+    inner = codec.read(opened.data)
     if isinstance(inner, Fault):
         return Fault(FaultKind.TAMPERED, "holds no auth file inside its seal")
     return _account(inner, parsed, content, place, providers, opened.generation)
 
 
 def _account(
-    inner: Parsed, outer: Parsed | None, content: str, place: Place, providers: Providers, generation: int | None
+    found: codec.Both, outer: Parsed | None, content: str, place: Place, providers: Providers, generation: int | None
 ) -> Reading | Fault:
-    provider = providers.of_document(inner.document)
+    inner, document = found
+    provider = providers.of_document(document)
     if provider is None:
-        return Fault(FaultKind.UNKNOWN_TYPE, f"is of a type no provider here has: {_shown(inner.document['type'])}")
+        return Fault(FaultKind.UNKNOWN_TYPE, f"is of a type no provider here has: {_shown(document['type'])}")
     try:
-        record = checked(provider.read(inner.document, place.name))
-        if (said := routing.read(inner.document)) is not record.routing:
+        record = checked(provider.read(document, place.name))
+        if (said := routing.read(document)) is not record.routing:
             record = replace(record, routing=said)
-        client: Client | None = provider.client_of(inner.document)
+        client: Client | None = provider.client_of(document)
     except (FormatError, BrokerError) as error:
         return Fault(FaultKind.BAD_FIELDS, f"cannot be used: {error}")
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
         return Fault(FaultKind.BAD_FIELDS, f"cannot be used: {type(error).__name__}")
-    return Reading(Source(place, content, record, client, generation, link_of(inner.document)), provider, inner, outer)
+    return Reading(Source(place, content, record, client, generation, link_of(document)), provider, inner, outer)
 
 
 def _shown(text: object) -> str:

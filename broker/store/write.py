@@ -90,9 +90,10 @@ class Writer:
         for _ in range(_TRIES):
             reading, base = await self._present(held)
             place = held.place
-            present = self._follower.contested.merged(place, reading.inner.document, self._clock.now().boot)
+            known = reading.inner.document
+            present = self._follower.contested.merged(place, known, self._clock.now().boot)
             document = build(reading, present)
-            if document is None and codec.same(present, reading.inner.document):
+            if document is None and codec.same(present, known):
                 await self._run(partial(self._disk.prove, self._folders[place.directory].path(place)))
                 return reading
             made, data = self._compose(reading, document or present, held.account, place, tokens, renamed)
@@ -105,7 +106,7 @@ class Writer:
                 self._shelf.note_replaced(held.account, reading.source.record.tokens, made.source.record.tokens)
                 self._shelf.accept([made], raised=held.account)
                 return made
-            self._note_between(place, (reading.inner.document, made.inner.document), swap)
+            self._note_between(place, (known, made.inner.document), swap)
         raise StorageError(
             f"{held.place.name} is written by another program without a pause", account=str(held.account)
         )
