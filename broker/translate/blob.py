@@ -77,7 +77,7 @@ def blob_of(text: msgspec.Raw) -> Blob | None:
 
 def spared(text: str) -> Base64:
     """Return text as a blob, where it can be one: it has been decoded, but shall not be copied more than once when it is written."""
-    return blob_of(msgspec.Raw(_JSON.encode(text))) or text
+    return (blob_of(msgspec.Raw(_JSON.encode(text))) or text) if len(text) >= LONG else text
 
 
 def written(value: object, head: bytes = b"", tail: bytes = b"") -> bytes:

@@ -10,7 +10,7 @@ from typing import NoReturn, TypeVar
 import msgspec
 
 from broker.model.errors import BrokerError, ErrorCode
-from broker.translate.blob import Base64, blob_of
+from broker.translate.blob import Base64, blob_of, spared
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ def read_text(data: msgspec.Raw, path: str) -> Base64:
     Raises:
         BrokerError: as `read`.
     """
-    return blob_of(data) or read(_TEXT, data, path)
+    return blob_of(data) or spared(read(_TEXT, data, path))
 
 
 def read_text_or_none(data: msgspec.Raw, path: str) -> Base64 | None:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from broker.model.errors import BrokerError
-from broker.translate.blob import blob_of
+from broker.translate.blob import blob_of, spared
 from broker.translate.exchange import Reading
 from broker.translate.failures import broken_answer
 from broker.translate.gemini_errors import read_status
@@ -214,7 +214,7 @@ class _Reader:
         out.append(ToolCallDelta(index, _arguments(call.args), choice))
 
     def _blob(self, blob: WireBlob, choice: int, signature: str | None, out: list[Event], *, draft: bool) -> None:
-        data = blob_of(blob.data) or _TEXT.decode(blob.data)
+        data = blob_of(blob.data) or spared(_TEXT.decode(blob.data) or "")
         if data:
             mime = blob.mime or blob.mime_snake or "image/png"
             out.append(ImagePart(mime, data, choice, draft, signature))
