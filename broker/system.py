@@ -43,11 +43,12 @@ class SystemClock:
         timers = [] if seconds < _SHORT_SECONDS else _timers((_BOOT_CLOCK, 0, seconds))
         await (_first(timers) if timers else asyncio.sleep(seconds))
 
-    async def nap(self, seconds: float) -> None:
-        """Wait the same way, but end early when the wall clock is set."""
-        boot = (_BOOT_CLOCK, 0, seconds)
+    async def nap_until(self, boot: float) -> None:
+        """Wait the same way for a moment of the boot clock, but end early when the wall clock is set."""
+        seconds = boot - self.now().boot
+        moment = (_BOOT_CLOCK, _ABSOLUTE, boot)
         step = (time.CLOCK_REALTIME, _ABSOLUTE | _CANCEL_ON_SET, _FAR_WALL_SECONDS)
-        timers = [] if seconds < _SHORT_SECONDS else _timers(boot, step)
+        timers = [] if seconds < _SHORT_SECONDS else _timers(moment, step)
         await (_first(timers) if timers else asyncio.sleep(seconds))
 
 

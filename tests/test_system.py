@@ -75,6 +75,11 @@ def set_clock(seconds: int, microseconds: int) -> None:
         pytest.skip(f"adjtimex: {os.strerror(ctypes.get_errno())}: setting the clock takes CAP_SYS_TIME")
 
 
+async def napping(seconds: float) -> None:
+    clock = SystemClock()
+    await clock.nap_until(clock.now().boot + seconds)
+
+
 @linux
 async def test_a_sleep_stands_on_the_clock_that_counts_suspended_time() -> None:
     task = await under_way(SystemClock().sleep(20))
@@ -87,9 +92,9 @@ async def test_a_sleep_stands_on_the_clock_that_counts_suspended_time() -> None:
 
 @linux
 async def test_a_nap_also_stands_on_a_timer_that_is_cancelled_when_the_clock_is_set() -> None:
-    task = await under_way(SystemClock().nap(20))
+    task = await under_way(napping(20))
     flags = {int(timer["clockid"]): int(timer["settime flags"], 8) for timer in timers()}
-    assert flags == {BOOT: 0, WALL: 0o3}
+    assert flags == {BOOT: 0o1, WALL: 0o3}
     await cancelled(task)
     assert timers() == []
 
@@ -97,7 +102,7 @@ async def test_a_nap_also_stands_on_a_timer_that_is_cancelled_when_the_clock_is_
 @linux
 async def test_setting_the_clock_by_a_microsecond_ends_a_nap_and_no_sleep() -> None:
     clock = SystemClock()
-    nap, sleep = await under_way(clock.nap(20)), await under_way(clock.sleep(20))
+    nap, sleep = await under_way(napping(20)), await under_way(clock.sleep(20))
     try:
         set_clock(0, 1)
         set_clock(-1, 999_999)
@@ -108,7 +113,7 @@ async def test_setting_the_clock_by_a_microsecond_ends_a_nap_and_no_sleep() -> N
         await cancelled(sleep)
 
 
-@pytest.mark.parametrize("wait", [SystemClock().sleep, SystemClock().nap])
+@pytest.mark.parametrize("wait", [SystemClock().sleep, napping])
 async def test_a_wait_lasts_as_long_as_it_was_told(wait: Callable[[float], Coroutine[object, object, None]]) -> None:
     began = SystemClock().now().boot
     await asyncio.wait_for(wait(1.05), 5)
@@ -116,12 +121,27 @@ async def test_a_wait_lasts_as_long_as_it_was_told(wait: Callable[[float], Corou
     assert timers() == [] if sys.platform == "linux" else True
 
 
+async def test_a_nap_until_a_moment_that_is_over_ends_at_once() -> None:
+    clock = SystemClock()
+    await asyncio.wait_for(clock.nap_until(clock.now().boot - 3600), 0.5)
+
+
+async def test_what_passes_before_a_nap_begins_does_not_make_it_longer() -> None:
+    clock = SystemClock()
+    began = clock.now().boot
+    nap = clock.nap_until(began + 1.5)
+    while clock.now().boot < began + 1.2:  # the process is stopped, or the machine asleep
+        await asyncio.sleep(0.01)
+    await asyncio.wait_for(nap, 5)
+    assert 1.49 <= clock.now().boot - began < 2.5
+
+
 @linux
 async def test_with_no_descriptor_left_the_event_loop_counts() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
-        task = await under_way(SystemClock().nap(1.1))
+        task = await under_way(napping(1.1))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert timers() == []

@@ -33,8 +33,11 @@ class Clock(Protocol):
         """Wait; may return late after a suspend, so callers decide anew when it does."""
         ...
 
-    async def nap(self, seconds: float) -> None:
-        """Wait, or less: returns early when the wall clock was set. For loops that then decide anew."""
+    async def nap_until(self, boot: float) -> None:
+        """Wait until the boot clock says `boot`, or less: returns early when the wall clock was set. For loops that then decide anew.
+
+        A moment and not a length, so that a suspend between the reading it was computed from and the beginning of the wait makes nothing late.
+        """
         ...
 
 

@@ -405,7 +405,7 @@ class Engine:
             now, stirred, self._stirred = self._clock.now(), self._stirred, set()
             pause = self._sweep(now, self._cells if stirred is None else self._cells.some(stirred))
             due = now.boot + pause if stirred is None else min(due, now.boot + pause)
-            if await either(self._clock.nap(max(due - now.boot, 0.0)), self._wake):
+            if await either(self._clock.nap_until(due), self._wake):
                 self._stirred = None
 
     def _sweep(self, now: Now, cells: Iterable[tuple[AccountId, Cell]]) -> float:

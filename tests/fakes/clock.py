@@ -36,11 +36,11 @@ class FakeClock:
             return
         await self._until(seconds)
 
-    async def nap(self, seconds: float) -> None:
-        if seconds <= 0:
+    async def nap_until(self, boot: float) -> None:
+        if boot <= self.boot:
             await asyncio.sleep(0)
             return
-        future = self._until(seconds)
+        future = self._until(boot - self.boot)
         self._nappers = [*(each for each in self._nappers if not each.done()), future]
         await future
 
@@ -83,8 +83,8 @@ class LiveClock(FakeClock):
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    async def nap(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    async def nap_until(self, boot: float) -> None:
+        await asyncio.sleep(boot - self.boot)
 
 
 class HastyClock(LiveClock):
