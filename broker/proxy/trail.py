@@ -35,7 +35,7 @@ class Track(msgspec.Struct, frozen=True):
 
 @final
 class Trail(msgspec.Struct, frozen=True):
-    """The ordinary case: one model, asked at one host for a whole answer, with nothing of the user's to be written into what passes.
+    """The ordinary case: one model, asked at one host, with nothing of the user's to be written into what passes.
 
     `accounts` are all there were, `edition` is that of what was learnt of them; `context` is that of the request that left the trail. `said` is what its body
     told of model and streaming, None where the path tells both. `tracks` are those of the accounts that were asked, by name; `alone` is the one there is to

@@ -178,8 +178,8 @@ class GeminiWork:
         """What the body says of model and streaming: nothing, the path does."""
 
     def manner(self, upstream: Upstream, _model: str) -> Manner | None:
-        """Return how every request with this head goes to an upstream and comes back; None where that may differ, or comes in parts."""
-        if self._stream or not _plain(self.wanted, self._edits, upstream):
+        """Return how every request with this head goes to an upstream and comes back; None where that may differ."""
+        if not _plain(self.wanted, self._edits, upstream):
             return None
         if upstream.dialect is Dialect.GEMINI:
             return Manner.UNTOUCHED
@@ -274,7 +274,7 @@ class TalkWork:
 
     def manner(self, upstream: Upstream, model: str) -> Manner | None:
         """Return how every request with this head that says the same goes to an upstream and comes back; None as there."""
-        if self.events or not _plain(self.wanted, self._edits, upstream):
+        if not _plain(self.wanted, self._edits, upstream):
             return None
         if upstream.dialect is not self.client:
             return Manner.TRANSLATED
