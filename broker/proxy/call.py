@@ -16,6 +16,7 @@ from broker.model.errors import BrokerError, ErrorCode
 from broker.observe.tasks import spawn
 from broker.proxy import meters, models, pages
 from broker.proxy.access import Peer
+from broker.proxy.choose import Candidate
 from broker.proxy.failures import failure, refusal
 from broker.proxy.gateway import Gateway
 from broker.proxy.headers import Headers
@@ -73,6 +74,7 @@ class ClientCall:
     __slots__ = (
         "_asked_around",
         "_exchange",
+        "_found",
         "_gateway",
         "_holder",
         "_internal",
@@ -83,8 +85,16 @@ class ClientCall:
         "request_id",
     )
 
-    def __init__(self, gateway: Gateway, exchange: Exchange, where: Route, request_id: str) -> None:
-        """Belongs to `exchange`."""
+    def __init__(
+        self,
+        gateway: Gateway,
+        exchange: Exchange,
+        where: Route,
+        request_id: str,
+        found: tuple[Candidate, ...] | None = None,
+    ) -> None:
+        """Belongs to `exchange`. `found` are the accounts to try, where they were chosen already."""
+        self._found = found
         self._gateway = gateway
         self._exchange = exchange
         self._route = where
@@ -208,7 +218,7 @@ class ClientCall:
         repeats = agent.startswith((b"claude-cli/", b"claude-code/"))
         asked = Asked(work.wanted.name, work.wanted.providers, repeats, table.away, table.providers())
         self._job = job = self._made(gateway.shop, work, asked)
-        job.run()
+        job.run(self._found)
         trail = left_by(job.straight(), work, gateway, self._route, context, asked, head)
         if trail is not None:
             head.made[Trail] = trail
@@ -287,6 +297,7 @@ class ClientCall:
         self._done(told.status)
 
     def _done(self, status: int) -> None:
+        self._job = None  # it knows this call: by way of each other they would stay, with the body, until a collection
         seconds = self._gateway.shop.ticker.time() - self._exchange.since
         self._gateway.answered(self.request_id, type(self._route.target).__name__, status, seconds)
 

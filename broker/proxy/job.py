@@ -113,9 +113,10 @@ class Job:
         self._stale_retried = False
         self._deadlines = Deadlines(shop.timeouts, shop.ticker.now)
 
-    def run(self) -> None:
-        """Start."""
-        self._follow(attempts.begin(self._shop.chosen(self._work.wanted, self._work.session), self._shop.patience))
+    def run(self, found: tuple[Candidate, ...] | None = None) -> None:
+        """Start, with the accounts `found` where they were chosen already."""
+        chosen = self._shop.chosen(self._work.wanted, self._work.session) if found is None else found
+        self._follow(attempts.begin(chosen, self._shop.patience))
 
     def resume(self, sent: Sending, *, over: bool) -> None:
         """Go on from where `run` would be, had it sent the request like this; `over` where the connection has nothing more to say."""

@@ -9,6 +9,7 @@ from typing import Final, final
 
 from broker.model.errors import BrokerError
 from broker.proxy.call import ClientCall
+from broker.proxy.choose import Candidate
 from broker.proxy.gateway import Gateway
 from broker.proxy.headers import Headers, to_client
 from broker.proxy.job import Job, Sending
@@ -62,7 +63,7 @@ class Shortcut:
         track = self._track = trail.track(found)
         sent = body if track is None or track.manner is Manner.UNTOUCHED else self._translated(track.straight)
         if track is None or sent is None or (connection := trail.shop.pool.take(track.straight.way.origin)) is None:
-            self._long_way()
+            self._long_way(None if trail.alone else found)
             return
         shop, straight = trail.shop, track.straight
         self._sending = Sending(found, straight, sent, shop.ticker.now, connection)
@@ -121,9 +122,9 @@ class Shortcut:
 
     # --- helpers ---
 
-    def _long_way(self) -> None:
-        """Serve it like a request nothing is known of."""
-        self._exchange.call = call = ClientCall(self._gateway, self._exchange, self._trail.route, self._id)
+    def _long_way(self, found: tuple[Candidate, ...] | None = None) -> None:
+        """Serve it like a request nothing is known of, but by the accounts `found` where they were chosen: whose turn it was it still is."""
+        self._exchange.call = call = ClientCall(self._gateway, self._exchange, self._trail.route, self._id, found)
         call.on_head()
         if not self._exchange.ended:
             call.on_body(self._body)

@@ -2,9 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from tests.fakes.clock import FakeChance, FakeClock, settle
 from tests.fakes.upstream import Peer, RawUpstream, Script, Taken
 
 KEY = "a-test-key"
-_VAGUE = re.compile(rb"^ccs_proxy_(request_seconds_(bucket|sum)|usage_(first_)?seconds_total).*\n", re.MULTILINE)
+_VAGUE = re.compile(
+    rb"^ccs_proxy_(request_seconds_(bucket|sum)|request_log_created|usage_(first_)?seconds_total).*\n", re.MULTILINE
+)
 _SECONDS = frozenset({"seconds", "first_seconds"})
 
 
@@ -211,16 +214,17 @@ async def rig(
     short: bool = True,
     keys: Path | None = None,
     limits: Limits | None = None,
+    tables: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Rig]:
-    """Start a worker whose `upstreams` are one, which plays `plays`. `settings` are those of `[proxy]`."""
+    """Start a worker whose `upstreams` are one, which plays `plays`. `settings` are those of `[proxy]`, `tables` other tables of the config."""
     stage, clock = Stage(*plays), Still()
     async with RawUpstream([stage]) as upstream:
 
         def config(**changes: Any) -> Config:
             own = {name: UpstreamConfig(base_url=changes.pop("url", upstream.url)) for name in upstreams}
             proxy = ProxyConfig(**{"port": 0, "api_keys": (Secret(KEY),), **settings, **changes.pop("proxy", {})})
-            given = {"upstreams": own, "routing": RoutingConfig(discover_models=False), **changes}
+            given = {"upstreams": own, "routing": RoutingConfig(discover_models=False), **(tables or {}), **changes}
             return Config(proxy=proxy, **given)
 
         file = KeyFile(keys) if keys is not None else None
@@ -257,7 +261,7 @@ async def both(
             await asyncio.sleep(0.005)  # what ends behind the answer: connections, reports
         ours, theirs = one.record(), other.record()
         for name, told in ours.items():
-            assert told == theirs[name], name
+            assert told == theirs[name], f"{name}: {_difference(told, theirs[name])}"
         assert "ClientCall" in other.front.opened
         assert set(other.front.opened) == {"ClientCall"}
         return one
@@ -289,6 +293,13 @@ def _note_ways(made: Rig) -> None:
     gateway.context = noted_context  # type: ignore[method-assign]
     usage.witness = noted_witness  # type: ignore[method-assign]
     usage.passed = noted_passed  # type: ignore[method-assign]
+
+
+def _difference(ours: object, theirs: object) -> str:
+    if isinstance(ours, list) and isinstance(theirs, list):
+        pairs = zip_longest(ours, theirs)
+        return next(f"at {at}: {one!r}, {other!r}" for at, (one, other) in enumerate(pairs) if one != other)
+    return f"{ours!r}, {theirs!r}"
 
 
 def _numbers(counts: Counts) -> dict[str, object]:
