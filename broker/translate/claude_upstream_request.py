@@ -87,12 +87,15 @@ def build(request: Request, target: Target) -> tuple[_Object, ToolNames]:
     if thinks or not model.continues:
         _unbegin(messages)
     body: _Object = {"model": target.model, "max_tokens": most, "messages": messages}
-    system = [_text(part) for part in request.system if part.text]
-    if system and request.messages:
-        body["system"] = system
-    body |= _sampling(request.sampling, Chance.NONE if thinks else model.chance)
-    body |= _tools(request, names)
-    body |= _output(request, thinking)
+    if request.system and request.messages:
+        system = [_text(part) for part in request.system if part.text]
+        if system:
+            body["system"] = system
+    body.update(_sampling(request.sampling, Chance.NONE if thinks else model.chance))
+    if request.tools:
+        body.update(_tools(request, names))
+    if thinking or request.output is not None:
+        body.update(_output(request, thinking))
     if request.stream:
         body["stream"] = True
     return body, names
@@ -165,14 +168,18 @@ def _blocks(turn: Turn, names: ToolNames, memory: SignatureMemory | None) -> lis
     blocks: list[_Object] = []
     begun = 0  # what led to the next call stands from here on
     for part in turn.parts:
-        if isinstance(part, ToolCall):
+        if type(part) is ToolCall:
             if memory is not None and not any(block["type"] in _THOUGHTS for block in blocks[begun:]):
                 known = recall(memory, Signer.ANTHROPIC, part.id)
                 blocks[begun:begun] = [block for thought in known for block in _thought(thought)]
             begun = len(blocks) + 1
         blocks += _part(part, names, thinks=memory is not None)
     # What was only thought is no turn: Anthropic refuses a message without something said.
-    return blocks if any(block["type"] not in _THOUGHTS for block in blocks) else []
+    return [] if all(map(_is_thought, blocks)) else blocks
+
+
+def _is_thought(block: _Object) -> bool:
+    return block["type"] in _THOUGHTS
 
 
 def _answer(answer: Answered) -> _Object:
@@ -192,6 +199,8 @@ def _said(result: ToolResult) -> tuple[Media, ...]:
 
 def _part(part: Part, names: ToolNames, *, thinks: bool) -> list[_Object]:
     match part:
+        case Text():  # as nearly always
+            return _media(part)
         case Thinking():
             return _thought(part) if thinks else []
         case ToolCall(identifier, name, arguments):
@@ -214,8 +223,8 @@ def _thought(part: Thinking) -> list[_Object]:
 
 def _media(part: Media) -> list[_Object]:  # noqa: RET503 - bad_field does not return
     match part:
-        case Text(text):
-            return [_text(part)] if text.strip() else []
+        case Text():
+            return [_text(part)] if part.text.strip() else []
         case Image(mime, data):
             return [{"type": "image", "source": _inline(mime, data)}]
         case ImageLink(url):
@@ -310,13 +319,20 @@ def _most(sampling: Sampling, model: ClaudeModel) -> int:
 
 
 def _sampling(sampling: Sampling, chance: Chance) -> _Object:
-    values: _Object = {"stop_sequences": [text for text in sampling.stop if text.strip()] or None}
-    if chance is not Chance.NONE:
-        warmth = sampling.temperature
-        values["temperature"] = None if warmth is None else min(warmth, 1.0)  # Anthropic's scale ends there
-        values["top_k"] = sampling.top_k
-        values["top_p"] = sampling.top_p if warmth is None or chance is Chance.ALL else None
-    return {key: value for key, value in values.items() if value is not None}
+    out: _Object = {}
+    stop = [text for text in sampling.stop if text.strip()] if sampling.stop else None
+    if stop:
+        out["stop_sequences"] = stop
+    if chance is Chance.NONE:
+        return out
+    warmth = sampling.temperature
+    if warmth is not None:
+        out["temperature"] = min(warmth, 1.0)  # Anthropic's scale ends there
+    if sampling.top_k is not None:
+        out["top_k"] = sampling.top_k
+    if sampling.top_p is not None and (warmth is None or chance is Chance.ALL):
+        out["top_p"] = sampling.top_p
+    return out
 
 
 def _thinking(wish: Reasoning | None, model: ClaudeModel, most: int) -> _Object:

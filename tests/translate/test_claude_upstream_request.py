@@ -63,6 +63,7 @@ def test_the_least_request():
 
 def test_instructions_stand_apart_and_alone_they_are_what_is_said():
     assert body(system=(Text("s"), Text("")))["system"] == [text("s")]
+    assert "system" not in body(system=(Text(""),))
     alone = build(Request("m", (), "m", system=(Text("s"),)), Target(OLD, SignatureMemory()))[0]
     assert "system" not in alone
     assert alone["messages"] == [{"role": "user", "content": [text("s")]}]
@@ -177,6 +178,14 @@ def test_an_answer_that_says_nothing():
     call = Message(Role.ASSISTANT, (ToolCall("", "f", {}),))
     (answer,) = body(call, Message(Role.USER, (ToolResult("", ()),)))["messages"][-1]["content"]
     assert answer == {"type": "tool_result", "tool_use_id": "call_1"}
+
+
+def test_a_choice_among_functions_that_are_not_there_offers_none():
+    assert (
+        body(tools=(TOOL,), tool_choice=ToolChoice(ToolMode.AUTO, ("b", "c")))
+        .keys()
+        .isdisjoint(("tools", "tool_choice"))
+    )
 
 
 def test_tools():
