@@ -109,6 +109,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._keep = False
         self._interim = False
         self._paused = False
+        self._ended = False
         self._refused = ""
         self.idle_since = 0.0
 
@@ -173,7 +174,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End the answer that had no other end; anything else under way has failed."""
         self._transport = self._parser = None
-        if self._until_close and exc is None and self._receiver is not None:
+        if self._until_close and self._ended and exc is None and self._receiver is not None:
             self._finish()
         else:
             reason = "reset the connection" if exc is not None else "closed the connection"
@@ -214,7 +215,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._receiver.on_flush()
 
     def eof_received(self) -> bool:
-        """Close as well."""
+        """Close as well. Over TLS it is the other side's word that it has said all: a connection that ends without was cut (RFC 9112 section 9.8)."""
+        self._ended = True
         return False
 
     # --- llhttp ---

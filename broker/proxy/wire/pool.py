@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from broker.model.network import ProxyServer
-from broker.network.tunnel import TunnelError, connect, through
+from broker.network import tunnel
+from broker.network.tunnel import TunnelError, through
+from broker.proxy.wire import secure
 from broker.proxy.wire.client import FailureKind, UpstreamConnection, UpstreamError
 from broker.proxy.wire.ticker import Ticker
 
@@ -77,9 +79,12 @@ class Pool:
         way = f" {through(origin.via)}" if origin.via is not None else ""
         home = self._homes.setdefault(origin, _Stack(self, origin))
         context = self._context() if origin.scheme == "https" else None
+        where = origin.via, origin.host, origin.port
         try:
             async with asyncio.timeout(self.connect_timeout):
-                return await connect(lambda: UpstreamConnection(home), origin.via, origin.host, origin.port, context)
+                if context is None:
+                    return await tunnel.connect(lambda: UpstreamConnection(home), *where, None)
+                return await secure.connect(lambda: UpstreamConnection(home), *where, context)
         except TimeoutError:
             text = f"{origin.host} did not accept a connection{way} within {self.connect_timeout:g} s"
             raise UpstreamError(FailureKind.CONNECT_TIMEOUT, text) from None
