@@ -81,7 +81,10 @@ def meaning(name: str, names: Names, served: Served, turn: Callable[[str], int])
             trouble = trouble or error
     if not goals:
         assert trouble is not None  # a name stands for one model at least
-        raise trouble
+        try:
+            raise trouble
+        finally:
+            trouble = None  # it knows this frame and its callers': a body would stay until a collection
     return Wanted(plain, tuple(goals), members != (plain,))
 
 

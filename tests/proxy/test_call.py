@@ -1,13 +1,17 @@
 """What the proxy answers itself, and whom it lets in: over real sockets, through a whole worker."""
 
 import asyncio
+import gc
 import json
 
 import pytest
 
 from broker.model.secret import Secret
+from broker.proxy.call import ClientCall
+from broker.proxy.job import Job
 from broker.proxy.upstreams.table import PROVIDERS
 from broker.proxy.wire.exchange import Limits
+from broker.proxy.works import TalkWork
 from tests.fakes.broker_socket import FakeDaemon, account, lease
 from tests.fakes.upstream import RawUpstream, answer
 from tests.proxy.conftest import KEY, MakeProxy, parse
@@ -336,3 +340,25 @@ async def test_keys_stay_out_of_sight(proxy: MakeProxy, caplog: pytest.LogCaptur
             got = await p.ask("GET", target)
             assert KEY.encode() not in got.body
     assert KEY not in caplog.text
+
+
+def under_way() -> list[object]:
+    return [each for each in gc.get_objects() if isinstance(each, TalkWork | Job | ClientCall)]
+
+
+@pytest.mark.parametrize(("model", "status"), [("gemini-2.5-flash", 200), ("nobody-has-this", 404)])
+async def test_a_request_that_is_over_is_gone_without_a_collection(proxy: MakeProxy, model: str, status: int) -> None:
+    body = b'{"candidates":[{"content":{"parts":[{"text":"hi"}]},"finishReason":"STOP"}]}'
+    async with RawUpstream([answer(body)]) as upstream, proxy(daemon_with("gemini-api/a"), upstream.url) as p:
+        gc.collect()
+        gc.disable()  # a body may have 60 MB, and a collection be minutes away
+        try:
+            asked = await p.ask("POST", "/v1/chat/completions", {**CHAT, "model": model})
+            for _ in range(500):
+                left = under_way()
+                if not left:
+                    break
+                await asyncio.sleep(0.01)
+        finally:
+            gc.enable()
+    assert (asked.status, left) == (status, [])
