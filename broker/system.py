@@ -45,10 +45,10 @@ class SystemClock:
 
     async def nap_until(self, boot: float) -> None:
         """Wait the same way for a moment of the boot clock, but end early when the wall clock is set."""
-        seconds = boot - self.now().boot
-        moment = (_BOOT_CLOCK, _ABSOLUTE, boot)
+        seconds = boot - self.now().boot  # read in the step in which the timers are armed
+        rest = (_BOOT_CLOCK, 0, seconds)
         step = (time.CLOCK_REALTIME, _ABSOLUTE | _CANCEL_ON_SET, _FAR_WALL_SECONDS)
-        timers = [] if seconds < _SHORT_SECONDS else _timers(moment, step)
+        timers = [] if seconds < _SHORT_SECONDS else _timers(rest, step)
         await (_first(timers) if timers else asyncio.sleep(seconds))
 
 
