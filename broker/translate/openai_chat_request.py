@@ -3,8 +3,6 @@
 Owns: what each field means. It must never guess at a broken field: every fault is a `bad_request` that names it by path.
 """
 
-from collections.abc import Iterable, Mapping
-
 import msgspec
 
 from broker.translate.blob import Base64
@@ -55,6 +53,7 @@ _REQUEST = msgspec.json.Decoder(WireRequest)
 _CONTENT = msgspec.json.Decoder(str | list[WirePart | str] | None)
 _URL = msgspec.json.Decoder(WireUrl | str | None)
 _ANYTHING = msgspec.json.Decoder()
+_STRING = msgspec.json.Decoder(str)
 
 _ANY_IMAGE = ImageOptions()
 _INSTRUCTIONS = ("system", "developer")
@@ -197,13 +196,17 @@ def _cache(mark: object) -> JsonObject | None:
 
 def _url(value: msgspec.Raw, path: str) -> tuple[Base64, str]:
     """Return a URL, which is text or stands in an object, and where it stands."""
-    if bytes(memoryview(value)[:1]) == b'"':
+    if _is_text(value):
         return read_text(value, path), path
     wire = read(_URL, value, path)
     if not isinstance(wire, WireUrl):
         bad_field(path, "is required")
     at = join(path, "url")
     return read_text(wire.url, at), at
+
+
+def _is_text(value: msgspec.Raw) -> bool:
+    return bytes(memoryview(value)[:1]) == b'"'
 
 
 def _image(value: msgspec.Raw, path: str) -> Image | ImageLink:
@@ -242,15 +245,17 @@ def _assistant(message: WireMessage, path: str) -> tuple[Part, ...]:
         bad_field(join(path, "audio"), "earlier audio answers are not available here; send their text")
     if message.reasoning_content:
         parts.append(Thinking(message.reasoning_content))
-    at = join(path, "content")
+    at = f"{path}.content"
     content = read(_CONTENT, message.content, at)
-    for i, part in enumerate(content if isinstance(content, list) else ()):
-        if isinstance(part, WirePart) and part.type not in _SAID_BY_ASSISTANT:
-            bad_field(f"{at}[{i}].type", "an assistant message holds text, refusals and images")
-    parts.extend(_parts(content if content is not None else message.refusal or "", at))
+    if isinstance(content, list):
+        for i, part in enumerate(content):
+            if isinstance(part, WirePart) and part.type not in _SAID_BY_ASSISTANT:
+                bad_field(f"{at}[{i}].type", "an assistant message holds text, refusals and images")
+    parts += _parts(content if content is not None else message.refusal or "", at)
     images = [_earlier_image(image, f"{path}.images[{i}]") for i, image in enumerate(message.images or ())]
-    parts = _signed(parts, images, _signature((message.extra_content,)))
-    parts.extend(_tool_call(call, f"{path}.tool_calls[{i}]") for i, call in enumerate(message.tool_calls or ()))
+    parts = _signed(parts, images, _signature(message.extra_content))
+    if message.tool_calls:
+        parts += [_tool_call(call, f"{path}.tool_calls[{i}]") for i, call in enumerate(message.tool_calls)]
     return tuple(parts)
 
 
@@ -268,36 +273,45 @@ def _earlier_image(image: WireImage, path: str) -> Part:
     found = _image(image.image_url, join(path, "image_url"))
     if isinstance(found, ImageLink):
         return found
-    return Image(found.mime, found.data, _signature((image.extra_content,)))
+    return Image(found.mime, found.data, _signature(image.extra_content))
 
 
 def _tool_call(call: WireCall, path: str) -> ToolCall:
     if call.type != "function":
         bad_field(join(path, "type"), "only function calls are supported")
-    at = join(path, "function.arguments")
-    arguments = call.function.arguments
+    function = call.function
+    arguments = function.arguments
     if isinstance(arguments, str):
-        arguments = read_arguments(arguments, at)
-    signature = _signature((call.extra_content, call, call.provider_specific_fields, call.function))
-    return ToolCall(call.id, call.function.name, arguments or {}, signature)
+        arguments = read_arguments(arguments, f"{path}.function.arguments")
+    # Where Google's documentation puts it, then where other proxies do.
+    signature = (
+        _signature(call.extra_content)
+        or _told(call.thought_signature)
+        or _signature(call.provider_specific_fields)
+        or _told(function.thought_signature)
+    )
+    return ToolCall(call.id, function.name, arguments or {}, signature)
 
 
-def _signature(places: Iterable[object]) -> str | None:
-    """Find a thought signature where Google's documentation puts it, or where other proxies do."""
-    for place in places:
-        inner = place.get("google", place) if isinstance(place, Mapping) else place
-        for key in ("thought_signature", "thoughtSignature"):
-            found = inner.get(key) if isinstance(inner, Mapping) else getattr(inner, key, None)
-            if isinstance(found, str) and found:
-                return found
-    return None
+def _signature(place: object) -> str | None:
+    """Find a thought signature in an object, or in what the object holds of Google's."""
+    inner = place.get("google", place) if isinstance(place, dict) else None
+    if not isinstance(inner, dict):
+        return None
+    return _told(inner.get("thought_signature")) or _told(inner.get("thoughtSignature"))
+
+
+def _told(signature: object) -> str | None:
+    return signature if isinstance(signature, str) and signature else None
 
 
 def _tool_result(message: WireMessage, path: str) -> ToolResult:
-    path = join(path, "content")
-    value = read(_ANYTHING, message.content, path)
+    path = f"{path}.content"
     call_id = message.tool_call_id or ""
-    if isinstance(value, str) or _is_content(value):
+    if _is_text(message.content):
+        return ToolResult(call_id, (Text(read(_STRING, message.content, path)),), message.name)
+    value = read(_ANYTHING, message.content, path)
+    if _is_content(value):
         content = read(_CONTENT, message.content, path)
         return ToolResult(call_id, tuple(_parts(content or [], path)), message.name)
     return ToolResult(call_id, (), message.name, structured=value)

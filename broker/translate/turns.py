@@ -56,8 +56,11 @@ def _told_apart(turns: list[Turn]) -> list[Turn]:
     taken: set[str] = set()
     number = 0
     for place, (turn, after) in enumerate(pairwise(turns)):
+        if not after.answers:
+            continue
         calls: list[ToolCall] = []
-        for call in (answer.call for answer in after.answers):
+        for answered in after.answers:
+            call = answered.call
             one, number = call.id, number + 1
             while not one or one in taken:
                 one = f"{one or 'call'}_{number}"
@@ -87,7 +90,9 @@ def _answers(calls: list[ToolCall], left: list[Message]) -> tuple[Answered, ...]
     found = _paired(calls, [part for message in window for part in message.parts if type(part) is ToolResult])
     used = {id(result) for results in found for result in results}
     for i, message in enumerate(window, 1):
-        left[-i] = Message(message.role, tuple([part for part in message.parts if id(part) not in used]))
+        parts = tuple([part for part in message.parts if id(part) not in used])
+        if len(parts) < len(message.parts):
+            left[-i] = Message(message.role, parts)
     return tuple([Answered(call, results[-1] if results else None) for call, results in zip(calls, found, strict=True)])
 
 
