@@ -1,10 +1,9 @@
 """How much freed memory the C library keeps for the next request.
 
-Owns: `settle`, called once where a worker begins. glibc starts with a limit of 128 KiB: a longer block is mapped for itself and unmapped when it is freed,
-and as much unused memory at the end of the heap goes back to the kernel. uvloop takes a block of 256 KiB for each read from a TLS connection and then cuts it
-down to what came: by those limits that is three system calls and fresh pages, 12 µs beside the 1.5 of decrypting. glibc raises the limits by itself, but only
-where a long block is freed that nobody cut down. Bodies of 100 KiB are at the mercy of the other limit. What is kept must stay bounded: what a body of many
-megabytes took is given back.
+Owns: `settle`, called once where a worker begins. glibc starts with a limit of 128 KiB: a longer block is mapped for itself and unmapped when it is freed, and as
+much unused memory at the end of the heap goes back to the kernel. A body of 100 KiB is there twice and then gone; by those limits its memory is fetched anew for
+each request, ten pages of it, which is a quarter of all that the request costs. glibc raises them by itself, but only when it sees a longer block freed. What
+is kept must stay bounded: what a body of many megabytes took is given back.
 """
 
 import ctypes

@@ -17,7 +17,7 @@ from tests.fakes.broker_socket import FakeDaemon
 
 ROOT = Path(__file__).parents[2]
 
-# A read into a long block that is cut down to what came, as uvloop reads from a TLS connection.
+# A read into a long block that is cut down to what came: glibc never sees one freed as it was taken.
 READS = """
 import os, resource, sys
 from broker.proxy import heap
