@@ -27,6 +27,7 @@ _ABSOLUTE, _CANCEL_ON_SET = 1, 2  # timerfd_settime(2): TFD_TIMER_ABSTIME, TFD_T
 _FAR_WALL_SECONDS = 4_000_000_000.0  # the year 2096: this timer is there to be cancelled, not to end
 # A suspend can make a shorter wait late by its own length at most, and a kernel timer costs six system calls.
 _SHORT_SECONDS = 1.0
+_ARMING_SECONDS = 0.05  # more than it takes to arm a timer
 
 
 class SystemClock:
@@ -45,10 +46,13 @@ class SystemClock:
 
     async def nap_until(self, boot: float) -> None:
         """Wait the same way for a moment of the boot clock, but end early when the wall clock is set."""
-        seconds = boot - self.now().boot  # read in the step in which the timers are armed
+        seconds = boot - self.now().boot
         rest = (_BOOT_CLOCK, 0, seconds)
         step = (time.CLOCK_REALTIME, _ABSOLUTE | _CANCEL_ON_SET, _FAR_WALL_SECONDS)
         timers = [] if seconds < _SHORT_SECONDS else _timers(rest, step)
+        if timers and self.now().boot + seconds > boot + _ARMING_SECONDS:
+            _close(timers)  # a suspend came between the reading and the timer, which would end late by its length
+            return
         await (_first(timers) if timers else asyncio.sleep(seconds))
 
 

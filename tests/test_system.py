@@ -5,11 +5,13 @@ import os
 import resource
 import struct
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
 
+from broker import system
 from broker.observe.tasks import spawn
 from broker.system import SystemChance, SystemClock
 
@@ -134,6 +136,20 @@ async def test_what_passes_before_a_nap_begins_does_not_make_it_longer() -> None
         await asyncio.sleep(0.01)
     await asyncio.wait_for(nap, 5)
     assert 1.49 <= clock.now().boot - began < 2.5
+
+
+@linux
+async def test_a_nap_whose_timer_would_end_late_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = system._make
+    assert make is not None
+
+    def arming(clock: int, flags: int, seconds: float) -> int:
+        time.sleep(0.1)  # the process is stopped, or the machine asleep
+        return make(clock, flags, seconds)
+
+    monkeypatch.setattr(system, "_make", arming)
+    await asyncio.wait_for(napping(3600), 5)
+    assert timers() == []
 
 
 @linux
