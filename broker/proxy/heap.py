@@ -1,9 +1,9 @@
 """How much freed memory the C library keeps for the next request.
 
-Owns: `settle`, called once where a worker begins. glibc starts with a limit of 128 KiB: a longer block is mapped for itself and unmapped when it is freed, and as
-much unused memory at the end of the heap goes back to the kernel. A body of 100 KiB is there twice and then gone; by those limits its memory is fetched anew for
-each request, ten pages of it, which is a quarter of all that the request costs. glibc raises them by itself, but only when it sees a longer block freed. What
-is kept must stay bounded: what a body of many megabytes took is given back.
+Owns: `settle`, called once where a worker begins. glibc starts with a limit of 128 KiB: a longer block is mapped for itself and unmapped when it is freed, and
+as much unused memory at the end of the heap goes back to the kernel. A body of 100 KiB is there twice and then gone; by those limits its memory is fetched anew
+for each request, ten pages of it, which is a quarter of all that the request costs. glibc raises them by itself, but only when it sees a longer block freed.
+What is kept must stay bounded: what a body of many megabytes took is given back.
 """
 
 import ctypes
