@@ -76,6 +76,10 @@ class Answering:
         """Finish."""
         self._exchange.end()
 
+    def resumed(self, since: float) -> None:
+        """Count silence from `since`: the request was sent then."""
+        self._wrote_at = since
+
     def silent(self, now: float) -> float:
         """Return for how many seconds nothing was written."""
         return now - self._wrote_at

@@ -126,6 +126,7 @@ class Job:
         self._goes(straight.way.of(sent.body), straight.upstream, sent.body)
         self._connection = None if over else sent.connection
         self._deadlines = Deadlines(self._shop.timeouts, sent.since)
+        self._client.resumed(sent.since)
 
     def straight(self) -> Straight | None:
         """Return how the request was sent, where another one with the same head can be sent the same way; asked after `run`."""

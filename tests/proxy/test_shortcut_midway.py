@@ -229,6 +229,40 @@ async def test_no_deadline_is_later_than_the_long_way_s() -> None:
     assert took[True] == took[False]
 
 
+async def test_comments_keep_a_stream_alive_no_later_than_on_the_long_way() -> None:
+    took: dict[bool, float] = {}
+
+    async def scenario(p: Rig) -> None:
+        held = Held(chunked(event("one"), headers=(SSE,)))
+        target = TARGET.replace("generateContent", "streamGenerateContent?alt=sse")
+        p.stage.play(chunked(event("zero"), headers=(SSE,)))
+        for _ in range(2):
+            await p.ask(target, b"{}")
+        p.stage.play(held)
+        await p.send(p.request(target, b"{}"))
+        await held.asked.wait()
+        ticker = p.worker._ticker
+        (line,) = p.worker._listener.connections
+        exchange = line._active
+        assert exchange is not None
+        begun = ticker.now
+        for step in range(1, 100):
+            assert exchange.call is not None
+            ticker.now = begun + step * 0.1
+            exchange.call.tick(ticker.now)
+            if exchange.started:
+                took[p.short] = step * 0.1
+                break
+        held.go.set()
+        got = await p.got()
+        assert got.body == b": keep-alive\n\n" + event("one")
+        if p.short:
+            assert p.ways[-1] == "resumed"
+
+    await same(scenario, keepalive_seconds=2.0)
+    assert took[True] == took[False]
+
+
 # --- answers ---
 
 
