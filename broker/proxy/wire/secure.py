@@ -19,6 +19,7 @@ from broker.network import tunnel
 P = TypeVar("P", bound=asyncio.Protocol)
 Data = bytes | bytearray | memoryview
 
+_PIECE_BYTES: Final = 262_144  # encrypted at once; of a large body all would be there twice more, and OpenSSL keeps the room as long as the connection
 _RECORD_BYTES: Final = 16_384  # RFC 8446 section 5.1: a record holds no more, and a read brings no more than a record
 
 
@@ -45,7 +46,7 @@ class Secure(asyncio.Transport, asyncio.Protocol):
     """One connection. Of a transport it offers what is used here: there is no orderly `close`, and no end of writing."""
 
     __slots__ = (
-        "_context", "_fault", "_host", "_incoming", "_outgoing", "_protocol", "_tls", "_transport", "_unsent", "_up", "ready",
+        "_context", "_fault", "_full", "_host", "_incoming", "_outgoing", "_protocol", "_tls", "_transport", "_unsent", "_up", "ready",
     )  # fmt: skip
 
     def __init__(self, protocol: asyncio.Protocol, tls: ssl.SSLContext, host: str) -> None:
@@ -59,6 +60,7 @@ class Secure(asyncio.Transport, asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._up = False
         self._unsent: deque[Data] = deque()
+        self._full = False
         self._fault: Exception | None = None
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the handshake is."""
@@ -151,6 +153,15 @@ class Secure(asyncio.Transport, asyncio.Protocol):
         """Close as well."""
         return False
 
+    def pause_writing(self) -> None:
+        """Encrypt no more."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._full = False
+        self._send()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass it on, or tell who waits for the handshake."""
         self._transport = None
@@ -183,16 +194,18 @@ class Secure(asyncio.Transport, asyncio.Protocol):
         self._close()
 
     def _send(self) -> None:
-        """Encrypt what waits; what cannot be yet (within a renegotiation of TLS 1.2) waits for the next read."""
+        """Encrypt what waits, as long as there is room for it; what cannot be yet (within a renegotiation of TLS 1.2) waits for the next read."""
         unsent = self._unsent
         try:
-            while unsent:
+            while unsent and not self._full:
                 data = unsent[0]
-                taken = self._tls.write(data)
+                taken = self._tls.write(data if len(data) <= _PIECE_BYTES else memoryview(data)[:_PIECE_BYTES])
                 if taken < len(data):
                     unsent[0] = memoryview(data)[taken:]
                 else:
                     unsent.popleft()
+                if self._outgoing.pending >= _PIECE_BYTES:
+                    self._flush()
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:

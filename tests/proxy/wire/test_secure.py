@@ -69,6 +69,34 @@ def test_requests_of_all_sizes_arrive_as_they_are(runner: asyncio.Runner, made: 
     assert came == bodies
 
 
+def test_a_large_request_is_encrypted_as_there_is_room(runner: asyncio.Runner, made: Certificate) -> None:
+    body = Random(1).randbytes(12_000_000)
+    came: list[bytes] = []
+
+    async def run() -> None:
+        reads = asyncio.Event()
+
+        async def serve(peer: TlsPeer) -> None:
+            await reads.wait()
+            came.append(await peer.request())
+            await peer.send(peer.records(answer(b"taken")))
+
+        async with upstream(made, serve) as (pool, origin):
+            got = Got()
+            connection = await ask(pool, origin, got, body)
+            secure = connection._transport
+            assert isinstance(secure, Secure)
+            assert secure._transport is not None
+            # All else is the body itself, and no copy of it.
+            assert secure._transport.get_write_buffer_size() < 1_000_000 < secure.get_write_buffer_size()
+            reads.set()
+            assert (await told(got)).body == b"taken"
+            assert (secure.get_write_buffer_size(), pool.take(origin)) == (0, connection)
+
+    runner.run(run())
+    assert came == [body]
+
+
 @pytest.mark.parametrize(
     ("cut", "size"),
     [(whole, 2_000_000), (pieces(1), 3_000), (pieces(3, 1, 700, 16_000, 5, 40_000), 2_000_000)],
