@@ -379,3 +379,26 @@ async def test_a_refusal_in_a_stream_nobody_asked_for(kind: str, times: int) -> 
             assert p.front.opened[2] == "Shortcut"
 
     await both(scenario, daemon, ("openai",), good)
+
+
+SPLIT = (
+    b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"a":1}',
+    chunked(b'{"a"', b":1}"),
+    b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    b'HTTP/1.1 429 No\r\nContent-Length: 30\r\nRetry-After: 0\r\n\r\n{"error":{"code":429,"a":"b"}}',
+)
+
+
+@pytest.mark.parametrize("reply", SPLIT, ids=["length", "chunked", "interim", "refused"])
+async def test_answers_split_at_every_byte(reply: bytes) -> None:
+    async def scenario(p: Rig) -> None:
+        await begin(p, OK)
+        await p.got()
+        for at in range(1, len(reply)):
+            p.stage.play(slow(reply[:at], reply[at:]), OK)
+            await ask(p)
+        if p.short:
+            assert p.front.opened.count("Shortcut") == len(p.front.opened) - 1
+
+    p = await same(scenario)
+    assert len(p.answers) == len(reply) + 2
