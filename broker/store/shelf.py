@@ -16,6 +16,7 @@ from msgspec.structs import replace as renewed
 from broker.model.account import AccountId, Generation, NeedsLogin, Record, Tokens
 from broker.model.clock import Clock
 from broker.model.secret import Digest
+from broker.store import packed
 from broker.store.base import Change, Entry, Gone, Updated
 from broker.store.codec import Fault, FaultKind
 from broker.store.reading import Reading
@@ -24,7 +25,7 @@ from broker.store.table import Arrangement, Place, Source, arrange, fingerprint,
 
 _DIGESTS_KEPT = 64  # generations an answer still under way may have started from
 _GRANTS_KEPT = 256  # old grants another program may still have in memory and write back
-_Grant = bytes  # up to _GRANTS_KEPT an account: two digests and the tuple around them would take four times the memory
+_GRANT_BYTES, _GENERATION_BYTES, _DIGEST_BYTES = 16, 8, 16  # of what is packed
 Remember = Callable[[Iterable[Row]], None]
 
 
@@ -44,8 +45,8 @@ class Shelf:
         self._claims: Counter[AccountId] = Counter()  # how many files say they are an account
         self._rows: dict[AccountId, Row] = {}
         self._names: dict[tuple[int, str], AccountId] = {}
-        self._digests: dict[AccountId, dict[Generation, Digest | None]] = {}
-        self._replaced: dict[AccountId, dict[_Grant, None]] = {}
+        self._digests: dict[AccountId, bytes] = {}  # packed: generation, and the refresh token's digest or zeros
+        self._replaced: dict[AccountId, bytes] = {}  # packed: grants
         self._listeners: list[Callable[[Change], None]] = []
 
     # --- looking ---
@@ -90,8 +91,12 @@ class Shelf:
 
     def digest_of(self, account: AccountId, generation: Generation) -> tuple[bool, Digest | None]:
         """Tell whether the refresh token of a generation is known, and its digest."""
-        known = self._digests.get(account, {})
-        return generation in known, known.get(generation)
+        known = self._digests.get(account, b"")
+        at = packed.find(known, _number(generation), _GENERATION_BYTES + _DIGEST_BYTES)
+        if at < 0:
+            return False, None
+        digest = known[at + _GENERATION_BYTES : at + _GENERATION_BYTES + _DIGEST_BYTES]
+        return True, Digest(digest.hex()) if any(digest) else None
 
     def next_generation(self, account: AccountId) -> Generation:
         """Return the generation the next change gives."""
@@ -113,7 +118,9 @@ class Shelf:
     def outdated(self, reading: Reading) -> bool:
         """Tell whether a file holds a grant that we replaced: a program that had it in memory wrote it back."""
         account = self._names.get(reading.source.place.slot)
-        return account is not None and _grant(reading.source.record.tokens) in self._replaced.get(account, {})
+        if account is None or account not in self._replaced:
+            return False
+        return packed.find(self._replaced[account], _grant(reading.source.record.tokens), _GRANT_BYTES) >= 0
 
     def shadows(self) -> tuple[str, ...]:
         """Return a sentence for each file that lost to a newer copy."""
@@ -140,7 +147,7 @@ class Shelf:
         for row in remembered.rows.values():
             if row.directory in numbers:
                 self._names[numbers[row.directory], row.file] = row.account
-            self._digests[row.account] = {row.generation: row.digest}
+            self._digests[row.account] = _noted(row.generation, row.digest)
 
     def accept(
         self, readings: Iterable[Reading] = (), *, gone: Iterable[Place] = (), raised: AccountId | None = None
@@ -162,12 +169,11 @@ class Shelf:
 
     def note_replaced(self, account: AccountId, old: Tokens, new: Tokens) -> None:
         """Remember that we put `new` in the place of `old`, which is then never believed again."""
-        replaced = self._replaced.setdefault(account, {})
-        if _grant(old) != _grant(new):
-            replaced[_grant(old)] = None
-        replaced.pop(_grant(new), None)
-        while len(replaced) > _GRANTS_KEPT:
-            del replaced[next(iter(replaced))]
+        before, after = _grant(old), _grant(new)
+        replaced = self._replaced.get(account, b"")
+        if before != after and packed.find(replaced, before, _GRANT_BYTES) < 0:
+            replaced = packed.added(replaced, before, _GRANTS_KEPT)
+        self._replaced[account] = packed.without(replaced, after, _GRANT_BYTES)
 
     def rename(self, old: AccountId, new: AccountId) -> None:
         """Have everything that is remembered of an account under another name. Its file is to be accepted right after, and raised."""
@@ -179,8 +185,8 @@ class Shelf:
         self._remember((self._rows[old],))
         for slot in [slot for slot, account in self._names.items() if account == old]:
             self._names[slot] = new
-        self._digests[new] = self._digests.pop(old, {})
-        self._replaced[new] = self._replaced.pop(old, {})
+        self._digests[new] = self._digests.pop(old, b"")
+        self._replaced[new] = self._replaced.pop(old, b"")
 
     def judge(self, account: AccountId, verdict: NeedsLogin | None) -> None:
         """Set or lift the verdict of an account."""
@@ -263,10 +269,10 @@ class Shelf:
         return Entry(record, generation, source.place.name, source.client, source.place.paused, terminal, source.link)
 
     def _note_digest(self, account: AccountId, generation: Generation, digest: Digest | None) -> None:
-        known = self._digests.setdefault(account, {})
-        known[generation] = digest
-        while len(known) > _DIGESTS_KEPT:
-            del known[min(known)]
+        size, known = _GENERATION_BYTES + _DIGEST_BYTES, self._digests.get(account, b"")
+        if known:
+            known = packed.without(known, _number(generation), size)
+        self._digests[account] = packed.added(known, _noted(generation, digest), _DIGESTS_KEPT)
 
     def _publish(self, before: Mapping[AccountId, Entry]) -> None:
         if not self._listeners:
@@ -292,6 +298,14 @@ class Shelf:
             listener(change)
 
 
-def _grant(tokens: Tokens) -> _Grant:
+def _number(generation: Generation) -> bytes:
+    return generation.to_bytes(_GENERATION_BYTES)
+
+
+def _noted(generation: Generation, digest: Digest | None) -> bytes:
+    return _number(generation) + (bytes.fromhex(digest.text) if digest is not None else bytes(_DIGEST_BYTES))
+
+
+def _grant(tokens: Tokens) -> bytes:
     parts = (tokens.access_token.digest() if tokens.access_token else None, tokens.refresh_digest())
     return hashlib.sha256(repr([each.text if each else None for each in parts]).encode()).digest()[:16]
