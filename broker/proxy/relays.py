@@ -278,10 +278,13 @@ class Translated:
     def _written(self, events: list[Event]) -> bytes:
         if not events:
             return b""
-        if isinstance(last := events[-1], Failed):
+        last = events[-1]
+        if type(last) is Failed:  # which nothing is derived from; to be asked for a class it is not costs a struct more
             self.failure = last.failure
         out = self._encoder.encode(events)
-        if not self._begun and all(isinstance(event, Started | Usage) for event in events):
+        if self._begun:
+            return out
+        if all(isinstance(event, Started | Usage) for event in events):
             self._held += out
             return b""
         self._begun = True
@@ -352,7 +355,7 @@ class Whole:
 
     def opening(self) -> Start:
         """Return the head of a JSON answer."""
-        return msgspec.structs.replace(_json_start(self._request_id), length=self._length)
+        return _json_start(self._request_id, self._length)
 
     def ending(self, told: bytes) -> bytes | None:
         """Return None: a part of a whole answer has never gone out."""
@@ -365,8 +368,8 @@ def event_start(request_id: bytes) -> Start:
     return Start(200, [(b"content-type", _EVENTS), (b"cache-control", b"no-cache"), (b"x-request-id", request_id)])
 
 
-def _json_start(request_id: bytes) -> Start:
-    return Start(200, [(b"content-type", b"application/json"), (b"x-request-id", request_id)])
+def _json_start(request_id: bytes, length: int | None = None) -> Start:
+    return Start(200, [(b"content-type", b"application/json"), (b"x-request-id", request_id)], length)
 
 
 def _last_element(told: bytes, *, first: bool) -> bytes:

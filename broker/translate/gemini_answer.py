@@ -6,7 +6,6 @@ Finish reasons and usage may come on any chunk, and more content after them, so 
 known whether the answer called a tool.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -94,7 +93,9 @@ class GeminiStream:
         """Close the answer: what is left over, usage and finish reasons; or a failure where it was cut short."""
         return [*self._read(self._parser.close()), *self._reader.close()]
 
-    def _read(self, events: Iterable[SseEvent]) -> list[Event]:
+    def _read(self, events: list[SseEvent]) -> list[Event]:
+        if len(events) == 1:  # as nearly always
+            return self._reader.read(events[0].data)
         out: list[Event] = []
         for event in events:
             out += self._reader.read(event.data)

@@ -18,6 +18,7 @@ DONE: Final = b"data: [DONE]\n\n"
 MAX_EVENT_BYTES: Final = 64 * 1024 * 1024
 """Most bytes of one event held. Images of 20 to 25 MB are real; above this a peer is broken or hostile."""
 
+_ENDS: Final = (b"\n\n", b"\r\n\r\n")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -51,16 +52,12 @@ class SseParser:
         """
         if not chunk:
             return []
-        if self._skip_lf and chunk[:1] == b"\n":
-            chunk = chunk[1:]
-        self._skip_lf = False
-        if b"\r" in chunk:
-            self._skip_lf = chunk.endswith(b"\r")
-            chunk = chunk.replace(b"\r\n", b"\n")
-            if b"\r" in chunk:
-                chunk = chunk.replace(b"\r", b"\n")
+        if not (self._first or self._begun or self._data or self._name or self._skip_lf):
+            alone = _alone(chunk)
+            if alone is not None:
+                return [SseEvent(alone)]
         events: list[SseEvent] = []
-        *lines, rest = chunk.split(b"\n")
+        *lines, rest = self._lines(chunk)
         for line in lines:
             # The two kinds of line nearly every stream is made of stand here, for speed.
             if self._begun or self._first:
@@ -86,6 +83,17 @@ class SseParser:
             self._joined(b"", events)
         self._dispatch(events)
         return events
+
+    def _lines(self, chunk: bytes) -> list[bytes]:
+        if self._skip_lf and chunk[:1] == b"\n":
+            chunk = chunk[1:]
+        self._skip_lf = False
+        if b"\r" in chunk:
+            self._skip_lf = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n")
+            if b"\r" in chunk:
+                chunk = chunk.replace(b"\r", b"\n")
+        return chunk.split(b"\n")
 
     def _joined(self, end: bytes, events: list[SseEvent]) -> None:
         """Take a line that came in several reads, or the first of all."""
@@ -126,6 +134,14 @@ class SseParser:
             self._data.clear()
             self._held = 0
         self._name = ""
+
+
+def _alone(chunk: bytes) -> bytes | None:
+    """Return the data of a chunk that is one event of one line, as most are; None for any other."""
+    end = len(chunk) - (4 if chunk.endswith(b"\r\n\r\n") else 2)
+    if chunk[:6] != b"data: " or chunk[end:] not in _ENDS:
+        return None
+    return chunk[6:end] if chunk.find(b"\n", 0, end) < 0 and chunk.find(b"\r", 0, end) < 0 else None
 
 
 def encode_event(data: bytes, name: str = "") -> bytes:

@@ -121,3 +121,16 @@ def test_a_line_in_pieces_is_the_line(line, mark):
 @pytest.mark.parametrize("value", [{"a": "\n"}, msgspec.Raw(b'{"a":\n"b"}'), {"a": msgspec.Raw(b"[\n\n1]")}])
 def test_a_value_is_an_event_of_its_json(value, name):
     assert write_event(value, name) == encode_event(msgspec.json.encode(value), name)
+
+
+@pytest.mark.parametrize("before", ["", ": hi\n", "data: a\n", "event: n\n", "data: a", "data: a\n\n"])
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\r\n", "\r\n\r\n", "\r\r", "\r\n\n", "\n\n\n"])
+@pytest.mark.parametrize(
+    "said", ["data: b", "data:b", "data: ", "data: b\ndata: c", "data: b\rdata: c", "dat: b", "data: é"]
+)
+def test_a_chunk_that_is_one_event_gives_what_its_bytes_give(before, said, end):
+    cut, whole = SseParser(), SseParser()
+    text = (before, said + end, "\ndata: z\n\n")
+    apart = [event for byte in "".join(text).encode() for event in cut.feed(bytes([byte]))]
+    assert [event for chunk in text for event in whole.feed(chunk.encode())] == apart
+    assert whole.close() == cut.close()
