@@ -56,7 +56,7 @@ class Shortcut:
     def on_body(self, body: bytes) -> None:
         """Send it, where all is as it was and a connection is at hand."""
         trail, self._body = self._trail, body
-        if self._exchange.blocked or not trail.holds(self._gateway, body):
+        if self._exchange.blocked or not trail.holds(self._gateway, body) or (trail.foreign and not self._read()):
             self._long_way()
             return
         found = trail.chosen(self._session)
@@ -129,11 +129,21 @@ class Shortcut:
         if not self._exchange.ended:
             call.on_body(self._body)
 
+    def _read(self) -> bool:
+        """Read the body before anybody is chosen; tell whether it can be: the long way tells the client."""
+        try:
+            self._work = self._trail.work(self._exchange.head, self._body, self._id)
+        except BrokerError:
+            return False
+        return True
+
     def _translated(self, straight: Straight) -> bytes | None:
         """Return what goes out; None for a body that has no translation, of which the long way tells the client."""
+        if self._work is None and not self._read():
+            return None
+        assert self._work is not None
         try:
-            self._work = work = self._trail.work(self._exchange.head, self._body, self._id)
-            return work.sent(straight.upstream, straight.lease, straight.model).body
+            return self._work.sent(straight.upstream, straight.lease, straight.model).body
         except BrokerError:
             return None
 

@@ -38,8 +38,8 @@ class Trail(msgspec.Struct, frozen=True):
     """The ordinary case: one model, asked at one host, with nothing of the user's to be written into what passes.
 
     `accounts` are all there were, `edition` is that of what was learnt of them; `context` is that of the request that left the trail. `said` is what its body
-    told of model and streaming, None where the path tells both. `tracks` are those of the accounts that were asked, by name; `alone` is the one there is to
-    choose from, empty where there are several.
+    told of model and streaming, None where the path tells both; `foreign` says that it has to be translated for whoever serves it. `tracks` are those of the
+    accounts that were asked, by name; `alone` is the one there is to choose from, empty where there are several.
     """
 
     shop: Shop
@@ -51,6 +51,7 @@ class Trail(msgspec.Struct, frozen=True):
     asked: Asked
     wanted: Wanted
     said: Peeked | None
+    foreign: bool
     alone: tuple[Candidate, ...]
     tracks: dict[str, Track]
 
@@ -113,7 +114,9 @@ def left_by(
     if len(meant) == 1 and not meant[0].view.cooldowns:
         view = meant[0].view
         alone = (Candidate(view.account, view.provider, straight.lease, straight.model),)
-    trail = Trail(shop, accounts, edition, admission, route, context, asked, work.wanted, work.said, alone, {})
+    trail = Trail(
+        shop, accounts, edition, admission, route, context, asked, work.wanted, work.said, work.foreign, alone, {}
+    )
     if isinstance(former, Trail) and trail.follows(former):
         trail = former
     account = straight.lease.account

@@ -138,7 +138,9 @@ class GeminiWork:
         self._body = body
         self._context = context
         self._understood: _Translation | None = None
-        if not _served_in(_GEMINI_LIKE, context.served.kinds, self.wanted.providers, self.client):
+        self.foreign = not _served_in(_GEMINI_LIKE, context.served.kinds, self.wanted.providers, self.client)
+        """Whether no API of those meant speaks its dialect."""
+        if self.foreign:
             self._understand()
 
     def sent(self, upstream: Upstream, lease: Lease, model: str) -> Sent:
@@ -237,7 +239,9 @@ class TalkWork:
         self.voice = VOICES[client]
         self.events = bool(self._peeked.stream) and not count
         self._understood: _Translation | None = None
-        if not _served_in((client,), context.served.kinds, self.wanted.providers, client):
+        self.foreign = not _served_in((client,), context.served.kinds, self.wanted.providers, client)
+        """Whether no API of those meant speaks its dialect."""
+        if self.foreign:
             self._understand()
 
     def sent(self, upstream: Upstream, lease: Lease, model: str) -> Sent:

@@ -329,7 +329,7 @@ class ServerConnection(asyncio.Protocol):
             if stalled or now - active.since > limits.body_seconds:
                 self._refuse(HeadError(408, "the request did not arrive in time"))
         elif active is not None and active.call is not None:
-            active.call.tick(now)
+            active.guard(active.call.tick, now)
         elif self._in_head and now - self._head_since > limits.head_seconds:
             self._refuse(HeadError(408, "the head of the request did not arrive in time"))
         elif not self._in_head:
