@@ -269,10 +269,12 @@ class Shelf:
         return Entry(record, generation, source.place.name, source.client, source.place.paused, terminal, source.link)
 
     def _note_digest(self, account: AccountId, generation: Generation, digest: Digest | None) -> None:
-        size, known = _GENERATION_BYTES + _DIGEST_BYTES, self._digests.get(account, b"")
+        record, known = _noted(generation, digest), self._digests.get(account, b"")
+        if known.endswith(record):
+            return
         if known:
-            known = packed.without(known, _number(generation), size)
-        self._digests[account] = packed.added(known, _noted(generation, digest), _DIGESTS_KEPT)
+            known = packed.without(known, _number(generation), len(record))
+        self._digests[account] = packed.added(known, record, _DIGESTS_KEPT)
 
     def _publish(self, before: Mapping[AccountId, Entry]) -> None:
         if not self._listeners:

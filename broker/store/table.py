@@ -103,8 +103,14 @@ def fingerprint(record: Record, client: Client | None, *, paused: bool, terminal
     Raises ValueError where a text holds what UTF-8 cannot (a lone surrogate).
     """
     tokens = record.tokens
-    secrets = (tokens.access_token, tokens.refresh_token, tokens.id_token, client.secret if client else None)
-    parts: list[object] = [secret.digest().text if secret else None for secret in secrets]
+    access, refresh, identity = tokens.access_token, tokens.refresh_token, tokens.id_token
+    secret = client.secret if client else None
+    parts: list[object] = [
+        access.digest().text if access else None,
+        refresh.digest().text if refresh else None,
+        identity.digest().text if identity else None,
+        secret.digest().text if secret else None,
+    ]
     parts += [tokens.token_type, tokens.expires_at, tokens.scopes, record.email, record.subject]
     parts += [sorted(record.facts.items()), record.disabled, paused, client.id if client else None]
     if record.routing.proxy_url is not None:
