@@ -114,7 +114,7 @@ async def test_the_proxy_goes_by_new_settings_and_ends_what_it_began_by_the_old(
         assert await ask(stage, "mine", key=KEY) == 200
         assert await ask(stage) == 401
         assert await ask(stage, key=KEY, source="127.0.0.2") == 403
-        await logged(stage, "proxy", r"debug broker\.proxy\.call: request ")
+        await logged(stage, "proxy", r"debug broker\.proxy\.gateway: request ")
 
         await change(stage, amend(elsewhere, more.replace("mine = ", "ours = ")))
         assert await ask(stage, "mine", key=KEY) == 404
