@@ -39,6 +39,10 @@ class SystemClock:
         """Read both clocks."""
         return Now(wall=time.time(), boot=time.clock_gettime(_BOOT_CLOCK))  # noqa: TID251 - the one place
 
+    def wall_seconds(self) -> float:
+        """Read the wall clock alone."""
+        return time.time()  # noqa: TID251 - the one place
+
     async def sleep(self, seconds: float) -> None:
         """Wait on a timer that counts suspended time, where there is one."""
         timers = [] if seconds < _SHORT_SECONDS else _timers((_BOOT_CLOCK, 0, seconds))

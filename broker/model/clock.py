@@ -29,6 +29,10 @@ class Clock(Protocol):
         """Read both clocks."""
         ...
 
+    def wall_seconds(self) -> float:
+        """Read the wall clock alone, in seconds since the Unix epoch."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
         """Wait; may return late after a suspend, so callers decide anew when it does."""
         ...

@@ -299,7 +299,7 @@ class ClientCall:
     def _done(self, status: int) -> None:
         self._job = None  # it knows this call: by way of each other they would stay, with the body, until a collection
         seconds = self._gateway.shop.ticker.time() - self._exchange.since
-        self._gateway.answered(self.request_id, type(self._route.target).__name__, status, seconds)
+        self._gateway.answered(self.request_id, self._route.name, status, seconds)
 
     def _same_user(self) -> bool | None:
         # Asked once a connection, and only where the internal key is shown: a question to the kernel costs some microseconds.

@@ -144,6 +144,11 @@ class Route(msgspec.Struct, frozen=True):
                 assert_never(self.target)
 
     @property
+    def name(self) -> str:
+        """What it is counted by."""
+        return type(self.target).__name__
+
+    @property
     def free(self) -> bool:
         """Whether it only asks how many tokens something has, which costs none."""
         return isinstance(self.target, CountMessages | CountTokens)

@@ -190,7 +190,7 @@ class Shop:
 
     def chosen(self, wanted: Wanted, session: Callable[[], str | None]) -> tuple[Candidate, ...]:
         """Return the accounts to try for what is wanted, in order; where none can serve now, those that soon can. `session` as for `picking`."""
-        now, accounts, goals = self.clock.now().wall, self.table.meant(wanted.goals), wanted.goals
+        now, accounts, goals = self.clock.wall_seconds(), self.table.meant(wanted.goals), wanted.goals
         picking = self.picking(wanted.name, session) if len(accounts) > 1 else _NO_CHOICE
         found = candidates(accounts, goals, now, picking)
         return found or cooling(accounts, goals, now, self._patience.seconds)

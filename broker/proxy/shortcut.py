@@ -19,9 +19,9 @@ from broker.proxy.trail import Track, Trail
 from broker.proxy.way import Straight
 from broker.proxy.wire.client import UpstreamError
 from broker.proxy.wire.exchange import Exchange
-from broker.proxy.wire.heads import ResponseHead, with_length
+from broker.proxy.wire.heads import ResponseHead, lines, with_length
 from broker.proxy.works import Manner, Work
-from broker.translate.tokens import Ends
+from broker.translate.tokens import told_in
 
 _OK: Final = 200
 
@@ -148,15 +148,12 @@ class Shortcut:
             return None
 
     def _answer(self, head: ResponseHead, track: Track) -> None:
-        exchange, shop, straight = self._exchange, self._trail.shop, track.straight
+        shop, straight = self._trail.shop, track.straight
         if self._work is None:
-            exchange.start(_OK, to_client(head.headers, self._id.encode()), head.length)
-            for part in self._parts:
-                exchange.write(part)
+            self._pass(head)
         elif not self._turned(self._work.relay(straight.upstream, head)):
             self._told().on_done()
             return
-        exchange.end()
         shop.release(straight.lease.account)
         shop.table.served(straight.lease.account, straight.lease.generation, straight.model)
         self._count(head, track)
@@ -171,7 +168,18 @@ class Shortcut:
         start = relay.opening()
         self._exchange.start(start.status, start.headers, start.length)
         self._exchange.write(out)
+        self._exchange.end()
         return True
+
+    def _pass(self, head: ResponseHead) -> None:
+        exchange, fields = self._exchange, to_client(head.headers, self._id.encode())
+        if head.length is not None and len(self._parts) == 1:
+            exchange.pass_on(_OK, lines(fields), self._parts[0])
+            return
+        exchange.start(_OK, fields, head.length)
+        for part in self._parts:
+            exchange.write(part)
+        exchange.end()
 
     def _count(self, head: ResponseHead, track: Track) -> None:
         """Count what the job and its witness count of such an answer."""
@@ -179,12 +187,9 @@ class Shortcut:
         upstream, seconds = track.straight.upstream, shop.ticker.time() - self._exchange.since
         shop.meters.attempted(upstream.kind, "ok")
         if gateway.usage is not None:
-            ends = None if route.free else Ends(upstream.dialect)
-            if ends is not None:
-                for part in self._parts:
-                    ends.feed(part)
-            gateway.usage.passed(track.who, head.headers, ends, seconds, self._session)
-        gateway.answered(self._id, type(route.target).__name__, _OK, seconds)
+            tokens = None if route.free else told_in(upstream.dialect, b"".join(self._parts))
+            gateway.usage.passed(track.who, head.headers, tokens, seconds, self._session)
+        gateway.answered(self._id, route.name, _OK, seconds)
 
     def _session(self) -> str | None:
         return session_of(self._exchange.head.headers, self._body)

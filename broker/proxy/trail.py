@@ -68,7 +68,7 @@ class Trail(msgspec.Struct, frozen=True):
         """Return the accounts to try now, in order, as `Shop.chosen` does."""
         if not self.alone:
             return self.shop.chosen(self.wanted, session)
-        return self.alone if usable(self.alone[0].lease, self.shop.clock.now().wall) else ()
+        return self.alone if usable(self.alone[0].lease, self.shop.clock.wall_seconds()) else ()
 
     def track(self, found: tuple[Candidate, ...]) -> Track | None:
         """Return how the first of the accounts was asked before, with the same token; None where that is not known."""
@@ -83,7 +83,7 @@ class Trail(msgspec.Struct, frozen=True):
 
     def work(self, head: RequestHead, body: bytes, request_id: str) -> Work:
         """Return the work of a request that was sent, or is to be, as this trail has it; raises BrokerError for a body that cannot be translated."""
-        now = int(self.shop.clock.now().wall)
+        now = int(self.shop.clock.wall_seconds())
         context = msgspec.structs.replace(self.context, request_id=request_id, created=now)
         work = work_of(self.route.target, head, body, context)
         work.wanted = self.wanted

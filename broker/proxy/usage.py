@@ -94,10 +94,10 @@ class Usage:
             self._limited[name] = key
         return Counting(self, name, model, since, session, free=free)
 
-    def passed(self, who: Who, headers: Headers, ends: Ends | None, seconds: float, session: Session) -> None:
+    def passed(self, who: Who, headers: Headers, tokens: Tokens | None, seconds: float, session: Session) -> None:
         """Count a request that was answered at once, as a whole and well: what a witness of it would have come to, in one step.
 
-        `headers` are the answer's, `ends` its body where tokens are to be told.
+        `headers` are the answer's, `tokens` what it cost where that is to be told.
         """
         if not self.enabled:
             return
@@ -109,8 +109,8 @@ class Usage:
         row.answered += 1
         row.seconds += seconds
         row.first_seconds += seconds
-        if ends is not None:
-            _spend(row, ends.tokens(), whole=True)
+        if tokens is not None:
+            _spend(row, tokens, whole=True)
         self.noted(key, account, model, session)
 
     def noted(self, key: str, account: str, model: str, session: Session) -> None:

@@ -69,6 +69,15 @@ class Ends:
         self._size = _TAIL
 
 
+def told_in(dialect: Dialect, body: bytes) -> Tokens:
+    """Read what an answer cost that is here as a whole; the same as `Ends` comes to."""
+    if len(body) > _LOOK:
+        ends = Ends(dialect)
+        ends.feed(body)
+        return ends.tokens()
+    return _READERS[dialect](body, body)
+
+
 class _Details(Value, frozen=True):
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
@@ -201,13 +210,12 @@ def _gemini(_head: bytes, tail: bytes) -> Tokens:
     told = _last(tail, b'"usageMetadata"', _IN_RESPONSE, _gemini_usage)
     if told is None:
         return UNTOLD
-    cached, thoughts = told.cached_content_token_count, told.thoughts_token_count
+    cached, thoughts, prompt = told.cached_content_token_count, told.thoughts_token_count, told.prompt_token_count
     spoken = _sum(told.candidates_token_count, thoughts)
-    if told.prompt_token_count is None:
+    if prompt is None:
         return _tokens(None, spoken, cached, thoughts)
     # Google leaves counts of zero out; where it tells the prompt's it tells all there are.
-    prompt = _sum(told.prompt_token_count, told.tool_use_prompt_token_count)
-    return _tokens(prompt, spoken or 0, cached or 0, thoughts or 0)
+    return _tokens(prompt + (told.tool_use_prompt_token_count or 0), spoken or 0, cached or 0, thoughts or 0)
 
 
 def _claude_usage(text: bytes) -> _ClaudeUsage | None:
@@ -265,11 +273,9 @@ _READERS: Final[dict[Dialect, Callable[[bytes, bytes], Tokens]]] = {
 
 def _last(text: bytes, key: bytes, befores: tuple[bytes, ...], read: Callable[[bytes], Found | None]) -> Found | None:
     """Return what the last object of `text` with this key has there; `befores` are what an object may be opened with."""
-    at = len(text)
-    for _ in range(_TRIES):
-        at = text.rfind(key, 0, at)
-        if at < 0:
-            break
+    at = text.rfind(key)
+    tries = _TRIES
+    while at >= 0 and tries:
         # An event's data is one line; a whole answer may have several lines, and may be the last one of an array.
         end = text.find(b"\n", at)
         found = _read_there(text[at : end if end >= 0 else len(text)], befores, read)
@@ -277,6 +283,7 @@ def _last(text: bytes, key: bytes, befores: tuple[bytes, ...], read: Callable[[b
             found = _read_there(text[at:].rstrip().removesuffix(b"]"), befores, read)
         if found is not None:
             return found
+        at, tries = text.rfind(key, 0, at), tries - 1
     return None
 
 

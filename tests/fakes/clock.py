@@ -25,6 +25,9 @@ class FakeClock:
     def now(self) -> Now:
         return Now(self.wall, self.boot)
 
+    def wall_seconds(self) -> float:
+        return self.wall
+
     @property
     def sleepers(self) -> int:
         """How many tasks wait on this clock."""

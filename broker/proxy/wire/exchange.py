@@ -229,6 +229,16 @@ class Exchange:
         self.write(body)
         self.end()
 
+    def pass_on(self, status: int, fields: bytes, body: bytes) -> None:
+        """Answer a POST as a whole, with a body and header fields that `heads.lines` made."""
+        self.started = self.ended = True
+        self.status = status
+        connection = self._connection
+        if connection.closing or not self.complete:
+            self.keep_alive = False
+        connection.send([heads.whole_head(status, fields, len(body), keep_alive=self.keep_alive), body])
+        connection.exchange_ended(self)
+
     def guard(self, step: Callable[[*Given], None], *given: *Given) -> None:
         """Take a step of the call. Whatever it does wrong, the client gets an answer and the others stay."""
         try:

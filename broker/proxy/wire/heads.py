@@ -134,16 +134,20 @@ def response_head(status: int, headers: Headers, *, length: int | None, chunked:
     Raises:
         ValueError: a header name or value holds a byte that would end it.
     """
-    parts = [_STATUS_LINES[status], _written(headers)]
+    framing = b""
     if status not in _BODILESS:
         if chunked:
-            parts.append(b"transfer-encoding: chunked\r\n")
+            framing = b"transfer-encoding: chunked\r\n"
         elif length is not None:
-            parts.append(b"content-length: %d\r\n" % length)
-    if not keep_alive:
-        parts.append(b"connection: close\r\n")
-    parts.append(b"\r\n")
-    return b"".join(parts)
+            framing = b"content-length: %d\r\n" % length
+    end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+    return b"".join((_STATUS_LINES[status], lines(headers), framing, end))
+
+
+def whole_head(status: int, fields: bytes, length: int, *, keep_alive: bool) -> bytes:
+    """Write the head of a response that has a body of a length; `fields` are what `lines` made of its headers."""
+    end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+    return b"%b%bcontent-length: %d\r\n%b" % (_STATUS_LINES[status], fields, length, end)
 
 
 def request_head(method: bytes, target: bytes, host: bytes, headers: Headers, length: int | None) -> bytes:
@@ -161,7 +165,7 @@ def without_length(method: bytes, target: bytes, host: bytes, headers: Headers) 
     """Begin a request's head: all but the length of its body and the end. Raises as `response_head` does."""
     if len(target.translate(None, _NO_TARGET)) != len(target):
         raise ValueError("a request target with a space or control character")
-    return b"".join((method, b" ", target, b" HTTP/1.1\r\nhost: ", host, b"\r\n", _written(headers)))
+    return b"".join((method, b" ", target, b" HTTP/1.1\r\nhost: ", host, b"\r\n", lines(headers)))
 
 
 def bodiless(method: str, status: int) -> bool:
@@ -177,13 +181,14 @@ def chunk(data: bytes) -> bytes:
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
-def _written(headers: Headers) -> bytes:
-    lines: list[bytes] = []
+def lines(headers: Headers) -> bytes:
+    """Write header fields. Raises as `response_head` does."""
+    parts: list[bytes] = []
     for name, value in headers:
         if not _is_token(name):
             raise ValueError("a header whose name is none")
-        lines += (name, b": ", value, b"\r\n")
-    text = b"".join(lines)
+        parts += (name, b": ", value, b"\r\n")
+    text = b"".join(parts)
     if text.count(b"\n") != len(headers) or text.count(b"\r") != len(headers) or b"\0" in text:
         raise ValueError("a header that would break the head")
     return text

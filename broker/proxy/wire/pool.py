@@ -54,7 +54,6 @@ class Pool:
         self._ticker = ticker
         self.connect_timeout = connect_timeout
         self._tls = tls
-        self._idle: dict[Origin, list[UpstreamConnection]] = {}
         self._homes: dict[Origin, _Stack] = {}
         self.opened = 0
         self.open = 0
@@ -63,9 +62,9 @@ class Pool:
 
     def take(self, origin: Origin) -> UpstreamConnection | None:
         """Return the idle connection used last, if there is one."""
-        stack = self._idle.get(origin)
-        while stack:
-            connection = stack.pop()
+        home = self._homes.get(origin)
+        while home is not None and home.idle:
+            connection = home.idle.pop()
             if connection.usable:
                 return connection
         return None
@@ -77,7 +76,7 @@ class Pool:
             UpstreamError: it could not be opened, or not in time, the way through the proxy included.
         """
         way = f" {through(origin.via)}" if origin.via is not None else ""
-        home = self._homes.setdefault(origin, _Stack(self, origin))
+        home = self._homes.setdefault(origin, _Stack(self))
         context = self._context() if origin.scheme == "https" else None
         where = origin.via, origin.host, origin.port
         try:
@@ -105,23 +104,24 @@ class Pool:
 
     def idle(self) -> int:
         """Return how many connections wait for use."""
-        return sum(len(stack) for stack in self._idle.values())
+        return sum(len(home.idle) for home in self._homes.values())
 
     def close(self) -> None:
         """Close the idle connections and keep no more."""
         self.closed = True
         self._ticker.discard(self)
-        stacks, self._idle = list(self._idle.values()), {}
-        for stack in stacks:
-            for connection in stack:
+        for home in self._homes.values():
+            idle, home.idle = home.idle, []
+            for connection in idle:
                 connection.close()
 
     def tick(self, now: float) -> None:
         """Let go of what has been idle too long; the oldest lie at the bottom."""
-        for stack in self._idle.values():
-            while stack and now - stack[0].idle_since > _IDLE_SECONDS:
-                stack.pop(0).close()
-        self._rest()
+        for home in self._homes.values():
+            while home.idle and now - home.idle[0].idle_since > _IDLE_SECONDS:
+                home.idle.pop(0).close()
+        if not self.idle():
+            self._ticker.discard(self)
 
     def count(self) -> None:
         """Note a connection that was made."""
@@ -129,26 +129,24 @@ class Pool:
         self.open += 1
 
     def keep(self, origin: Origin, connection: UpstreamConnection) -> None:
+        """Put a free connection on the stack of an origin."""
+        self.put(self._homes.setdefault(origin, _Stack(self)).idle, connection)
+
+    def put(self, idle: list[UpstreamConnection], connection: UpstreamConnection) -> None:
         """Put a free connection on its stack."""
-        stack = self._idle.setdefault(origin, [])
-        if self.closed or len(stack) >= _MAX_IDLE:
+        if self.closed or len(idle) >= _MAX_IDLE:
             connection.close()
             return
         connection.idle_since = self._ticker.now
-        stack.append(connection)
-        if len(stack) == 1:
+        idle.append(connection)
+        if len(idle) == 1:
             self._ticker.add(self)
 
-    def forget(self, origin: Origin, connection: UpstreamConnection) -> None:
+    def forget(self, idle: list[UpstreamConnection], connection: UpstreamConnection) -> None:
         """Take a closed connection off its stack."""
         self.open -= 1
-        stack = self._idle.get(origin)
-        if stack and connection in stack:
-            stack.remove(connection)
-
-    def _rest(self) -> None:
-        if not any(self._idle.values()):
-            self._ticker.discard(self)
+        if connection in idle:
+            idle.remove(connection)
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
@@ -158,18 +156,18 @@ class Pool:
 
 
 class _Stack:
-    """A connection's way back to its origin's stack."""
+    """The idle connections to an origin, the one used last at the end, and each one's way back there."""
 
-    def __init__(self, pool: Pool, origin: Origin) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._origin = origin
+        self.idle: list[UpstreamConnection] = []
 
     def made(self, connection: UpstreamConnection) -> None:
         del connection
         self._pool.count()
 
     def released(self, connection: UpstreamConnection) -> None:
-        self._pool.keep(self._origin, connection)
+        self._pool.put(self.idle, connection)
 
     def lost(self, connection: UpstreamConnection) -> None:
-        self._pool.forget(self._origin, connection)
+        self._pool.forget(self.idle, connection)
