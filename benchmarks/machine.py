@@ -1,5 +1,6 @@
 """The machine and the processes on it, from /proc: what a run was made on, and how much processor time a process took."""
 
+import asyncio
 import contextlib
 import os
 import platform
@@ -14,6 +15,7 @@ from broker import __version__
 
 _CORES = frozenset(os.sched_getaffinity(0))
 _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
+_LOOK_SECONDS, _ONE_SECONDS = 0.05, 0.25
 OWN = os.getpid()
 
 
@@ -41,6 +43,22 @@ def forget_peak(pid: int) -> None:
     """Let the highest resident memory begin anew at the present one (proc_pid_clear_refs(5))."""
     for each in _family(pid):
         Path(f"/proc/{each}/clear_refs").write_text("5")
+
+
+async def awakenings(pid: int, seconds: float) -> int:
+    """Return how often a process and its children that slept, all of them, were woken meanwhile.
+
+    One that is awake hands work to a thread of its own and back, and both wait for the interpreter's lock: what happens within a quarter of a second is one.
+    """
+    moments: list[float] = []
+    before, end = wake_ups(pid), time.perf_counter() + seconds
+    while (now := time.perf_counter()) < end:
+        await asyncio.sleep(min(_LOOK_SECONDS, end - now))
+        if (after := wake_ups(pid)) != before:
+            before, now = after, time.perf_counter()
+            if not moments or now - moments[-1] > _ONE_SECONDS:
+                moments.append(now)
+    return len(moments)
 
 
 def wake_ups(pid: int) -> int:

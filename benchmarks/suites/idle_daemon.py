@@ -26,12 +26,13 @@ async def run(context: Context) -> list[Outcome]:
         pid = home.pid("serve")
 
         async def idle() -> dict[str, float]:
-            began, woken, cpu = time.perf_counter(), machine.wake_ups(pid), machine.cpu_seconds(pid)
-            await asyncio.sleep(seconds)
+            began, switches, cpu = time.perf_counter(), machine.wake_ups(pid), machine.cpu_seconds(pid)
+            woken = await machine.awakenings(pid, seconds)
             minutes = (time.perf_counter() - began) / 60
             told = {
                 "memory": machine.memory_mib(pid),
-                "wake-ups": (machine.wake_ups(pid) - woken) / minutes,
+                "wake-ups": woken / minutes,
+                "switches": (machine.wake_ups(pid) - switches) / minutes,
                 "cpu": (machine.cpu_seconds(pid) - cpu) * 1e3 / minutes,
             }
             await asyncio.to_thread(_renew, home)
@@ -45,13 +46,15 @@ async def run(context: Context) -> list[Outcome]:
                 Metric("memory", "MiB"),
                 Metric("after a request", "MiB"),
                 Metric("wake-ups", "/min"),
+                Metric("switches", "/min"),
                 Metric("cpu", "ms/min"),
             ),
             {bars.DAEMON: idle},
             bars=bars.of("idle_daemon"),
             notes=[
                 "after a request: memory once all accounts were listed and a provider was asked for a token, whoever answered: what that needs is loaded then",
-                "a wake-up is a voluntary context switch of any of its threads",
+                f"counted from {_SETTLE_SECONDS:g} s after it said it was ready; a wake-up is a moment at which it slept, all its threads, and one was woken",
+                "switches: voluntary context switches of all its threads, the hand-overs between them within a wake-up among them",
                 *(["too short to tell two wake-ups a minute from none"] if context.quick else []),
             ],
         )

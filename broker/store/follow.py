@@ -95,10 +95,14 @@ class Follower:
                 self._remark(reading)
 
     def start_rescans(
-        self, seconds: Callable[[], float], blind: Callable[[], bool], also: Callable[[], Awaitable[None]]
+        self,
+        seconds: Callable[[], float],
+        blind: Callable[[], bool],
+        upkeep: Callable[[], None],
+        also: Callable[[], Awaitable[None]],
     ) -> None:
-        """Look at everything each `seconds()`, more often while `blind`; then run `also`."""
-        self._tasks.append(spawn(self._rescans(seconds, blind, also), name="store-rescan"))
+        """Look at everything each `seconds()`, more often while `blind`, and run `upkeep`, which may block; then `also`."""
+        self._tasks.append(spawn(self._rescans(seconds, blind, upkeep, also), name="store-rescan"))
 
     async def close(self) -> None:
         """End all tasks."""
@@ -201,11 +205,15 @@ class Follower:
             self._forget(place)
 
     async def _rescans(
-        self, seconds: Callable[[], float], blind: Callable[[], bool], also: Callable[[], Awaitable[None]]
+        self,
+        seconds: Callable[[], float],
+        blind: Callable[[], bool],
+        upkeep: Callable[[], None],
+        also: Callable[[], Awaitable[None]],
     ) -> None:
         while True:
             await self._clock.sleep(min(seconds(), _BLIND_RESCAN_SECONDS) if blind() else seconds())
-            await self.rescan()
+            await self.rescan(upkeep)
             await also()
 
     async def _look_again(self, first: Callable[[], Awaitable[None]]) -> None:
@@ -213,9 +221,19 @@ class Follower:
         await first()
         await self.rescan()
 
-    async def rescan(self) -> None:
-        """Compare all files with what is known of them and look at those that differ."""
-        marks = await self._run(self._scan)
+    async def rescan(self, upkeep: Callable[[], None] | None = None) -> None:
+        """Compare all files with what is known of them and look at those that differ.
+
+        `upkeep` comes after the comparing, in the same thread: an idle daemon is to wake few of them, few times.
+        """
+
+        def work() -> dict[Place, tuple[int, ...]]:
+            marks = self._scan()
+            if upkeep is not None:
+                upkeep()
+            return marks
+
+        marks = await self._run(work)
         missing = (self._shelf.places | self._marks.keys()) - marks.keys()
         for place in missing | {place for place, mark in marks.items() if self._marks.get(place) != mark}:
             self.touch(place)

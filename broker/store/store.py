@@ -122,7 +122,7 @@ class FileStore:
         self._shelf.restore(remembered)
         await self._follower.load()
         await self._rotations.load()
-        self._follower.start_rescans(lambda: self.rescan_seconds, self._blind, self._housekeeping)
+        self._follower.start_rescans(lambda: self.rescan_seconds, self._blind, self._upkeep, self._after_rescan)
 
     async def close(self) -> None:
         """Stop watching, let go of all locks, write what is still unwritten."""
@@ -364,10 +364,16 @@ class FileStore:
 
     # --- beginnings and upkeep ---
 
-    async def _housekeeping(self) -> None:
+    def _upkeep(self) -> None:
         if self._watcher is not None:
-            await self._run(self._watcher.renew)
-        await self._run(self._premises.claim)
+            self._watcher.renew()
+        self._premises.claim()
+
+    async def _housekeeping(self) -> None:
+        await self._run(self._upkeep)
+        await self._after_rescan()
+
+    async def _after_rescan(self) -> None:
         if self._state.dirty or self._state.problem is not None:
             self._state.remember(self._shelf.rows())
             await self._state.flush()
