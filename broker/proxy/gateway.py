@@ -16,6 +16,7 @@ from broker.model.errors import BrokerError
 from broker.model.naming import Names
 from broker.proxy import codex_models, models
 from broker.proxy.asking import Meanings
+from broker.proxy.context import Context
 from broker.proxy.discovery import Discovery
 from broker.proxy.keys import Holder
 from broker.proxy.naming import Served, meaning
@@ -25,7 +26,6 @@ from broker.proxy.shop import Shop
 from broker.proxy.shown import codex_entries, shown
 from broker.proxy.upstreams.table import PROVIDERS
 from broker.proxy.usage import Usage
-from broker.proxy.works import Context
 from broker.settings.effective import Edition
 from broker.translate.signatures import SignatureMemory
 

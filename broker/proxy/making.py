@@ -4,6 +4,7 @@ Owns: the choice of a work by what a path asks for, and the dialect a path speak
 """
 
 from broker.model.errors import BrokerError, ErrorCode
+from broker.proxy.context import Context
 from broker.proxy.routes import (
     ChatCompletions,
     Compact,
@@ -16,7 +17,7 @@ from broker.proxy.routes import (
     Target,
 )
 from broker.proxy.wire.heads import RequestHead
-from broker.proxy.works import Context, GeminiWork, TalkWork, Work
+from broker.proxy.works import GeminiWork, TalkWork, Work
 from broker.proxy.works_compact import CompactWork
 from broker.proxy.works_embeddings import EmbeddingsWork
 from broker.proxy.works_images import ImagesWork

@@ -10,6 +10,7 @@ import msgspec
 
 from broker.ipc.schema import WatchAccount
 from broker.proxy.choose import Candidate, usable
+from broker.proxy.context import Context
 from broker.proxy.gateway import Gateway
 from broker.proxy.making import work_of
 from broker.proxy.naming import Wanted
@@ -21,7 +22,7 @@ from broker.proxy.usage_table import Who
 from broker.proxy.verdict import Asked
 from broker.proxy.way import Straight
 from broker.proxy.wire.heads import RequestHead
-from broker.proxy.works import Context, GeminiWork, Manner, TalkWork, Work
+from broker.proxy.works import GeminiWork, Manner, TalkWork, Work
 from broker.translate.passage import Peeked, says
 
 

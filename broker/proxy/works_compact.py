@@ -10,13 +10,13 @@ from typing import Final
 
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
+from broker.proxy.context import Context
 from broker.proxy.headers import to_upstream
 from broker.proxy.relays import Relay, Untouched
 from broker.proxy.routes import Voice, without_key
 from broker.proxy.session import session_of
 from broker.proxy.upstreams.base import Ask, Offer, Sent, Upstream
 from broker.proxy.wire.heads import RequestHead, ResponseHead
-from broker.proxy.works import Context
 from broker.translate.codecs import Dialect
 from broker.translate.openai_errors import tells_error
 from broker.translate.passage import peek, with_model

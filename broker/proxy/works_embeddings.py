@@ -8,12 +8,12 @@ from functools import partial
 from typing import Final
 
 from broker.ipc.schema import Lease
+from broker.proxy.context import Context
 from broker.proxy.headers import to_upstream
 from broker.proxy.relays import Relay, Renamed, Untouched, Whole
 from broker.proxy.routes import Voice, without_key
 from broker.proxy.upstreams.base import Ask, Kind, Offer, Sent, Upstream
 from broker.proxy.wire.heads import RequestHead, ResponseHead
-from broker.proxy.works import Context
 from broker.translate.codecs import Dialect
 from broker.translate.embeddings import Texts, decode_request, encode_answer
 from broker.translate.google_embeddings import EmbeddingCodec, GeminiEmbeddings, VertexEmbeddings

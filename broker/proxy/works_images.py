@@ -11,13 +11,14 @@ import msgspec
 
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
+from broker.proxy.context import Context
 from broker.proxy.headers import to_upstream
 from broker.proxy.relays import Relay, Untouched, Whole
 from broker.proxy.routes import Voice, without_key
+from broker.proxy.translation import project_for, target_for
 from broker.proxy.upstreams.base import Ask, Kind, Offer, Sent, Upstream
 from broker.proxy.upstreams.table import upstream_of
 from broker.proxy.wire.heads import RequestHead, ResponseHead
-from broker.proxy.works import Context, project_for, target_for
 from broker.translate.codecs import UPSTREAMS, Dialect
 from broker.translate.exchange import Ids, Reading
 from broker.translate.fold import fold

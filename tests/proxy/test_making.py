@@ -6,6 +6,7 @@ import pytest
 
 from broker.model.errors import BrokerError
 from broker.model.naming import Names
+from broker.proxy.context import Context
 from broker.proxy.making import work_of
 from broker.proxy.naming import Served
 from broker.proxy.routes import (
@@ -22,7 +23,7 @@ from broker.proxy.routes import (
 )
 from broker.proxy.upstreams.table import PROVIDERS
 from broker.proxy.wire.heads import RequestHead
-from broker.proxy.works import Context, GeminiWork, TalkWork, Work
+from broker.proxy.works import GeminiWork, TalkWork, Work
 from broker.proxy.works_compact import CompactWork
 from broker.proxy.works_embeddings import EmbeddingsWork
 from broker.proxy.works_images import ImagesWork

@@ -6,12 +6,12 @@ from aiohttp import web
 from broker.config import UpstreamConfig
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.naming import Combo, Names
+from broker.proxy.context import Context
 from broker.proxy.naming import Served
 from broker.proxy.relays import Untouched
 from broker.proxy.upstreams.base import Kind
 from broker.proxy.upstreams.table import PROVIDERS, UPSTREAMS, upstream_of
 from broker.proxy.wire.heads import RequestHead, ResponseHead
-from broker.proxy.works import Context
 from broker.proxy.works_compact import CompactWork
 from broker.translate.codecs import Dialect
 from broker.translate.signatures import SignatureMemory

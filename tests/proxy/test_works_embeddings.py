@@ -6,12 +6,12 @@ from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.naming import Names
 from broker.model.secret import Secret
+from broker.proxy.context import Context
 from broker.proxy.naming import Served
 from broker.proxy.relays import Renamed, Untouched, Whole
 from broker.proxy.upstreams.base import Kind
 from broker.proxy.upstreams.table import PROVIDERS, UPSTREAMS
 from broker.proxy.wire.heads import RequestHead, ResponseHead
-from broker.proxy.works import Context
 from broker.proxy.works_embeddings import EmbeddingsWork
 from broker.translate.signatures import SignatureMemory
 
