@@ -50,7 +50,7 @@ _log = logging.getLogger(__name__)
 DRAIN_SECONDS: Final = 30.0
 """How long answers under way may take after a stop; a service manager waits 90."""
 
-_MAX_TICK_SECONDS: Final = 0.5
+_MAX_TICK_SECONDS: Final = 1.0
 _FIRST_SNAPSHOT_SECONDS: Final = 2.0
 
 
@@ -220,7 +220,7 @@ def headers_of(config: Config) -> dict[str, Headers]:
 
 
 def tick_seconds(proxy: ProxyConfig) -> float:
-    """Return how often deadlines are looked at: half a second, or a quarter of the shortest setting."""
+    """Return how often deadlines are looked at: each second, or a quarter of the shortest setting."""
     shortest = min(
         proxy.headers_timeout,
         proxy.first_byte_timeout,

@@ -23,7 +23,7 @@ def test_settings_become_limits() -> None:
     proxy = ProxyConfig(max_body_bytes=5, max_connections=6, idle_timeout=7)
     limits = limits_of(proxy)
     assert (limits.body_bytes, limits.connections, limits.stall_seconds) == (5, 6, 7)
-    assert tick_seconds(ProxyConfig()) == 0.5
+    assert tick_seconds(ProxyConfig()) == 1.0
     assert tick_seconds(ProxyConfig(keepalive_seconds=0.4)) == pytest.approx(0.1)
 
 
