@@ -7,6 +7,7 @@ aiohttp takes a third of the daemon's start to load, and a quarter of its memory
 import asyncio
 import contextlib
 import functools
+import logging
 import ssl
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -21,12 +22,14 @@ from aiohttp.http import RawResponseMessage
 from aiohttp.streams import StreamReader
 
 from broker.daemon.progress import ExchangeError, Progress, system_word, why
-from broker.model.network import Target
+from broker.model.network import ProxyServer, Target
 from broker.network.tunnel import TunnelError, connect
 from broker.oauth.messages import HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
     from aiohttp.tracing import Trace
+
+_log = logging.getLogger(__name__)
 
 _MAX_ANSWER_BYTES = 1 << 20
 
@@ -95,26 +98,34 @@ class _Listener(ResponseHandler):
     """A connection that ends the progress of its request in the step in which the last byte of the answer arrives.
 
     Who reads the answer goes on a turn of the event loop later, behind all that the others have to do in this one, and ends it where this does not: an
-    answer that is too long to be held here, or ends with the connection.
+    answer that is too long to be held here, or ends with the connection. What is looked into here aiohttp does not promise to keep as it is: where another
+    release has it otherwise, the answer must come to who reads all the same.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self._progress = _progress.get()
-        self._answer: tuple[RawResponseMessage, StreamReader] | None = None
+        self._begun: list[tuple[RawResponseMessage, StreamReader]] = []
 
-    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        super().feed_data(data, size)
-        if self._answer is None and data[0].code >= HTTPStatus.OK:
-            self._answer = data
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], *size: int, **named: int) -> None:
+        super().feed_data(data, *size, **named)
+        self._begun.append(data)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         # Without data, this is called from within the reading of the content, by who reads.
-        if data and self._answer is not None and self._progress.answer is None:
-            message, content = self._answer
-            if content.is_eof() and content.exception() is None:
-                self._end(message, content.read_nowait())
+        if data and self._progress.answer is None:
+            try:
+                self._listen()
+            except Exception:  # noqa: BLE001 - raised from here, it would end the connection
+                _log.exception("an answer is heard later than it arrived")
+
+    def _listen(self) -> None:
+        for message, content in self._begun:
+            if message.code >= HTTPStatus.OK:
+                if content.is_eof() and content.exception() is None:
+                    self._end(message, content.read_nowait())
+                return
 
     def _end(self, message: RawResponseMessage, rest: bytes) -> None:
         with contextlib.suppress(ExchangeError):  # who reads comes upon it too
@@ -140,9 +151,15 @@ class _Connector(aiohttp.TCPConnector):
         traces: "list[Trace]",
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's
     ) -> ResponseHandler:
-        proxy = _progress.get().proxy
-        if proxy is None:
-            return await super()._create_connection(req, traces, timeout)
+        progress = _progress.get()
+        if progress.proxy is None:
+            made = await super()._create_connection(req, traces, timeout)
+        else:
+            made = await self._tunnelled(req, progress.proxy)
+        progress.connected = True  # `_Request` knows better; should it not be asked, something may have been sent
+        return made
+
+    async def _tunnelled(self, req: aiohttp.ClientRequest, proxy: ProxyServer) -> ResponseHandler:
         target = Target.of(str(req.url.origin()))
         tls = self._ssl if target.secure and isinstance(self._ssl, ssl.SSLContext) else None
         try:
@@ -157,6 +174,7 @@ class _Request(aiohttp.ClientRequest):
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         progress = _progress.get()
         if progress.before is not None:
+            progress.connected = False
             await progress.before()
         progress.connected = True
         return await super().send(conn)

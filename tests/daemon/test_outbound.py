@@ -4,14 +4,18 @@ import datetime as dt
 import gzip
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from broker.daemon import exchange
 from broker.daemon.exchange import _Listener
 from broker.daemon.outbound import Outbound
 from broker.model.secret import Secret
@@ -245,6 +249,56 @@ async def test_an_answer_that_was_told_of_is_the_answer_whatever_comes_after(mon
     async with listening(Recorder()) as url, Outbound(timeout=5) as outbound:
         answer = await outbound.send(HttpRequest("POST", url), heard=told.append)
     assert told == [answer]
+
+
+@pytest.mark.parametrize(
+    "name", ["StreamReader.is_eof", "StreamReader.read_nowait", "RawResponseMessage.code", "feed_data"]
+)
+async def test_what_another_release_of_aiohttp_has_otherwise_costs_no_answer(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Each is gone where the listener asks for it, and nowhere else."""
+    owner, _, method = name.rpartition(".")
+    if owner == "StreamReader":
+        there = getattr(aiohttp.StreamReader, method)
+
+        def asked(*values: Any, **named: Any) -> object:
+            if sys._getframe(1).f_code.co_filename == exchange.__file__:
+                raise AttributeError(method)
+            return there(*values, **named)
+
+        monkeypatch.setattr(aiohttp.StreamReader, method, asked)
+    elif owner:
+        monkeypatch.setattr(exchange, "HTTPStatus", None)
+    else:
+        monkeypatch.delattr(_Listener, name)
+    told: list[HttpResponse] = []
+    pieces = (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", b"{", b"}")
+    async with listening(in_pieces(*pieces)) as url, Outbound(timeout=5) as outbound:
+        answer = await outbound.send(HttpRequest("POST", url), heard=told.append)
+    assert (answer.body, told) == (b"{}", [answer])
+
+
+async def test_what_is_wrong_with_who_is_told_of_an_answer_leaves_it_with_who_asked() -> None:
+    def fail(_answer: HttpResponse) -> None:
+        raise RuntimeError("a fault of ours")
+
+    async with listening(Recorder()) as url, Outbound(timeout=5) as outbound:
+        assert (await outbound.send(HttpRequest("POST", url), heard=fail)).body == b"{}"
+
+
+async def test_a_connection_of_which_nobody_told_that_nothing_was_sent_counts_as_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As with an aiohttp that sends in another way than the one that is listened to."""
+    monkeypatch.setattr(exchange._Request, "send", aiohttp.ClientRequest.send)
+
+    async def never() -> None:
+        raise AssertionError
+
+    async with listening(Recorder(b"")) as url, Outbound(timeout=5) as outbound:
+        with pytest.raises(AnswerLostError):
+            await outbound.send(HttpRequest("POST", url), connected=never)
 
 
 async def test_nobody_listening_means_nothing_sent() -> None:
