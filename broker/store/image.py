@@ -59,6 +59,8 @@ def read(
     except FileNotFoundError:
         return Fault(FaultKind.UNREADABLE, "is a link to nothing") if Path(path).is_symlink() else None
     except OSError as error:
+        if plain:
+            return read(path, open_file, chmod)  # whose it is says more than that it cannot be opened
         return Fault(FaultKind.UNREADABLE, f"cannot be read: {errno.errorcode.get(error.errno or 0, 'EIO')}")
 
 

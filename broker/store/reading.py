@@ -91,6 +91,8 @@ def _account(
         if (said := routing.read(document)) is not record.routing:
             record = replace(record, routing=said)
         client: Client | None = provider.client_of(document)
+        if client is not None and client.secret:
+            client.secret.digest()  # as `checked` does
     except (FormatError, BrokerError) as error:
         return Fault(FaultKind.BAD_FIELDS, f"cannot be used: {error}")
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:

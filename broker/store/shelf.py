@@ -301,7 +301,7 @@ class Shelf:
 
 
 def _number(generation: Generation) -> bytes:
-    return generation.to_bytes(_GENERATION_BYTES)
+    return generation.to_bytes(_GENERATION_BYTES, signed=True)  # as the state database has it
 
 
 def _noted(generation: Generation, digest: Digest | None) -> bytes:

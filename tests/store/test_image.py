@@ -123,3 +123,19 @@ def test_one_that_became_something_else_meanwhile_does_not_block(target: Path) -
     fault = read(target, plain=True)
     assert isinstance(fault, Fault)
     assert fault.kind is FaultKind.NOT_REGULAR
+
+
+def test_another_users_file_that_cannot_be_opened_is_told_by_its_owner(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "denied")
+
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    foreign = read(target, refuse, plain=True)
+    assert isinstance(foreign, Fault)
+    assert foreign.kind is FaultKind.FOREIGN_OWNER
+    monkeypatch.undo()
+    closed = read(target, refuse, plain=True)
+    assert isinstance(closed, Fault)
+    assert closed.kind is FaultKind.UNREADABLE

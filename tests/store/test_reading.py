@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from broker.model.account import AccountId, Record
 from broker.model.secret import Secret
 from broker.providers.base import Document
+from broker.providers.registry import build
 from broker.store.codec import Fault, FaultKind
 from broker.store.reading import Opened, Reading, interpret
 from broker.store.table import Place
@@ -67,6 +68,13 @@ def test_faults(document: object, kind: FaultKind, said: str) -> None:
     assert fault.kind is kind
     assert said in fault.detail
     assert len(fault.detail) < 150
+
+
+def test_a_registration_whose_secret_nobody_could_send_is_a_fault_of_the_file() -> None:
+    token = {"access_token": "fake-access-1", "client_id": "fake-own", "client_secret": "\ud800"}
+    document = {"type": "gemini", "email": "a@example.com", "token": token}
+    fault = interpret(json.dumps(document).encode(), "c0", PLACE, build({}), None)
+    assert fault == Fault(FaultKind.BAD_FIELDS, "cannot be used: UnicodeEncodeError")
 
 
 def test_a_bug_in_a_vendors_reader_costs_one_file_and_tells_nothing() -> None:

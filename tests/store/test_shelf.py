@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.model.account import AccountId, NeedsLogin, Record, Tokens
+from broker.model.account import AccountId, Generation, NeedsLogin, Record, Tokens
 from broker.model.secret import Secret
 from broker.store.base import Change, Gone, Updated
 from broker.store.codec import Parsed, parse
 from broker.store.reading import Reading
 from broker.store.shelf import Shelf
-from broker.store.state import Row
+from broker.store.state import Remembered, Row
 from broker.store.table import Place, Source
 from tests.fakes.clock import FakeClock
 from tests.fakes.provider import FakeProvider
@@ -143,3 +143,12 @@ async def test_a_file_that_goes_takes_its_account_along() -> None:
     await asyncio.sleep(0)
     assert [type(each) for each in watched.told] == [Updated, Updated, Gone]
     assert watched.shelf.entries == {}
+
+
+@pytest.mark.parametrize("generation", [-(1 << 63), -1, 0, (1 << 63) - 1])
+def test_any_generation_the_state_database_can_hold_is_remembered(generation: int) -> None:
+    shelf, token = Shelf(("/auth",), FakeClock(), lambda _rows: None), Secret("fake-refresh-1")
+    row = Row(ALICE, "/auth", "0.json", Generation(generation), "x", token.digest())
+    shelf.restore(Remembered({ALICE: row}))
+    assert shelf.digest_of(ALICE, Generation(generation)) == (True, token.digest())
+    assert shelf.digest_of(ALICE, Generation(1)) == (False, None)
