@@ -15,6 +15,8 @@ from broker.translate.schema_clean import clean_schema
 MOST: Final = 2 * 1024 * 1024
 """Bytes kept, of schemas and what became of them: some twenty agents' tools."""
 
+_EACH: Final = 300  # what one takes beside them: else thousands of tiny ones would take seven times as much
+
 _JSON: Final = msgspec.json.Encoder()
 
 
@@ -54,4 +56,4 @@ KNOWN: Final = SchemaMemory()
 
 
 def _bytes(text: bytes, made: msgspec.Raw) -> int:
-    return len(text) + len(memoryview(made))
+    return len(text) + len(memoryview(made)) + _EACH

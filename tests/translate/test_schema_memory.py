@@ -1,5 +1,7 @@
 """Cleaned schemas are remembered by what they say, as far as there is room."""
 
+import tracemalloc
+
 import msgspec
 import pytest
 
@@ -36,7 +38,7 @@ def test_a_schema_that_was_changed_is_cleaned_anew():
 
 
 def test_what_was_not_used_for_longest_goes_first():
-    memory = SchemaMemory(most=1200)
+    memory = SchemaMemory(most=1800)
     one, two = schema("a", 150), schema("b", 150)
     first = memory.cleaned(one)
     second = memory.cleaned(two)
@@ -51,6 +53,18 @@ def test_what_is_larger_than_all_the_room_is_not_kept():
     memory = SchemaMemory(most=100)
     assert msgspec.json.decode(bytes(memory.cleaned(schema("a", 199)))) == clean_schema(schema("a", 199))
     assert len(memory) == 0
+
+
+def test_tiny_ones_take_no_more_room_than_there_is():
+    memory = SchemaMemory(most=200_000)
+    tracemalloc.start()
+    try:
+        for number in range(5000):
+            memory.cleaned({"title": number})
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken < 1.5 * 200_000
 
 
 def test_what_is_nested_too_deeply_to_be_written_is_cut():
