@@ -3,10 +3,13 @@
 Owns: the table from operations to use cases. It must never know of connections: the command line uses it without any.
 """
 
+import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -31,6 +34,8 @@ from broker.observe.metrics import Metrics
 
 if TYPE_CHECKING:
     from broker.login.sessions import Logins
+
+_METRICS_LIBRARY: Final = "prometheus_client"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +201,8 @@ class Dispatch:
         return encode(await self.ways.test(decode(body, NetworkTest)))
 
     async def _metrics(self, _call: Call, _body: bytes) -> bytes:
+        if _METRICS_LIBRARY not in sys.modules:
+            await asyncio.to_thread(import_module, _METRICS_LIBRARY)  # in a thread: leases are served meanwhile
         return self.metrics.render()
 
     async def _openapi(self, _call: Call, _body: bytes) -> bytes:

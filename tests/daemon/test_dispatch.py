@@ -1,7 +1,11 @@
 import json
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 
+from broker.daemon import dispatch
 from broker.daemon.dispatch import Answer
 from broker.ipc.operations import OPERATIONS, Call, Name, resolve
 from broker.ipc.schema import LoginStart, LoginView, decode, encode
@@ -45,6 +49,18 @@ async def outcome(running: Running, call: Call, body: bytes) -> Answer | ErrorCo
         return await running.daemon.dispatch.perform(call, body)
     except BrokerError as error:
         return error.code
+
+
+async def test_the_library_of_metrics_is_loaded_in_a_thread(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others are served meanwhile."""
+    name = "loaded_late"
+    (tmp_path / f"{name}.py").write_text("import threading\nWHERE = threading.current_thread()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(dispatch, "_METRICS_LIBRARY", name)
+    assert (await ask(running, "GET", "/metrics")).body
+    assert sys.modules.pop(name).WHERE is not threading.current_thread()
 
 
 async def test_an_answer_hides_its_body(running: Running) -> None:
