@@ -3,12 +3,14 @@
 Owns: telling their two plain forms. Whatever it does not understand at a glance it leaves to click, which explains; failures end as they do there.
 """
 
+import re
 from collections.abc import Sequence
 
 from broker.cli.exits import Exit
 from broker.model.errors import BrokerError
 
 _LEAST_DESCRIPTOR = 3  # below are the standard streams
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 def run(program: str, arguments: Sequence[str]) -> int | None:
@@ -16,7 +18,7 @@ def run(program: str, arguments: Sequence[str]) -> int | None:
     match arguments:
         case []:
             return _run(program, None)
-        case ["--until-eof", number] if number.isascii() and number.isdecimal() and int(number) >= _LEAST_DESCRIPTOR:
+        case ["--until-eof", number] if _NUMBER.fullmatch(number) and int(number) >= _LEAST_DESCRIPTOR:
             return _run(program, int(number))
         case _:
             return None

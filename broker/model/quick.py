@@ -19,8 +19,10 @@ def quickly_made(cls: type[T]) -> type[T]:
     """Give a frozen dataclass with slots, and no `__post_init__`, a quicker `__init__` with the same parameters."""
     scope: dict[str, object] = {"_missing": MISSING}
     parameters, lines = ["self"], []
+    assert not hasattr(cls, "__post_init__"), cls.__name__
     for each in fields(cls):  # type: ignore[arg-type]  # a dataclass, which a decorator cannot say
         assert each.init, each.name
+        assert not each.kw_only, each.name
         scope[f"_set_{each.name}"] = getattr(cls, each.name).__set__
         parameters.append(_parameter(each, scope))
         lines.append(f" _set_{each.name}(self, {_value(each)})")

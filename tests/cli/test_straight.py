@@ -54,6 +54,7 @@ def test_the_plain_forms_are_run(
         ["--until-eof", "-3"],
         ["--until-eof", "٣"],
         ["--until-eof=3"],
+        ["--until-eof", "9" * 5000],
         ["x"],
     ],
 )

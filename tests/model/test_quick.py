@@ -63,3 +63,20 @@ def test_what_it_cannot_do_is_refused() -> None:
         @dataclass(frozen=True, slots=True)
         class Late:
             late: int = field(init=False, default=1)
+
+    with pytest.raises(AssertionError, match="named"):
+
+        @quickly_made
+        @dataclass(frozen=True, slots=True)
+        class Named:
+            named: int = field(kw_only=True)
+
+    with pytest.raises(AssertionError, match="Checked"):
+
+        @quickly_made
+        @dataclass(frozen=True, slots=True)
+        class Checked:
+            number: int
+
+            def __post_init__(self) -> None:
+                raise ValueError
