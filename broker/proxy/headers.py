@@ -10,6 +10,7 @@ from typing import Final
 
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
+from broker.proxy.wire.heads import lines
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -57,6 +58,23 @@ def to_client(headers: Headers, request_id: bytes) -> Headers:
     kept = [header for header in headers if header[0] not in _THEIRS and header[0] not in named]
     kept.append((b"x-request-id", request_id))
     return kept
+
+
+def shown(headers: Headers, request_id: bytes) -> bytes:
+    """Write the fields `to_client` returns of an answer that llhttp read: its names are tokens, so only what would end a line is looked for."""
+    parts: list[bytes] = []
+    count = 1
+    for name, value in headers:
+        if name not in _THEIRS:
+            parts += (name, b": ", value, b"\r\n")
+            count += 1
+        elif name == b"connection" and value.lower() not in _PLAIN:
+            return lines(to_client(headers, request_id))  # it may name others
+    parts += (b"x-request-id: ", request_id, b"\r\n")
+    text = b"".join(parts)
+    if text.count(b"\n") != count or text.count(b"\r") != count or b"\0" in text:
+        raise ValueError("a header that would break the head")
+    return text
 
 
 def overlaid(headers: Headers, own: Sequence[tuple[bytes, bytes]]) -> Headers:
@@ -113,7 +131,7 @@ def _token(lease: Lease) -> bytes:
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
     for name, value in headers:
-        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
+        if name == b"connection" and value.lower() not in _PLAIN:
             break
     else:
         return _NONE
@@ -122,3 +140,4 @@ def _named_by_connection(headers: Headers) -> frozenset[bytes]:
 
 
 _NONE: Final[frozenset[bytes]] = frozenset()
+_PLAIN: Final = frozenset({b"keep-alive", b"close"})

@@ -11,7 +11,7 @@ from broker.model.errors import BrokerError
 from broker.proxy.call import ClientCall
 from broker.proxy.choose import Candidate
 from broker.proxy.gateway import Gateway
-from broker.proxy.headers import Headers, to_client
+from broker.proxy.headers import Headers, shown, to_client
 from broker.proxy.job import Job, Sending
 from broker.proxy.relays import Relay
 from broker.proxy.session import session_of
@@ -19,7 +19,7 @@ from broker.proxy.trail import Track, Trail
 from broker.proxy.way import Straight
 from broker.proxy.wire.client import UpstreamError
 from broker.proxy.wire.exchange import Exchange
-from broker.proxy.wire.heads import ResponseHead, lines, with_length
+from broker.proxy.wire.heads import ResponseHead, with_length
 from broker.proxy.works import Manner, Work
 from broker.translate.tokens import told_in
 
@@ -172,11 +172,11 @@ class Shortcut:
         return True
 
     def _pass(self, head: ResponseHead) -> None:
-        exchange, fields = self._exchange, to_client(head.headers, self._id.encode())
+        exchange, request_id = self._exchange, self._id.encode()
         if head.length is not None and len(self._parts) == 1:
-            exchange.pass_on(_OK, lines(fields), self._parts[0])
+            exchange.pass_on(_OK, shown(head.headers, request_id), self._parts[0])
             return
-        exchange.start(_OK, fields, head.length)
+        exchange.start(_OK, to_client(head.headers, request_id), head.length)
         for part in self._parts:
             exchange.write(part)
         exchange.end()

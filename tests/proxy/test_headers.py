@@ -1,10 +1,13 @@
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broker.ipc.schema import Lease
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
-from broker.proxy.headers import api_key, bearer, filled, key_header, overlaid, to_client, to_upstream
+from broker.proxy.headers import Headers, api_key, bearer, filled, key_header, overlaid, shown, to_client, to_upstream
+from broker.proxy.wire.heads import lines
 
 
 def lease(token: str) -> Lease:
@@ -95,3 +98,21 @@ def test_defaults_fill_what_a_client_does_not_say() -> None:
     defaults = [(b"accept", b"*/*"), (b"user-agent", b"ours")]
     assert filled([(b"user-agent", b"theirs")], defaults) == [(b"user-agent", b"theirs"), (b"accept", b"*/*")]
     assert filled([], defaults) == defaults
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from((b"content-type", b"set-cookie", b"connection", b"x-a", b"x-b", b"date", b"x-request-id")),
+            st.sampled_from((b"", b"keep-alive", b"Close", b"x-a, close", b"some text", b"caf\xe9")),
+        )
+    )
+)
+def test_what_is_shown_is_written_the_same_in_one_step(headers: Headers) -> None:
+    assert shown(headers, b"id-1") == lines(to_client(headers, b"id-1"))
+
+
+@pytest.mark.parametrize("value", [b"a\r\nx-b: c", b"a\nb", b"a\rb", b"a\0b"])
+def test_nothing_is_shown_that_would_break_the_head(value: bytes) -> None:
+    with pytest.raises(ValueError, match="break the head"):
+        shown([(b"x-a", value)], b"id-1")
