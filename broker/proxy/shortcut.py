@@ -57,6 +57,8 @@ class Shortcut:
         """Send it, where all is as it was and a connection is at hand."""
         trail, self._body = self._trail, body
         if self._exchange.blocked or not trail.holds(self._gateway, body) or (trail.foreign and not self._read()):
+            if not trail.stands(self._gateway):
+                del self._exchange.head.made[Trail]  # it holds tokens, some perhaps of accounts that are gone
             self._long_way()
             return
         found = trail.chosen(self._session)
@@ -79,16 +81,18 @@ class Shortcut:
         ClientCall(self._gateway, self._exchange, self._trail.route, self._id).on_fault(status, text)
 
     def on_blocked(self, blocked: bool) -> None:
-        """Leave it to the job."""
-        self._job().blocked(blocked)
+        """Leave it to the job, unless it is the answer that the client is slow to read: that is in nobody's hands any more."""
+        if not self._exchange.ended:
+            self._job().blocked(blocked)
 
     def on_gone(self) -> None:
         """Leave it to the job."""
         self._job().gone()
 
     def tick(self, now: float) -> None:
-        """Leave it to the job: what takes as long as this has deadlines."""
-        self._job().tick(now)
+        """Leave it to the job: what takes as long as this has deadlines. What is answered has none."""
+        if not self._exchange.ended:
+            self._job().tick(now)
 
     # --- what the upstream does ---
 
@@ -160,9 +164,7 @@ class Shortcut:
 
     def _turned(self, relay: Relay) -> bool:
         """Write the answer in the client's dialect; tell whether it is one."""
-        for part in self._parts:
-            relay.feed(part)
-        out = relay.close()
+        out = b"".join([*map(relay.feed, self._parts), relay.close()])
         if relay.failure is not None:
             return False
         start = relay.opening()

@@ -40,7 +40,7 @@ class Trail(msgspec.Struct, frozen=True):
 
     `accounts` are all there were, `edition` is that of what was learnt of them; `context` is that of the request that left the trail. `said` is what its body
     told of model and streaming, None where the path tells both; `foreign` says that it has to be translated for whoever serves it. `tracks` are those of the
-    accounts that were asked, by name; `alone` is the one there is to choose from, empty where there are several.
+    accounts that were asked, by name; `alone` is the one there is to choose from, empty where there are several, or cool-downs to be looked at each time.
     """
 
     shop: Shop
@@ -58,12 +58,16 @@ class Trail(msgspec.Struct, frozen=True):
 
     def holds(self, gateway: Gateway, body: bytes) -> bool:
         """Tell whether a request with this body is meant for the same accounts and may go to them now."""
+        return self.stands(gateway) and (self.said is None or says(body, self.said))
+
+    def stands(self, gateway: Gateway) -> bool:
+        """Tell whether all but the body is as it was; where it is not, it will not be again."""
         shop = self.shop
         if gateway.shop is not shop or shop.table.accounts() is not self.accounts:
             return False
         if gateway.discovery.learnt.edition != self.edition or gateway.request_log is not None:
             return False
-        return gateway.porter.stands_by(self.admission) and (self.said is None or says(body, self.said))
+        return gateway.porter.stands_by(self.admission)
 
     def chosen(self, session: Session) -> tuple[Candidate, ...]:
         """Return the accounts to try now, in order, as `Shop.chosen` does."""

@@ -3,22 +3,27 @@
 import asyncio
 import json
 from email.utils import formatdate
+from functools import partial
 
 import pytest
 
 from tests.fakes.clock import START_WALL
 from tests.fakes.two_ways import Got, Rig, both
-from tests.fakes.upstream import Script
+from tests.fakes.upstream import Peer, Script, answer, chunked
+from tests.fakes.vendor_words import events_of, whole_of
 from tests.proxy.test_faulty_upstreams import (
     ANTHROPIC,
     CLIENTS,
     GEMINI,
     OPENAI,
     ROWS,
+    TEXT,
     Client,
+    Play,
     Row,
     Vendor,
     daemon_of,
+    datas,
     ended_in_character,
     good,
     head_only,
@@ -27,6 +32,7 @@ from tests.proxy.test_faulty_upstreams import (
     refused,
     script,
     silent,
+    texts,
 )
 
 PRIMED = 2
@@ -102,3 +108,32 @@ async def test_streams_are_resumed_with_their_first_bytes(client: Client) -> Non
         assert p.ways[-1] == ("resumed" if p.short else "long")
 
     await both(scenario, lambda: daemon_of(client.own), (client.own.name,), script(good))
+
+
+def typed(kind: str) -> Play:
+    """A good stream that is called something else."""
+
+    async def play(peer: Peer, path: str, streamed: bool) -> None:
+        told = chunked(*events_of(path, TEXT), headers=(f"Content-Type: {kind}",) if kind else ())
+        await peer.send(told if streamed else answer(whole_of(path, TEXT)))
+
+    return play
+
+
+@pytest.mark.parametrize("kind", ["", "application/json", "application/octet-stream"])
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
+async def test_a_stream_that_is_called_something_else_is_told_whole(client: Client, kind: str) -> None:
+    for vendor in (client.own, OTHERS[client.name]):
+
+        async def scenario(p: Rig, vendor: Vendor = vendor) -> None:
+            for blanks in range(4):
+                got = await ask(p, client, vendor, blanks, streamed=True)
+                assert seen_words(got.body) == TEXT
+
+        p = await both(scenario, partial(daemon_of, vendor), (vendor.name,), script(typed(kind)))
+        assert p.ways[-1] == "short"
+
+
+def seen_words(body: bytes) -> str:
+    """Return what a stream says, of whichever dialect."""
+    return "".join(map(texts, datas(body)))

@@ -1,6 +1,7 @@
 """What happens while a request is under way the short way: its upstream has it, and nothing of the answer is here."""
 
 import asyncio
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,11 @@ import pytest
 
 from broker.config import RequestLogConfig
 from broker.model.secret import Secret
+from broker.proxy.call import ClientCall
+from broker.proxy.job import Job
+from broker.proxy.works import GeminiWork
 from tests.fakes.broker_socket import FakeDaemon, account, lease
-from tests.fakes.two_ways import Got, Held, Rig, both
+from tests.fakes.two_ways import Got, Held, Rig, both, rig
 from tests.fakes.upstream import Peer, RawUpstream, Script, Taken, answer, chunked
 from tests.fakes.vendor_words import event_of, response_of, whole_of
 from tests.proxy.test_job import JSON, SSE, bad, event, gemini
@@ -187,6 +191,34 @@ async def test_a_client_that_is_blocked_before_the_answer() -> None:
         await finish(p)
 
     await same(scenario)
+
+
+async def test_an_answer_that_is_read_slowly_is_in_nobody_s_hands() -> None:
+    """Its upstream has said all: nothing is made of the request again, and nothing of it stays."""
+    async with rig(one(), ("gemini",), OK) as p:
+        await ask(p)
+        await ask(p, "again")
+        (line,) = p.worker._listener.connections
+        send = line.send
+
+        def full(out: list[bytes]) -> None:
+            send(out)
+            exchange = line._active
+            line.pause_writing()  # as a transport does that is given more than it can send
+            line.resume_writing()
+            if exchange is not None and exchange.call is not None:
+                exchange.call.tick(p.worker._ticker.now)
+
+        gc.collect()
+        gc.disable()
+        try:
+            monkey = vars(line)
+            monkey["send"] = full
+            assert (await ask(p, "third")).status == 200
+            assert not [each for each in gc.get_objects() if isinstance(each, Job | ClientCall | GeminiWork)]
+        finally:
+            gc.enable()
+        assert p.ways[-1] == "short"
 
 
 # --- time ---

@@ -10,14 +10,15 @@ import msgspec
 import pytest
 
 from broker.config import RequestLogConfig, RoutingConfig, UpstreamConfig, UsageConfig
-from broker.model.naming import Combo
+from broker.model.naming import Combo, Names
 from broker.model.policy import Payload, Policy, Setting
 from broker.model.secret import Secret
 from broker.proxy.keyfile import change
 from broker.proxy.keys import LocalKey, digest_of
+from broker.proxy.trail import Trail
 from tests.fakes.broker_socket import FakeDaemon, account, lease
 from tests.fakes.clock import START_WALL
-from tests.fakes.two_ways import KEY, Got, Rig, both
+from tests.fakes.two_ways import KEY, Got, Rig, both, rig
 from tests.fakes.upstream import Peer, Taken, answer
 from tests.fakes.vendor_words import whole_of
 
@@ -326,3 +327,16 @@ async def test_a_request_log_that_is_switched_on(tmp_path: Path) -> None:
         await p.until(lambda: len([*folder.glob("2*")]) == 3)
 
     await same(scenario)
+
+
+async def test_a_trail_that_holds_no_more_is_not_kept() -> None:
+    """It has tokens in it, and where the next request leaves none it would stay as long as the client keeps coming."""
+    async with rig(accounts(), NAMES, echo) as p:
+        await primed(p)
+        (line,) = p.worker._listener.connections
+        assert line._known is not None
+        made = line._known._head.made
+        assert Trail in made
+        p.gateway.renew(p.worker._shop(p.config(**TABLES["a policy"])), Names(), safety_off=False)
+        assert (await chat(p)).status == 200
+        assert Trail not in made

@@ -5,7 +5,6 @@ Pure; it must never see a socket.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, TypeVar, cast
 
@@ -185,7 +184,7 @@ def lines(headers: Headers) -> bytes:
     """Write header fields. Raises as `response_head` does."""
     parts: list[bytes] = []
     for name, value in headers:
-        if not _is_token(name):
+        if name not in _SEEN and not _is_token(name):
             raise ValueError("a header whose name is none")
         parts += (name, b": ", value, b"\r\n")
     text = b"".join(parts)
@@ -194,13 +193,20 @@ def lines(headers: Headers) -> bytes:
     return text
 
 
-@lru_cache(1024)
 def _is_token(name: bytes) -> bool:
-    return bool(name) and not name.translate(None, _TOKEN)
+    good = bool(name) and not name.translate(None, _TOKEN)
+    if good and len(name) <= _SEEN_BYTES:
+        if len(_SEEN) >= _SEEN_NAMES:
+            _SEEN.clear()
+        _SEEN.add(name)
+    return good
 
 
 _NO_TARGET: Final = bytes(range(0x21)) + b"\x7f"
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_SEEN: Final[set[bytes]] = set()  # names that are good; others choose them, so there are not many and none is long
+_SEEN_NAMES: Final = 1024
+_SEEN_BYTES: Final = 64
 
 
 def _tokens(value: bytes) -> list[bytes]:

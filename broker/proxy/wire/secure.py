@@ -166,8 +166,9 @@ class Secure(asyncio.Transport, asyncio.Protocol):
         """Pass it on, or tell who waits for the handshake."""
         self._transport = None
         self._unsent.clear()
+        fault, self._fault = self._fault, None  # it knows this, and what was read last
         if self._up:
-            self._protocol.connection_lost(self._fault or exc)
+            self._protocol.connection_lost(fault or exc)
         else:
             self._give_up(exc or ConnectionResetError("the connection ended within the handshake"))
 

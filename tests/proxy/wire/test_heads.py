@@ -163,3 +163,18 @@ def test_what_is_made_of_a_head_is_made_once() -> None:
     head = heads.check_request(b"GET", b"/a", [(b"host", b"x")], "1.1")
     assert [head.derived(path), head.derived(path), made] == ["/a", "/a", ["/a"]]
     assert head.derived(lambda each: each.method) == "GET"
+
+
+def written(name: bytes) -> bytes:
+    return heads.response_head(200, [(name, b"v")], length=0, chunked=False, keep_alive=True)
+
+
+def test_names_that_others_choose_fill_no_memory() -> None:
+    for number in range(3000):
+        name = b"x-%d" % number
+        assert written(name) == written(name)
+    assert b"\r\n" + b"n" * 60_000 + b": v\r\n" in written(b"n" * 60_000)
+    with pytest.raises(ValueError, match="name"):
+        written(b"n" * 60_000 + b" ")
+    assert 0 < len(heads._SEEN) <= 1024
+    assert max(map(len, heads._SEEN)) <= 64
