@@ -20,7 +20,7 @@ from broker.proxy.choose import Candidate
 from broker.proxy.failures import failure, refusal
 from broker.proxy.gateway import Gateway
 from broker.proxy.headers import Headers
-from broker.proxy.job import Job, Sending
+from broker.proxy.job import Job
 from broker.proxy.keys import Holder
 from broker.proxy.making import work_of
 from broker.proxy.peers import same_user
@@ -50,6 +50,7 @@ from broker.proxy.shop import Shop
 from broker.proxy.trail import Trail, left_by
 from broker.proxy.usage_table import CONFIG, INTERNAL
 from broker.proxy.verdict import Asked
+from broker.proxy.way import Sending
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.wire.heads import RequestHead
 from broker.proxy.witness import Both, Witness

@@ -12,9 +12,7 @@ from typing import Final, assert_never
 import msgspec
 
 from broker.ipc.schema import Lease
-from broker.model.account import AccountId
 from broker.model.errors import BrokerError, ErrorCode
-from broker.observe.logs import log_id
 from broker.observe.tasks import spawn
 from broker.proxy import attempts
 from broker.proxy.answering import Answering
@@ -38,23 +36,23 @@ from broker.proxy.attempts import (
     Tried,
 )
 from broker.proxy.attempts import Relay as RelayAction
-from broker.proxy.choose import Candidate, unusable
+from broker.proxy.choose import Candidate
 from broker.proxy.deadlines import Deadlines, Overtime
 from broker.proxy.failures import failure, timed
-from broker.proxy.headers import Headers, to_client
+from broker.proxy.notes import Notes
+from broker.proxy.refused import Refused, is_page, refused
 from broker.proxy.relays import Relay
 from broker.proxy.shop import Shop
 from broker.proxy.upstreams.base import Upstream
 from broker.proxy.upstreams.table import PROVIDERS, upstream_of
-from broker.proxy.verdict import Asked, verdict
-from broker.proxy.way import Straight, Way, way_to
+from broker.proxy.verdict import Asked, given_up
+from broker.proxy.way import Sending, Straight, Way, way_to
 from broker.proxy.wire.client import FailureKind, UpstreamConnection, UpstreamError
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.wire.heads import ResponseHead
 from broker.proxy.witness import Attempt, Nobody, Witness
 from broker.proxy.works import Work
-from broker.translate.codecs import UPSTREAMS as CODECS
-from broker.translate.failures import failure_of, tells_error
+from broker.translate.failures import failure_of
 from broker.translate.ir import Failure
 
 _log = logging.getLogger(__name__)
@@ -65,16 +63,6 @@ _NOT_BEGUN: Final = State(())
 _OWN_FAULT: Final = frozenset({ErrorCode.BAD_REQUEST, ErrorCode.UNSUPPORTED, ErrorCode.TOO_LARGE})
 _SLOW: Final = frozenset({FailureKind.HEADERS_TIMEOUT, FailureKind.FIRST_BYTE_TIMEOUT, FailureKind.IDLE_TIMEOUT})
 _TIMEOUTS: Final = _SLOW | {FailureKind.CONNECT_TIMEOUT}
-
-
-class Sending(msgspec.Struct, frozen=True):
-    """A request that was sent: `body` to the first of the accounts `found`, over `connection` at `since`."""
-
-    found: tuple[Candidate, ...]
-    straight: Straight
-    body: bytes
-    since: float
-    connection: UpstreamConnection
 
 
 class Job:
@@ -96,6 +84,7 @@ class Job:
         self._client = Answering(exchange, work.voice, work.client, request_id, shop.ticker, self._witness)
         self._work = work
         self._id = request_id
+        self._notes = Notes(shop.meters, request_id, work.wanted.name)
         self._asked = asked
         self._done = done
         self._state: State = _NOT_BEGUN
@@ -109,7 +98,7 @@ class Job:
         self._relay: Relay | None = None
         self._head: ResponseHead | None = None
         self._error = bytearray()
-        self._last_error: tuple[Upstream, ResponseHead, bytes, Failure] | None = None
+        self._said: Refused | None = None
         self._stale_retried = False
         self._deadlines = Deadlines(shop.timeouts, shop.ticker.now)
 
@@ -171,7 +160,7 @@ class Job:
         self._head = head
         self._deadlines.head()
         self._witness.answered(head)
-        if 200 <= head.status < 300 and self._upstream is not None and not _is_page(head):
+        if 200 <= head.status < 300 and self._upstream is not None and not is_page(head):
             self._relay = self._work.relay(self._upstream, head)
 
     def on_data(self, data: bytes) -> None:
@@ -192,16 +181,16 @@ class Job:
     def on_done(self) -> None:
         """The answer is complete."""
         self._connection = None
-        if self._relay is None:
+        relay = self._relay
+        if relay is None:
             self._refused()
             return
-        relay = self._relay
         self._give(relay, relay.close())
         if self._relay is not relay:
             return  # it was no answer, and is dealt with
         if not self._state.relaying:
             self._begin(relay)
-        self._meter("ok")
+        self._notes.attempted(self._upstream, "ok")
         self._client.end()
         self._finish(self._client.status)
 
@@ -326,7 +315,7 @@ class Job:
         if connection is not None:
             connection.cancel()
         self._relay = None
-        self._meter(str(told.status))
+        self._notes.attempted(self._upstream, str(told.status))
         self._step(Answered(told.status, timed(told, None, self._shop.clock.now().wall), self._elsewhere()))
 
     def _ended_badly(self, told: Failure) -> None:
@@ -334,8 +323,8 @@ class Job:
         self._state = msgspec.structs.replace(self._state, over=True)
         self._relay = None
         self._drop()
-        self._meter(str(told.status))
-        self._note("the upstream's stream failed", told.message)
+        self._notes.attempted(self._upstream, str(told.status))
+        self._notes.line("the upstream's stream failed", told.message, self._lease, self._model)
         self._client.end()
         self._finish(self._client.status, cut=True)
 
@@ -344,29 +333,23 @@ class Job:
         assert head is not None
         assert upstream is not None
         body, self._error = bytes(self._error), bytearray()
-        if head.status < 400:
-            # Following a redirect would carry the credential elsewhere.
-            what = "a web page" if _is_page(head) else str(head.status)
-            told = failure(502, f"the upstream answered {what}, which is no answer to a request like this")
-            self._meter("page" if _is_page(head) else "redirect")
-            self._step(Answered(502, told, self._elsewhere()))
-            return
-        told = CODECS[upstream.dialect].decode_error(head.status, body)
-        told = timed(told, head.get(b"retry-after"), self._shop.clock.now().wall)
-        self._last_error = upstream, head, body, told
-        self._meter(str(head.status))
-        self._note(f"the upstream answered {head.status}", told.message)
+        said = refused(upstream, head, body, self._shop.clock.now().wall)
+        told = said.told
+        self._notes.attempted(self._upstream, said.outcome)
+        if said.is_error:
+            self._said = said
+            self._notes.line(f"the upstream answered {head.status}", told.message, self._lease, self._model)
         self._step(Answered(told.status, told, self._elsewhere()))
 
     def _broke(self, failed: UpstreamError) -> None:
-        self._meter(failed.kind.value)
-        self._note("the upstream failed", failed.text)
+        self._notes.attempted(self._upstream, failed.kind.value)
+        self._notes.line("the upstream failed", failed.text, self._lease, self._model)
         told = failure(504 if failed.kind in _TIMEOUTS else 502, failed.text, reason=failed.kind.value)
         self._step(Broken(told, self._elsewhere(), failed.kind in _SLOW))
 
     def _overdue(self, limit: Overtime) -> None:
         self._drop()
-        self._meter("total_timeout")
+        self._notes.attempted(self._upstream, "total_timeout")
         text = f"the request was not answered within {limit.seconds:g} s"
         self._step(Overdue(failure(504, text, reason="total_timeout")))
 
@@ -379,22 +362,15 @@ class Job:
 
     def _give_up(self, tried: tuple[Tried, ...]) -> None:
         now = self._shop.clock.now().wall
-        failed = {each.account for each in tried}
-        others = unusable(self._shop.table.accounts(), self._work.wanted.goals, now)
-        self._tell(verdict(self._asked, tried, [each for each in others if each.account not in failed], now))
+        self._tell(given_up(self._asked, tried, self._shop.table.accounts(), self._work.wanted.goals, now))
 
     def _tell(self, told: Failure) -> None:
-        self._client.tell(told, self._own_error(told))
-        self._note("refused", told.message)
+        said = self._said
+        self._client.tell(
+            told, said.untouched(self._work, self._id) if said is not None and said.told is told else None
+        )
+        self._notes.line("refused", told.message, self._lease, self._model)
         self._finish(told.status)
-
-    def _own_error(self, told: Failure) -> tuple[Headers, bytes] | None:
-        """Return an upstream's error untouched, where it is what the client is to be told and the client can read it."""
-        if self._last_error is None or self._last_error[3] is not told:
-            return None
-        upstream, head, body, _ = self._last_error
-        own = self._work.own_error(upstream, body) if tells_error(body) else None
-        return None if own is None else (to_client(head.headers, self._id.encode()), own)
 
     def _cut(self, told: Failure) -> None:
         self._client.cut(self._relay, told)
@@ -455,21 +431,3 @@ class Job:
             connection.cancel()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
-
-    # --- notes ---
-
-    def _meter(self, outcome: str) -> None:
-        if self._upstream is not None:
-            self._shop.meters.attempted(self._upstream.kind, outcome)
-
-    def _note(self, event: str, text: str) -> None:
-        if _log.isEnabledFor(logging.INFO):
-            account = log_id(AccountId.parse(self._lease.account)) if self._lease is not None else None
-            model = self._model or self._work.wanted.name
-            fields = {"request_id": self._id, "account": account, "model": model, "detail": text[:300]}
-            _log.info(event, extra=fields)
-
-
-def _is_page(head: ResponseHead) -> bool:
-    """Tell whether something on the way answered people instead of programs: no API says anything in HTML."""
-    return (head.get(b"content-type") or b"").lower().startswith(b"text/html")

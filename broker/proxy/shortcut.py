@@ -12,11 +12,11 @@ from broker.proxy.call import ClientCall
 from broker.proxy.choose import Candidate
 from broker.proxy.gateway import Gateway
 from broker.proxy.headers import Headers, shown, to_client
-from broker.proxy.job import Job, Sending
+from broker.proxy.job import Job
 from broker.proxy.relays import Relay
 from broker.proxy.session import session_of
 from broker.proxy.trail import Track, Trail
-from broker.proxy.way import Straight
+from broker.proxy.way import Sending, Straight
 from broker.proxy.wire.client import UpstreamError
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.wire.heads import ResponseHead, with_length

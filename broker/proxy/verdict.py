@@ -8,10 +8,13 @@ from typing import Final
 
 import msgspec
 
+from broker.ipc.schema import WatchAccount
 from broker.model.commands import way_in
+from broker.proxy import choose
 from broker.proxy.attempts import MAX_COOLDOWN_SECONDS, Tried
 from broker.proxy.choose import Unusable, Why
 from broker.proxy.failures import failure
+from broker.proxy.naming import Goal
 from broker.translate.ir import Failure
 
 _ACCOUNTS_TOLD: Final = 20
@@ -29,6 +32,15 @@ class Asked(msgspec.Struct, frozen=True):
     repeats_on_error: bool = False
     away: str = ""
     there: frozenset[str] = frozenset()
+
+
+def given_up(
+    asked: Asked, tried: Sequence[Tried], accounts: Sequence[WatchAccount], goals: Sequence[Goal], now: float
+) -> Failure:
+    """Return what to tell once all that could be tried was; `accounts` are all there are, `goals` what was wanted, `now` as for `verdict`."""
+    failed = {each.account for each in tried}
+    others = [each for each in choose.unusable(accounts, goals, now) if each.account not in failed]
+    return verdict(asked, tried, others, now)
 
 
 def verdict(asked: Asked, tried: Sequence[Tried], unusable: Sequence[Unusable], now: float) -> Failure:

@@ -1,7 +1,7 @@
 """The way a request takes to its upstream: which host, over which origin, with which head.
 
-Owns: `Way`, and finding it. What is the same as for the last request with the same head, account and settings is not worked out again; only the length of the
-body differs then. It must never be kept longer than the client's head it belongs to: it holds the account's token.
+Owns: `Way`, finding it, and how a request that went it is known. What is the same as for the last request with the same head, account and settings is not
+worked out again; only the length of the body differs then. It must never be kept longer than the client's head it belongs to: it holds the account's token.
 """
 
 from typing import final
@@ -9,9 +9,11 @@ from typing import final
 import msgspec
 
 from broker.ipc.schema import Lease
+from broker.proxy.choose import Candidate
 from broker.proxy.headers import Headers, overlaid
 from broker.proxy.shop import Shop
 from broker.proxy.upstreams.base import Sent, Upstream
+from broker.proxy.wire.client import UpstreamConnection
 from broker.proxy.wire.heads import with_length, without_length
 from broker.proxy.wire.pool import Origin
 
@@ -39,6 +41,16 @@ class Straight(msgspec.Struct, frozen=True):
     model: str
     upstream: Upstream
     way: Way
+
+
+class Sending(msgspec.Struct, frozen=True):
+    """A request that was sent: `body` to the first of the accounts `found`, over `connection` at `since`."""
+
+    found: tuple[Candidate, ...]
+    straight: Straight
+    body: bytes
+    since: float
+    connection: UpstreamConnection
 
 
 @final

@@ -122,6 +122,7 @@ PURE = (
     "broker.proxy.asking",
     "broker.proxy.context",
     "broker.proxy.outgoing",
+    "broker.proxy.refused",
     "broker.proxy.translation",
     "broker.proxy.works",
     "broker.proxy.making",

@@ -3,7 +3,9 @@ import pytest
 from broker.proxy.attempts import Tried
 from broker.proxy.choose import Unusable, Why
 from broker.proxy.failures import failure
-from broker.proxy.verdict import Asked, verdict
+from broker.proxy.naming import Goal
+from broker.proxy.verdict import Asked, given_up, verdict
+from tests.fakes.broker_socket import account, lease
 
 NOW = 1_750_000_000.0
 ASKED = Asked("gemini-2.5-pro", ("gemini", "gemini-api"))
@@ -120,3 +122,16 @@ def test_who_has_accounts_that_are_not_meant_is_not_sent_to_log_in() -> None:
     told = verdict(Asked("work/m", ("claude", "kiro"), there=frozenset({"kiro", "xai"})), [], [], 0.0)
     assert (told.status, told.reason) == (503, "auth_not_found")
     assert told.message == "no account of claude or kiro has the prefix or the model of work/m; run: ccs-broker list"
+
+
+def test_who_was_tried_is_told_once() -> None:
+    goals = (Goal("gemini-2.5-pro", ("gemini", "gemini-api")),)
+    accounts = [
+        account("gemini/a", None, state="needs_login"),
+        account("gemini/b", lease("gemini/b")),
+        account("gemini/c", None, paused=True),
+    ]
+    failed = [tried("gemini/a", None, login=True), tried("gemini/b", 500)]
+    told = given_up(ASKED, failed, accounts, goals, NOW)
+    paused = "is paused; run: ccs-broker resume gemini/c"
+    assert told.message == f"says 500 [gemini/a: has no token; gemini/b: says 500; gemini/c {paused}]"
