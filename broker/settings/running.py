@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -102,28 +103,31 @@ class Running:
 
     async def follow(self) -> None:
         """Take over changes of the file until cancelled. A file that vanishes changes nothing: it may be on its way to being replaced."""
-        file = self.loaded.file
-        names = _names(file)
+        while True:
+            where = _where(self.loaded.file)
 
-        def hint(path: Path) -> None:
-            if path.name in names:
-                self._stirred.set()
+            def hint(path: Path, names: frozenset[str] = where.names) -> None:
+                if path.name in names:
+                    self._stirred.set()
 
-        watcher = Watcher(_folders(file), hint, self._stirred.set, parents=False, writes=False)
-        await asyncio.to_thread(watcher.start)
-        self._stirred.set()  # it may have changed since it was read
-        try:
-            while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(None if watcher.working else _BLIND_SECONDS):
-                        await self._stirred.wait()
-                self._stirred.clear()
-                await asyncio.to_thread(watcher.renew)
-                if await self._settled():
-                    with contextlib.suppress(BrokerError):  # told in the log
-                        self.reload()
-        finally:
-            await asyncio.to_thread(watcher.stop)
+            watcher = Watcher(where.folders, hint, self._stirred.set, parents=False, writes=False)
+            await asyncio.to_thread(watcher.start)
+            self._stirred.set()  # it may have changed since it was read
+            try:
+                while _where(self.loaded.file) == where:
+                    await self._followed(watcher)
+            finally:
+                await asyncio.to_thread(watcher.stop)
+
+    async def _followed(self, watcher: Watcher) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if watcher.working else _BLIND_SECONDS):
+                await self._stirred.wait()
+        self._stirred.clear()
+        await asyncio.to_thread(watcher.renew)
+        if await self._settled():
+            with contextlib.suppress(BrokerError):  # told in the log
+                self.reload()
 
     async def _settled(self) -> bool:
         """Tell whether the file is another one than was read last, once it stays the same for a moment."""
@@ -139,13 +143,20 @@ class Running:
         return tuple(key for key in keys if (why := held(key)) is not None and why.program is self.program)
 
 
-def _folders(file: Path) -> tuple[Path, ...]:
-    """Return the folders to watch: a link may be replaced, and so may what it leads to."""
-    return tuple(dict.fromkeys((file.absolute().parent, Path(os.path.realpath(file)).parent)))
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """The folders to watch, and what the file is called in them: a link may be replaced, and so may what it leads to."""
+
+    folders: tuple[Path, ...]
+    names: frozenset[str]
 
 
-def _names(file: Path) -> frozenset[str]:
-    return frozenset((file.name, Path(os.path.realpath(file)).name))
+def _where(file: Path) -> _Where:
+    behind = Path(os.path.realpath(file))
+    return _Where(
+        tuple(dict.fromkeys((file.absolute().parent, behind.parent))),
+        frozenset((file.name, behind.name)),
+    )
 
 
 def _print(file: Path) -> tuple[int, ...] | None:

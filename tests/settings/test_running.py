@@ -145,6 +145,30 @@ async def test_changes_of_the_file_are_followed(file: Path, running: Running, ca
         await asyncio.gather(following, return_exceptions=True)
 
 
+async def test_a_link_is_followed_to_wherever_it_leads_next(tmp_path: Path) -> None:
+    """The folder of what it leads to is watched too, also when that is another one than at the start."""
+    places = [tmp_path / name / f"{name}.toml" for name in ("one", "two")]
+    for number, place in enumerate(places, 2):
+        place.parent.mkdir()
+        place.write_text(f"[proxy]\nconnect_timeout = {number}\n")
+    link, other = tmp_path / "conf" / "config.toml", tmp_path / "conf" / "next"
+    link.parent.mkdir()
+    link.symlink_to(places[0])
+    other.symlink_to(places[1])
+    running = Running(read(link), Program.PROXY, lambda: read(link), SystemClock())
+    following = spawn(running.follow(), name="test-follow")
+    try:
+        await asyncio.sleep(0.1)
+        other.replace(link)
+        await until(lambda: running.config.proxy.connect_timeout == 3)
+        await asyncio.sleep(0.1)
+        places[1].write_text("[proxy]\nconnect_timeout = 4\n")
+        await until(lambda: running.config.proxy.connect_timeout == 4)
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
 async def test_the_folder_may_come_later_and_go(tmp_path: Path, parts: Parts) -> None:
     file = tmp_path / "later" / "config.toml"
     nothing = Loaded(Config(), file, exists=False)
