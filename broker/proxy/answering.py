@@ -4,13 +4,14 @@ Owns: starting, writing, comments in silence, errors before and after the first 
 twice.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from broker.proxy.failures import error_event, refusal
 from broker.proxy.headers import Headers
 from broker.proxy.relays import Relay, Start, event_start
 from broker.proxy.routes import Voice
-from broker.proxy.wire.exchange import Exchange
+from broker.proxy.wire.exchange import Exchange, Given
 from broker.proxy.wire.ticker import Ticker
 from broker.proxy.witness import Witness
 from broker.translate.codecs import Dialect
@@ -75,6 +76,10 @@ class Answering:
     def end(self) -> None:
         """Finish."""
         self._exchange.end()
+
+    def guard(self, step: Callable[[*Given], None], *given: *Given) -> None:
+        """Take a step as `Exchange.guard` does."""
+        self._exchange.guard(step, *given)
 
     def resumed(self, since: float) -> None:
         """Count silence from `since`: the request was sent then."""

@@ -155,8 +155,12 @@ class ClientCall:
                 assert_never(self._route.target)
 
     def on_fault(self, status: int, text: str) -> None:
-        """Say that the request could not be read."""
-        self._refuse(failure(status, text))
+        """Say that the request could not be read, or served for a fault of ours; a job under way ends with that."""
+        told = failure(status, text)
+        if self._job is not None:
+            self._job.fail(told)
+        elif not self._exchange.ended:
+            self._refuse(told)
 
     def on_blocked(self, blocked: bool) -> None:
         """Pass back-pressure on."""

@@ -139,6 +139,15 @@ class Job:
         """The client left: close the upstream at once, blame nobody."""
         self._step(ClientGone())
 
+    def fail(self, told: Failure) -> None:
+        """Let go of everything after a fault of ours, and tell the client where its answer has not ended."""
+        self._state = msgspec.structs.replace(self._state, over=True)
+        self._drop()
+        if self._client.ended:
+            self._finish(self._client.status, cut=True)
+        else:
+            self._tell(told)
+
     def tick(self, now: float) -> None:
         """Keep the deadlines, and a waiting stream alive."""
         overtime = self._deadlines.overtime(now)
@@ -181,6 +190,16 @@ class Job:
     def on_done(self) -> None:
         """The answer is complete."""
         self._connection = None
+        self._client.guard(self._complete)
+
+    def on_failed(self, failed: UpstreamError) -> None:
+        """There will be no answer, or no more of it."""
+        self._connection = None
+        self._client.guard(self._lost, failed)
+
+    # --- steps ---
+
+    def _complete(self) -> None:
         relay = self._relay
         if relay is None:
             self._refused()
@@ -194,17 +213,13 @@ class Job:
         self._client.end()
         self._finish(self._client.status)
 
-    def on_failed(self, failed: UpstreamError) -> None:
-        """There will be no answer, or no more of it."""
-        self._connection = None
+    def _lost(self, failed: UpstreamError) -> None:
         if failed.stale and not self._stale_retried:
             # A kept connection that the upstream had closed: it has not seen the request. A new one cannot be stale.
             self._stale_retried = True
             self._later(self._connect())
             return
         self._broke(failed)
-
-    # --- steps ---
 
     def _step(self, event: Event) -> None:
         self._follow(attempts.step(self._state, event))
@@ -386,10 +401,7 @@ class Job:
             await work
         except Exception:  # noqa: BLE001 - whatever goes wrong, the client is told
             _log.exception("request failed", extra={"request_id": self._id})
-            self._state = msgspec.structs.replace(self._state, over=True)
-            self._drop()
-            if not self._client.ended:
-                self._tell(failure(500, "a fault of the proxy; its log has the details"))
+            self.fail(failure(500, "a fault of the proxy; its log has the details"))
 
     async def _connect(self, delay: float = 0.0) -> None:
         way = self._way

@@ -114,17 +114,23 @@ class Shortcut:
     def on_done(self) -> None:
         """Give the answer on, if it is one."""
         self._over = True
+        self._exchange.guard(self._complete)
+
+    def on_failed(self, failure: UpstreamError) -> None:
+        """Leave it to the job."""
+        self._over = True
+        self._exchange.guard(self._lost, failure)
+
+    # --- helpers ---
+
+    def _complete(self) -> None:
         if self._head is not None and self._parts and self._track is not None:
             self._answer(self._head, self._track)
         else:
             self._told().on_done()
 
-    def on_failed(self, failure: UpstreamError) -> None:
-        """Leave it to the job."""
-        self._over = True
+    def _lost(self, failure: UpstreamError) -> None:
         self._told().on_failed(failure)
-
-    # --- helpers ---
 
     def _long_way(self, found: tuple[Candidate, ...] | None = None) -> None:
         """Serve it like a request nothing is known of, but by the accounts `found` where they were chosen: whose turn it was it still is."""
@@ -199,8 +205,8 @@ class Shortcut:
     def _job(self) -> Job:
         """Make the job that is in the middle of what was done here, and leave the rest to it."""
         assert self._sending is not None
-        self._exchange.call = call = ClientCall(self._gateway, self._exchange, self._trail.route, self._id)
         work = self._work or self._trail.work(self._exchange.head, self._body, self._id)
+        self._exchange.call = call = ClientCall(self._gateway, self._exchange, self._trail.route, self._id)
         job = call.resume(self._trail, work, self._sending, over=self._over)
         if not self._over:
             self._sending.connection.hand_over(job)

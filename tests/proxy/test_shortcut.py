@@ -7,8 +7,10 @@ from functools import partial
 
 import pytest
 
+from broker.proxy.deadlines import Deadlines
+from broker.proxy.relays import Translated, Whole
 from tests.fakes.clock import START_WALL
-from tests.fakes.two_ways import Got, Rig, both
+from tests.fakes.two_ways import Got, Rig, both, rig
 from tests.fakes.upstream import Peer, Script, answer, chunked
 from tests.fakes.vendor_words import events_of, whole_of
 from tests.proxy.test_faulty_upstreams import (
@@ -137,3 +139,66 @@ async def test_a_stream_that_is_called_something_else_is_told_whole(client: Clie
 def seen_words(body: bytes) -> str:
     """Return what a stream says, of whichever dialect."""
     return "".join(map(texts, datas(body)))
+
+
+# --- faults of our own ---
+
+
+@pytest.mark.parametrize("short", [True, False])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_fault_in_turning_an_answer_is_told_at_once(
+    streamed: bool, short: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its account is free again, and the next one is served: nobody waits for the end of all deadlines."""
+    client, vendor = CLIENTS[0], GEMINI
+
+    def fail(*_: object) -> bytes:
+        raise KeyError("planted")
+
+    async with rig(daemon_of(vendor), (vendor.name,), script(good), short=short) as p:
+        await primed(p, client, vendor, streamed=streamed)
+        with monkeypatch.context() as planted:
+            planted.setattr(Translated if streamed else Whole, "close", fail)
+            got = await ask(p, client, vendor, 7, streamed=streamed)
+        # What was begun has no end; that is all that can be told then.
+        assert (got.end, got.head[9:12]) == (("closed", b"") if streamed else ("whole", b"500"))
+        assert not p.gateway.shop.counts.busy
+        assert (await ask(p, client, vendor, 8, streamed=streamed)).status == 200
+        assert p.gateway.shop.meters.text().count(b'status="500"') == (not streamed)
+    assert "planted" in caplog.text
+
+
+@pytest.mark.parametrize("short", [True, False])
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_fault_while_an_answer_is_waited_for_lets_go_of_all(
+    begun: bool, short: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, vendor = CLIENTS[0], GEMINI
+    left = asyncio.Event()
+
+    async def play(peer: Peer, path: str, streamed: bool) -> None:
+        if begun:
+            await peer.send(chunked(events_of(path, TEXT)[0], headers=("Content-Type: text/event-stream",))[:-5])
+        await peer.gone()
+        left.set()
+
+    def fail(*_: object) -> None:
+        raise KeyError("planted")
+
+    async with rig(daemon_of(vendor), (vendor.name,), script(good), short=short) as p:
+        await primed(p, client, vendor, streamed=True)
+        p.stage.play(script(play), script(good))
+        asked = asyncio.ensure_future(ask(p, client, vendor, 7, streamed=True))
+        await p.until(lambda: len(p.upstream.requests) == 3)
+        (line,) = p.worker._listener.connections
+        await p.until(lambda: line._active is not None and line._active.started is begun)
+        with monkeypatch.context() as planted:
+            planted.setattr(Deadlines, "overtime", fail)
+            line.tick(p.worker._ticker.now)
+        got = await asked
+        assert (got.status, got.end) == ((200, "cut") if begun else (500, "whole"))
+        await asyncio.wait_for(left.wait(), 20)
+        assert not p.gateway.shop.counts.busy
+        (row,) = p.usage().values()
+        assert (row["requests"], row["failed"]) == (3, 1)
+        assert (await ask(p, client, vendor, 8, streamed=True)).status == 200

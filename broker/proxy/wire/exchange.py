@@ -56,7 +56,7 @@ class Call(Protocol):
         ...
 
     def on_fault(self, status: int, text: str) -> None:
-        """The body cannot be read (too large, too slow, ill-framed): say so, if nothing has been said."""
+        """The body cannot be read (too large, too slow, ill-framed), or a step went wrong: let go of all, and say so if nothing has been said."""
         ...
 
     def on_blocked(self, blocked: bool) -> None:
@@ -245,9 +245,11 @@ class Exchange:
             step(*given)
         except Exception:  # noqa: BLE001 - a step is the app's
             _log.exception("request failed", extra={"path": self.head.path})
+            if self.ended:
+                return
             if self.started:
                 self.abort()
-            elif self.call is not None:
+            if self.call is not None:
                 self.call.on_fault(500, "a fault of the proxy; its log has the details")
 
     def abort(self) -> None:

@@ -446,6 +446,7 @@ async def test_a_fault_of_the_app_is_told_and_the_connection_lives(
         assert statuses(answer) == [500, 200]
         answer = await s.talk(b"GET /boom-late HTTP/1.1\r\n" + H + b"\r\n")
         assert answer == b""
+        assert s.app.log.count("fault 500") == 2  # the call is to let go of what it has, though nothing can be told
     assert "request failed" in caplog.text
 
 
