@@ -34,7 +34,7 @@ async def connect(factory: Callable[[], P], via: ProxyServer | None, host: str, 
     secure = Secure(protocol, tls, host)
     try:
         await tunnel.connect(lambda: secure, via, host, port, None)
-        await secure.ready
+        await secure.shaken()
     except BaseException:
         secure.abort()
         raise
@@ -46,7 +46,7 @@ class Secure(asyncio.Transport, asyncio.Protocol):
     """One connection. Of a transport it offers what is used here: there is no orderly `close`, and no end of writing."""
 
     __slots__ = (
-        "_context", "_fault", "_full", "_host", "_incoming", "_outgoing", "_protocol", "_tls", "_transport", "_unsent", "_up", "ready",
+        "_context", "_fault", "_full", "_host", "_incoming", "_outgoing", "_protocol", "_ready", "_tls", "_transport", "_unsent", "_up",
     )  # fmt: skip
 
     def __init__(self, protocol: asyncio.Protocol, tls: ssl.SSLContext, host: str) -> None:
@@ -62,8 +62,12 @@ class Secure(asyncio.Transport, asyncio.Protocol):
         self._unsent: deque[Data] = deque()
         self._full = False
         self._fault: Exception | None = None
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done once the handshake is."""
+        self._ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    async def shaken(self) -> None:
+        """Wait for the end of the handshake; raises what came of it instead."""
+        if not await self._ready:
+            raise self._why()
 
     # --- what the protocol above uses ---
 
@@ -85,8 +89,7 @@ class Secure(asyncio.Transport, asyncio.Protocol):
         """Close at once."""
         if self._transport is not None:
             self._transport.abort()
-        if not self.ready.cancel() and not self.ready.cancelled():
-            self.ready.exception()  # nobody will ask any more
+        self._ready.cancel()  # nobody will ask any more
 
     def pause_reading(self) -> None:
         """Read no more. All that was read has been handed over."""
@@ -166,13 +169,19 @@ class Secure(asyncio.Transport, asyncio.Protocol):
         """Pass it on, or tell who waits for the handshake."""
         self._transport = None
         self._unsent.clear()
-        fault, self._fault = self._fault, None  # it knows this, and what was read last
         if self._up:
+            fault, self._fault = self._fault, None  # it knows this, and what was read last
             self._protocol.connection_lost(fault or exc)
         else:
             self._give_up(exc or ConnectionResetError("the connection ended within the handshake"))
 
     # --- helpers ---
+
+    def _why(self) -> Exception:
+        """Return the fault, and keep it no longer: it knows this and who asks, and they would stay until a collection."""
+        fault, self._fault = self._fault, None
+        assert fault is not None
+        return fault
 
     def _shake_hands(self) -> None:
         try:
@@ -184,14 +193,15 @@ class Secure(asyncio.Transport, asyncio.Protocol):
             self._give_up(error)
         else:
             self._flush()
-            if not self.ready.done():  # else nobody waits any more, and it is about to be closed
+            if not self._ready.done():  # else nobody waits any more, and it is about to be closed
                 self._up = True
                 self._protocol.connection_made(self)
-                self.ready.set_result(None)
+                self._ready.set_result(True)
 
     def _give_up(self, error: Exception) -> None:
-        if not self.ready.done():
-            self.ready.set_exception(error)
+        if not self._ready.done():
+            self._fault = error
+            self._ready.set_result(False)
         self._close()
 
     def _send(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -395,6 +396,48 @@ def test_a_certificate_of_another_name_is_refused_and_the_upstream_told_why(
         assert pool.opened == 0
         server.close()
         ticker.close()
+
+    runner.run(run())
+
+
+def kept() -> int:
+    return sum(isinstance(each, Secure | UpstreamConnection) for each in gc.get_objects())
+
+
+def test_what_failed_is_gone_without_a_collection(runner: asyncio.Runner, made: Certificate) -> None:
+    """Each holds buffers of OpenSSL's, which a collection does not count; where an upstream cannot be reached there is one a request."""
+
+    async def spoilt(peer: TlsPeer) -> None:
+        await peer.request()
+        record = peer.records(answer(b"0123456789"))
+        await peer.send(record[:-1] + bytes([record[-1] ^ 1]))
+
+    async def run() -> None:
+        async def clearly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            writer.write(b"no TLS\r\n")
+            writer.close()
+
+        clear = await asyncio.start_server(clearly, "127.0.0.1", 0)
+        async with upstream(made, spoilt) as (pool, origin):
+            ports = (clear.sockets[0].getsockname()[1], "localhost"), (origin.port, "127.0.0.1")
+            gc.collect()
+            gc.disable()
+            try:
+                for port, host in ports:
+                    with pytest.raises(UpstreamError):
+                        await pool.connect(Origin("https", host, port))
+                got = Got()
+                await ask(pool, origin, got)
+                assert (await told(got)).failure is not None
+                for _ in range(500):
+                    if not kept():
+                        break
+                    await asyncio.sleep(0.01)
+                assert not kept()
+            finally:
+                gc.enable()
+        clear.close()
 
     runner.run(run())
 
