@@ -1,6 +1,7 @@
 """The app on the server side of the wire.
 
-Owns: `Front`, which begins with each request: the short way where one with the same head left a trail, else the long one.
+Owns: `Front`, which begins with each request: the short way where one with the same head left a trail, else the long one. It must never look at more of it
+than its head: whether the trail holds is the short way's to see.
 """
 
 from broker.proxy.call import ClientCall, route_of

@@ -256,10 +256,10 @@ async def both(
     ):
         await asyncio.gather(scenario(one), scenario(other))
         for _ in range(400):
-            if one.record() == other.record():
+            ours, theirs = one.record(), other.record()
+            if ours == theirs:
                 break
-            await asyncio.sleep(0.005)  # what ends behind the answer: connections, reports
-        ours, theirs = one.record(), other.record()
+            await asyncio.sleep(0.005)  # what ends behind the answer: connections, reports, what a thread writes
         for name, told in ours.items():
             assert told == theirs[name], f"{name}: {_difference(told, theirs[name])}"
         assert "ClientCall" in other.front.opened
