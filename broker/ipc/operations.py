@@ -12,6 +12,8 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import msgspec
+
 from broker.ipc.config_view import ConfigView, ReloadAnswer
 from broker.ipc.network_schema import NetworkTest, NetworkTestAnswer, NetworkView
 from broker.ipc.schema import (
@@ -90,8 +92,7 @@ class Name(StrEnum):
     OPENAPI = "openapi"
 
 
-@dataclass(frozen=True, slots=True)
-class Seconds:
+class Seconds(msgspec.Struct, frozen=True):
     """A query parameter: a number of seconds, zero or more."""
 
     name: str
@@ -99,8 +100,7 @@ class Seconds:
     meaning: str
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(msgspec.Struct, frozen=True):
     """A query parameter that is `true` or `false`; false where it is left out."""
 
     name: str
@@ -138,8 +138,7 @@ class Operation:
         return tuple(part[1:-1] for part in self.parts if part.startswith("{"))
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """An operation as asked for: `path` and `query` hold its parameters, defaults filled in; `flags` are those set.
 
     `waited` seconds went by since the request was here, which count towards what it lets us wait.

@@ -188,20 +188,17 @@ def freshness(expires_at: float | None, now_wall: float, *, min_validity: float,
     return Freshness.STALE if left < lead else Freshness.FRESH
 
 
-@dataclass(frozen=True, slots=True)
-class Active:
+class Active(msgspec.Struct, frozen=True):
     """Nothing is wrong and nothing is under way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refreshing:
+class Refreshing(msgspec.Struct, frozen=True):
     """A refresh is under way. `since` is boot-clock seconds."""
 
     since: float
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(msgspec.Struct, frozen=True):
     """The last refresh failed in a way that may pass. `until` is boot-clock seconds; `failures` counts in a row."""
 
     until: float
@@ -210,8 +207,7 @@ class Backoff:
     code: ErrorCode = ErrorCode.REFRESH_FAILED
 
 
-@dataclass(frozen=True, slots=True)
-class Ambiguous:
+class Ambiguous(msgspec.Struct, frozen=True):
     """A refresh token was sent and no answer came: it may or may not be spent. `since` is wall-clock seconds.
 
     `digest` names the token that was sent; a different one in the file ends the state.
@@ -230,13 +226,11 @@ class NeedsLogin:
     digest: Digest | None
 
 
-@dataclass(frozen=True, slots=True)
-class Paused:
+class Paused(msgspec.Struct, frozen=True):
     """The user put the account aside: refreshed, never served."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unsaved:
+class Unsaved(msgspec.Struct, frozen=True):
     """Renewed, but storage refused the new grant: it lives in memory, is served, retried and shouted about.
 
     `since` is wall-clock seconds, `retry_at` boot-clock seconds.

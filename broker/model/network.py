@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+import msgspec
+
 from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 
@@ -73,13 +75,11 @@ class ProxyServer:
         return f"{self.scheme}://{self.address}"
 
 
-@dataclass(frozen=True, slots=True)
-class Direct:
+class Direct(msgspec.Struct, frozen=True):
     """`direct` or `none`: no proxy, whatever the levels below say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unusable:
+class Unusable(msgspec.Struct, frozen=True):
     """A setting that means no proxy we can use; `why` shows nothing of it."""
 
     why: str
@@ -100,8 +100,7 @@ class Level(StrEnum):
     """By whoever tries a proxy out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """Who is to be reached. `secure` tells https from http."""
 
     host: str
@@ -118,8 +117,7 @@ class Target:
         return cls(parts.hostname, parts.port or (443 if secure else 80), secure)
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """What was decided, on which level, and `source`: the words for the setting it came from, or why there is none."""
 
     level: Level
@@ -138,8 +136,7 @@ class Route:
         return None if isinstance(self.setting, Direct) else self.setting
 
 
-@dataclass(frozen=True, slots=True)
-class _Exempt:
+class _Exempt(msgspec.Struct, frozen=True):
     """One entry of a list of exceptions: a name with what is `below` it, or a block of addresses. `itself`: the name alone counts too."""
 
     name: str = ""
@@ -155,8 +152,7 @@ class _Exempt:
         return self.name == "*" or (self.itself and host == self.name) or host.endswith(f".{self.name}")
 
 
-@dataclass(frozen=True, slots=True)
-class NoProxy:
+class NoProxy(msgspec.Struct, frozen=True):
     """Hosts that are reached directly, where the proxy is one for all."""
 
     entries: tuple[_Exempt, ...] = ()
@@ -173,8 +169,7 @@ class NoProxy:
         return any(each.covers(host, address, target.port) for each in self.entries)
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(msgspec.Struct, frozen=True):
     """What the environment says: the variable and its setting, for either kind of target; and its exceptions."""
 
     secure: tuple[str, Setting] | None = None
@@ -188,8 +183,8 @@ class Network:
 
     providers: Mapping[str, Setting] = field(default_factory=dict)
     everywhere: Setting | None = None
-    environment: Environment = Environment()
-    exempt: NoProxy = NoProxy()
+    environment: Environment = field(default_factory=Environment)
+    exempt: NoProxy = field(default_factory=NoProxy)
 
     @property
     def silent(self) -> bool:

@@ -4,11 +4,10 @@ Owns: the union `Failure` and the exception that carries one out of a flow. Sort
 hold a secret: reasons are shown to people and stored.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Permanent:
+class Permanent(msgspec.Struct, frozen=True):
     """The grant is dead (RFC 6749 section 5.2 `invalid_grant` and its kin): only a person can help.
 
     `code` is the provider's own word; `reason` one sentence with no secret in it.
@@ -18,31 +17,27 @@ class Permanent:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Transient:
+class Transient(msgspec.Struct, frozen=True):
     """It may pass: 5xx, a network fault before the request was sent, an answer we cannot place."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimited:
+class RateLimited(msgspec.Struct, frozen=True):
     """The provider asks us to wait. `retry_after` is seconds, None where it did not say how long."""
 
     reason: str
     retry_after: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Misconfigured:
+class Misconfigured(msgspec.Struct, frozen=True):
     """The client registration is at fault (`invalid_client`, `unauthorized_client`...): never blamed on the login."""
 
     code: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerLost:
+class AnswerLost(msgspec.Struct, frozen=True):
     """The request was sent and no usable answer came: the refresh token may or may not be spent."""
 
     reason: str

@@ -6,8 +6,9 @@ An incident is told once. It is known by its account, its kind and the fingerpri
 after a restart is not told again, and new trouble is.
 """
 
-from dataclasses import dataclass
 from typing import assert_never
+
+import msgspec
 
 from broker.model.account import (
     AccountId,
@@ -28,16 +29,14 @@ LASTING_SECONDS = 120.0
 """A lost answer is told when it lasts this long: most are settled sooner, by the end of the access token or by another program."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """An incident somebody was told of. `key` is the fingerprint of the refresh token it is about; empty where there is none."""
 
     kind: StateName
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Incident:
+class Incident(msgspec.Struct, frozen=True):
     """What to tell. `since` is wall-clock seconds; `hint` is what the person can do."""
 
     account: AccountId
@@ -47,27 +46,23 @@ class Incident:
     since: float
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(msgspec.Struct, frozen=True):
     """It is new."""
 
     incident: Incident
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
+class Later(msgspec.Struct, frozen=True):
     """It is one if it is still there in so many seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Over:
+class Over(msgspec.Struct, frozen=True):
     """Nothing is wrong any more: the next incident is new whatever it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Nothing:
+class Nothing(msgspec.Struct, frozen=True):
     """There is nothing to tell, and nothing to forget."""
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
+import msgspec
+
 from broker.model.account import (
     Active,
     Ambiguous,
@@ -55,22 +57,19 @@ class Known:
     rejected: Digest | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refresh:
+class Refresh(msgspec.Struct, frozen=True):
     """Do it now."""
 
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Look again at `boot` seconds of the boot clock, or when something changes."""
 
     boot: float
 
 
-@dataclass(frozen=True, slots=True)
-class Idle:
+class Idle(msgspec.Struct, frozen=True):
     """Nothing will be due until something changes."""
 
 

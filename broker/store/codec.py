@@ -9,7 +9,6 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NoReturn
 
@@ -51,8 +50,7 @@ class FaultKind(StrEnum):
 _SETTLING = frozenset({FaultKind.EMPTY, FaultKind.HALF, FaultKind.NOT_JSON})
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """What is wrong with a file; `detail` continues the sentence "FILE ..." and holds nothing of its content."""
 
     kind: FaultKind
@@ -257,8 +255,7 @@ _Edit = tuple[int, int, str]
 _PLAIN = json.JSONDecoder(parse_int=_integer)
 
 
-@dataclass(frozen=True, slots=True)
-class _Style:
+class _Style(msgspec.Struct, frozen=True):
     """How one object is laid out: what stands before a member, between key and value, and one step of indentation."""
 
     lead: str
@@ -284,8 +281,7 @@ class _Style:
         return self.text(key, "")
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
+class _Member(msgspec.Struct, frozen=True):
     key: str
     start: int
     key_end: int
