@@ -190,7 +190,7 @@ def build(
     groups = Groups(directories[0], disk, clock)
     engine = Engine(
         store, providers, outbound, clients, clock, chance, config.refresh,
-        EmergencyCopies(state_dir, disk, seal), groups,
+        EmergencyCopies(state_dir, disk, seal), groups, outbound.prepare,
     )  # fmt: skip
     cooldowns, work = Cooldowns(), Work()
     audit = Audit(state_dir, lambda: clock.now().wall)

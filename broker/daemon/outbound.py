@@ -119,9 +119,15 @@ class Outbound:
         exchanges = await self._opened()
         return await exchanges.perform(request, headers, None if body is None else body[0], self.timeout, progress)
 
+    async def prepare(self) -> bool:
+        """Load what requests need, in a thread, so that leases are served meanwhile; tell whether that was to be done."""
+        if _EXCHANGE in sys.modules:
+            return False
+        await asyncio.to_thread(importlib.import_module, _EXCHANGE)
+        return True
+
     async def _opened(self) -> "Exchanges":
-        if _EXCHANGE not in sys.modules:
-            await asyncio.to_thread(importlib.import_module, _EXCHANGE)  # in a thread: leases are served meanwhile
+        await self.prepare()
         from broker.daemon.exchange import Exchanges  # noqa: PLC0415
 
         self._exchanges = self._exchanges or Exchanges(self._context())

@@ -6,7 +6,7 @@ of an account is in `cells`, the steps of one refresh are `attempt`'s. It must n
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -74,11 +74,14 @@ class Engine:
         config: RefreshConfig,
         copies: EmergencyCopies | None = None,
         groups: GroupLocks | None = None,
+        prepare: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         """Take what it works with; nothing runs before `start`.
 
-        Without `copies` no emergency copy is kept; without `groups` a `serial_group` holds within this process only.
+        Without `copies` no emergency copy is kept; without `groups` a `serial_group` holds within this process only. `prepare` makes ready what sends, and
+        tells whether that took a while.
         """
+        self._prepare = prepare
         self._store = store
         self._clock = clock
         self._config = config
@@ -365,6 +368,10 @@ class Engine:
         self._cells.tell(account)
         _log.info("refresh started", extra={"provider": account.provider, "reason": reason.value})
         try:
+            if self._prepare is not None and await self._prepare():
+                # It goes out that much later than its turn was, and the next one's turn follows it.
+                later = self._clock.now().boot + PACE_SECONDS
+                self._paced[account.provider] = max(self._paced.get(account.provider, 0.0), later)
             result = await self._try(account, cell, decided_on)
         except Exception as fault:  # noqa: BLE001 - a waiter must learn of a fault of ours, not spin on it
             _log.exception("refresh broke off", extra={"provider": account.provider})

@@ -1,5 +1,6 @@
 """An engine on a fake clock, a dictionary for a disk and a strict token endpoint."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from broker.config import RefreshConfig
@@ -43,6 +44,7 @@ class World:
     clients: Clients = field(default_factory=Clients)
     copies: EmergencyCopies | None = None
     groups: GroupLocks | None = None
+    prepare: Callable[[], Awaitable[bool]] | None = None
     provider: type[FakeProvider] = FakeProvider
 
     def write(
@@ -72,6 +74,7 @@ class World:
             self.config,
             self.copies,
             self.groups,
+            self.prepare,
         )
         await engine.start()
         await settle()

@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 from collections.abc import Coroutine
 
 import pytest
@@ -208,6 +209,29 @@ async def test_many_accounts_with_one_expiry_are_paced(world: World, request: py
     assert left > 0
     told = f"200 accounts with one expiry, on a fake clock: at most 5 POSTs in any second, the last {left:.0f} s before the tokens end"
     request.node.user_properties.append(("figure", told))
+    await engine.stop()
+
+
+async def test_what_is_loaded_for_the_first_of_many_does_not_bring_it_closer_to_the_next(world: World) -> None:
+    loaded = False
+
+    async def prepare() -> bool:
+        nonlocal loaded
+        if loaded:
+            return False
+        await world.clock.sleep(0.15)
+        loaded = True
+        return True
+
+    world.prepare, world.server.rotate = prepare, False
+    for number in range(6):
+        world.write(3600, account=AccountId("fake", f"user{number}"))
+    _, engine = await world.boot()
+    moments: list[float] = []
+    world.server.on_post = lambda: moments.append(world.clock.boot)
+    await world.clock.run(3590)
+    assert len(moments) == 6
+    assert min(later - earlier for earlier, later in itertools.pairwise(moments)) >= 0.2
     await engine.stop()
 
 
