@@ -7,6 +7,7 @@ How a request is sent is `broker.daemon.exchange`'s.
 
 import asyncio
 import base64
+import contextlib
 import importlib
 import ssl
 import sys
@@ -120,14 +121,16 @@ class Outbound:
         return await exchanges.perform(request, headers, None if body is None else body[0], self.timeout, progress)
 
     async def prepare(self) -> bool:
-        """Load what requests need, in a thread, so that leases are served meanwhile; tell whether that was to be done."""
+        """Load what requests need; tell whether that was to be done. What cannot be loaded now is told by the request that needs it."""
         if _EXCHANGE in sys.modules:
             return False
-        await asyncio.to_thread(importlib.import_module, _EXCHANGE)
+        with contextlib.suppress(OSError, ImportError):
+            await _load()
         return True
 
     async def _opened(self) -> "Exchanges":
-        await self.prepare()
+        if _EXCHANGE not in sys.modules:
+            await _load()
         from broker.daemon.exchange import Exchanges  # noqa: PLC0415
 
         self._exchanges = self._exchanges or Exchanges(self._context())
@@ -136,6 +139,10 @@ class Outbound:
     def _context(self) -> ssl.SSLContext:
         self._tls = self._tls or ssl.create_default_context()
         return self._tls
+
+
+async def _load() -> None:
+    await asyncio.to_thread(importlib.import_module, _EXCHANGE)  # in a thread: leases are served meanwhile
 
 
 @dataclass(frozen=True, slots=True)
