@@ -17,7 +17,7 @@ import msgspec
 
 from broker.daemon.accounts import Accounts
 from broker.daemon.notices import Notices
-from broker.model.account import AccountId, StateName
+from broker.model.account import AccountId, StateName, by_name
 from broker.model.errors import BrokerError
 from broker.observe.logs import log_id
 from broker.observe.tasks import spawn
@@ -86,7 +86,7 @@ class Incidents:
             self._due.cancel()
             self._due = None
         dirty, self._dirty = self._dirty, set()
-        for account in sorted(dirty):
+        for account in sorted(dirty, key=by_name):
             self._look(account)
 
     def _look(self, account: AccountId) -> None:

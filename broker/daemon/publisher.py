@@ -6,12 +6,12 @@ whoever reported one.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from broker.daemon.accounts import Accounts
 from broker.daemon.hub import Hub
 from broker.daemon.refreshes import Ended, Refreshes
-from broker.model.account import AccountId
+from broker.model.account import AccountId, by_name
 from broker.observe.audit import Audit, Event
 from broker.observe.logs import log_id
 from broker.observe.metrics import Metrics
@@ -46,7 +46,11 @@ class Publisher:
             self._accounts.engine.subscribe(self.touch),
             self._accounts.store.subscribe(self._on_change),
         ]
-        self._dirty.update(self._accounts.store.entries())
+        entries = self._accounts.store.entries()
+        for provider in {each.provider for each in entries}:
+            self._moved_default(provider)
+        self._publish_all(entries)
+        self._dirty.difference_update(entries)
         self.flush()
 
     def stop(self) -> None:
@@ -73,8 +77,11 @@ class Publisher:
         dirty, self._dirty = self._dirty, set()
         for provider in {each.provider for each in dirty}:
             dirty |= self._moved_default(provider)
+        self._publish_all(sorted(dirty, key=by_name))
+
+    def _publish_all(self, accounts: Iterable[AccountId]) -> None:
         boot = self._accounts.clock.now().boot
-        for account in sorted(dirty):
+        for account in accounts:
             self._publish(account, boot)
 
     def _publish(self, account: AccountId, boot: float) -> None:
@@ -97,7 +104,7 @@ class Publisher:
         self._hub.update(account, self._accounts.watched(account, self._defaults.get(account.provider)))
 
     def _catch_up(self) -> None:
-        for account in sorted(self._untold):
+        for account in sorted(self._untold, key=by_name):
             self._update(account)
 
     def _note(self, account: AccountId, ended: Ended) -> None:

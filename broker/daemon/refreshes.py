@@ -6,6 +6,8 @@ Owns: telling a refresh's end, outcome and time, for metrics and the audit trail
 from dataclasses import dataclass
 from typing import assert_never
 
+import msgspec
+
 from broker.model.account import (
     AccountId,
     Active,
@@ -37,8 +39,7 @@ class Ended:
     reason: str | None = None
 
 
-@dataclass(slots=True)
-class _Seen:
+class _Seen(msgspec.Struct):
     """How an account last rested, and the refresh that may have begun since."""
 
     state: Rest

@@ -89,7 +89,7 @@ def section(document: Document, *names: str) -> Mapping[str, object] | None:
     """
     for name in names:
         value = document.get(name)
-        if isinstance(value, Mapping):
+        if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101 - nearly always the former, which is ten times as quick
             return value
         if value is not None:
             raise FormatError(f"{name} is not an object")

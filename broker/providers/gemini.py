@@ -26,7 +26,7 @@ from broker.providers.base import (
     SecretSource,
     SourceKind,
 )
-from broker.providers.naming import file_piece, first_label, stem
+from broker.providers.naming import file_piece, first_label, safe_label, stem
 from broker.providers.setup import PASTE, Setup
 from broker.providers.standard import StandardProvider
 from broker.providers.timestamps import write
@@ -35,6 +35,9 @@ from broker.providers.tokenmap import merge, read_grant, replace_grant, with_kno
 CLIENT_ID = "681255809395-oo8ft2oprdrnp9e3aqf6av3hmdib135j.apps.googleusercontent.com"
 _TYPES = frozenset({"gemini", "gemini-cli"})
 _UNIVERSE = "googleapis.com"
+_CLIENT_KEYS = frozenset(fields.spellings("client_id"))
+# What few files have, and all are asked for.
+_RARE_FACTS = frozenset((*fields.spellings("project_ids"), *fields.spellings("base_url")))
 _PAGE = "https://codeassist.google.com/authcode"  # where Gemini CLI itself sends who has no browser
 
 DEFAULTS = Setup(
@@ -123,7 +126,9 @@ class Gemini(StandardProvider):
         claims = jwt.claims(tokens.id_token)
         email = fields.text(document, "email") or jwt.text_claim(claims, "email")
         facts = _facts(document)
-        label = first_label(fields.hint(document, "label"), email, facts.get("project_id"), stem(file_name), "account")
+        label = safe_label(fields.hint(document, "label") or email or "") or first_label(
+            email, facts.get("project_id"), stem(file_name), "account"
+        )
         return Record(
             account=AccountId(self.name, label),
             tokens=tokens,
@@ -167,7 +172,7 @@ class Gemini(StandardProvider):
     def client_of(self, document: Document) -> Client | None:
         """Return the registration in `token`, or at the top level; None where the file has none."""
         for place in (fields.section(document, "token", "Token") or {}, document):
-            if identifier := fields.text(place, "client_id"):
+            if not _CLIENT_KEYS.isdisjoint(place) and (identifier := fields.text(place, "client_id")):
                 return Client(identifier, fields.secret(place, "client_secret"))
         return None
 
@@ -199,7 +204,10 @@ class Gemini(StandardProvider):
 
 
 def _facts(document: Document) -> dict[str, str]:
-    listed = fields.words(document, "project_id") + fields.words(document, "project_ids")
+    listed, rare = fields.words(document, "project_id"), not _RARE_FACTS.isdisjoint(document)
+    if not rare and len(listed) == 1:
+        return {"project_id": listed[0]} if listed[0].lower() != "all" else {}
+    listed += fields.words(document, "project_ids")
     projects = [name for name in dict.fromkeys(listed) if name.lower() != "all"]
     found: dict[str, str] = {}
     if projects:

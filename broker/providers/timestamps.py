@@ -66,7 +66,7 @@ def read_seconds(value: object) -> float | None:
             except ValueError:
                 pass  # judged below
             else:
-                found = (moment - _EPOCH).total_seconds()
+                found = moment.timestamp()  # the same, as the moment has a zone
                 return found if 0 < found <= _LATEST else None
     stamp = read(value)
     return stamp.seconds if stamp is not None else None

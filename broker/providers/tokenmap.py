@@ -5,6 +5,7 @@ notation stay as the file has them.
 """
 
 from dataclasses import replace
+from functools import lru_cache
 
 from broker.model.account import Tokens
 from broker.model.clock import Now
@@ -19,6 +20,9 @@ _NAMES = ("access_token", "refresh_token", "id_token", "token_type", "scopes", "
 _KEYS = frozenset((*EXPIRY_KEYS, *REFRESHED_KEYS, *(key for name in _NAMES for key in fields.spellings(name))))
 _NOTHING = Tokens(None)
 
+_Layout = tuple[frozenset[str], tuple[str, ...], tuple[str, ...]]
+"""Which of `_NAMES`, of `EXPIRY_KEYS` and of `REFRESHED_KEYS` an object has."""
+
 
 def read_grant(document: Document) -> Tokens:
     """Read the grant in an object; every part may be missing.
@@ -28,14 +32,16 @@ def read_grant(document: Document) -> Tokens:
     """
     if _KEYS.isdisjoint(document):
         return _NOTHING
+    has, ends, refreshed = _layout(tuple(document))
     return Tokens(
-        access_token=fields.secret(document, "access_token"),
-        refresh_token=fields.secret(document, "refresh_token"),
-        id_token=fields.secret(document, "id_token"),
-        token_type=fields.hint(document, "token_type") or "Bearer",
-        expires_at=fields.seconds(document, EXPIRY_KEYS),
-        scopes=fields.words(document, "scopes") or fields.words(document, "scope"),
-        last_refresh=fields.seconds(document, REFRESHED_KEYS),
+        fields.secret(document, "access_token") if "access_token" in has else None,
+        fields.secret(document, "refresh_token") if "refresh_token" in has else None,
+        fields.secret(document, "id_token") if "id_token" in has else None,
+        (fields.hint(document, "token_type") if "token_type" in has else None) or "Bearer",
+        fields.seconds(document, ends) if ends else None,
+        (fields.words(document, "scopes") if "scopes" in has else ())
+        or (fields.words(document, "scope") if "scope" in has else ()),
+        fields.seconds(document, refreshed) if refreshed else None,
     )
 
 
@@ -86,6 +92,14 @@ def replace_grant(
             made[key] = str(left) if isinstance(made[key], str) else left
     _put_scopes(made, tokens)
     return made
+
+
+@lru_cache(
+    maxsize=64
+)  # the files of one program have the same keys, and to ask for what is not there is half of the work
+def _layout(keys: tuple[str, ...]) -> _Layout:
+    has = frozenset(name for name in _NAMES if not set(fields.spellings(name)).isdisjoint(keys))
+    return has, tuple(key for key in EXPIRY_KEYS if key in keys), tuple(key for key in REFRESHED_KEYS if key in keys)
 
 
 def _put_scopes(made: dict[str, object], tokens: Tokens) -> None:

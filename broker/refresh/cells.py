@@ -5,8 +5,10 @@ Owns: the cells, and how store changes and results of refreshes alter them. It m
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
+
+import msgspec
 
 from broker.model.account import AccountId, Active, NeedsLogin, State, Tokens, Unsaved
 from broker.model.clock import Chance, Clock, Now
@@ -33,10 +35,10 @@ _log = logging.getLogger(__name__)
 
 _SKEW_NOTED_SECONDS = 60.0  # a Date header has whole seconds and is read late; less is noise
 _UNSAVED_RETRY_SECONDS = 5.0
+_ACTIVE = Active()
 
 
-@dataclass(slots=True)
-class Cell:
+class Cell(msgspec.Struct):
     """One account. `trouble` is its state apart from being paused or under refresh.
 
     `renewed_wall` is when this process last renewed it; `rejected` names the access token an API refused, `rejections` counts
@@ -162,11 +164,11 @@ class Cells:
 
     def take(self, entry: Entry) -> None:
         """Take over an entry: a new grant clears every trouble, other changes only those they bear on."""
-        cell = self._cells.get(entry.account)
-        settled: State = entry.terminal or Active()
+        account, settled = entry.record.account, entry.terminal or _ACTIVE
+        cell = self._cells.get(account)
         if cell is None:
-            policy = self._providers.get(entry.account.provider).policy
-            self._cells[entry.account] = Cell(entry, self._life_of(entry), policy, settled, self._chance.unit())
+            policy = self._providers.get(account.provider).policy
+            self._cells[account] = Cell(entry, self._life_of(entry), policy, settled, self._chance.unit())
             return
         before, after = cell.entry.record.tokens, entry.record.tokens
         if cell.stranded is not None and after.refresh_digest() == before.refresh_digest():

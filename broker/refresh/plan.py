@@ -23,6 +23,7 @@ from broker.model.account import (
 )
 from broker.model.clock import Now
 from broker.model.errors import ErrorCode
+from broker.model.quick import quickly_made
 from broker.model.secret import Digest
 from broker.providers.base import RefreshPolicy
 from broker.refresh.life import Life, need, remaining
@@ -44,6 +45,7 @@ class Reason(StrEnum):
     UNSAVED = "unsaved"
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Known:
     """All that is known of one account. `jitter` in [0, 1) is drawn anew for each grant; `rejected` names an access token an API refused."""

@@ -161,11 +161,11 @@ def same(old: object, new: object) -> bool:
 
 
 def _parse_text(text: str) -> Both | Fault:
-    if _too_deep(text):
-        return Fault(FaultKind.NOT_JSON, f"is nested deeper than {_MAX_DEPTH} levels")
     found = _plainly(text)
     if found is not None:
         return Parsed(text), found
+    if _too_deep(text):
+        return Fault(FaultKind.NOT_JSON, f"is nested deeper than {_MAX_DEPTH} levels")
     repeated: list[str] = []
 
     def pairs(members: list[tuple[str, object]]) -> dict[str, object]:
@@ -201,19 +201,25 @@ def _plainly(text: str) -> dict[str, object] | None:
     return found if isinstance(found, dict) and 2 * _strings(found) == text.count('"') else None
 
 
-def _strings(value: object) -> float:
-    """Return how many strings a value holds, keys too; none that could be counted where it holds a number that is not small."""
-    if isinstance(value, str):
-        return 1
+def _strings(value: object, depth: int = 1) -> float:
+    """Return how many strings an object or list holds, keys too; none that could be counted where it holds a number that is not small, or is nested too deep.
+
+    Of what else there is in one: 0 for a small number.
+    """
+    if not isinstance(value, dict | list):
+        return 0 if isinstance(value, int) and -_SMALL < value < _SMALL else math.nan
+    if depth > _MAX_DEPTH:
+        return math.nan
+    count: float = 0
     if isinstance(value, dict):
-        count: float = len(value)
-        for each in value.values():
-            count += 1 if isinstance(each, str) else _strings(each)
-        return count
-    if isinstance(value, list):
-        return sum(map(_strings, value))
-    plain = value is None or isinstance(value, bool) or (isinstance(value, int) and -_SMALL < value < _SMALL)
-    return 0 if plain else math.nan
+        count = len(value)
+        value = value.values()
+    for each in value:
+        if isinstance(each, str):
+            count += 1
+        elif each is not False and each is not True and each is not None:
+            count += _strings(each, depth + 1)
+    return count
 
 
 def _too_deep(text: str) -> bool:

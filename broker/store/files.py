@@ -285,8 +285,10 @@ class Disk:
     def clean(self, folder: Path, now_wall: float) -> None:
         """Remove temporary files of processes that are no more."""
         with contextlib.suppress(OSError):
-            for path in [each for each in folder.iterdir() if stale_temporary(each, now_wall)]:
-                self.discard(path)
+            names = [name for name in os.listdir(folder) if name.startswith(TEMP_PREFIX)]  # noqa: PTH208 - a path for each of thousands
+            for path in [folder / name for name in names]:
+                if stale_temporary(path, now_wall):
+                    self.discard(path)
 
     def real(self, path: Path) -> Path:
         """Return the file a link means, so that writing keeps the link. Raises StorageError."""

@@ -81,15 +81,17 @@ class Follower:
 
     async def load(self) -> None:
         """Read everything, in one go; what is half written follows later."""
-        seen = await self._run(lambda: [(place, *self._see(place, plain=plain)) for place, plain in self._listed()])
-        good = [result for _, result, _ in seen if isinstance(result, Reading) and not self._shelf.rolled_back(result)]
-        for place, _, image in seen:
+        good: list[Reading] = []
+        others: list[tuple[Place, Reading | Fault]] = []
+        for place, result, image in await self._run(self._see_all):
             self._note(place, image)
+            if isinstance(result, Reading) and not self._shelf.rolled_back(result):
+                good.append(result)
+            elif result is not None:
+                others.append((place, result))
         self._shelf.accept(good)
-        taken = {reading.source.place for reading in good}
-        for place, result, _ in seen:
-            if place not in taken and result is not None:
-                self._judge_or_wait(place, result)
+        for place, result in others:
+            self._judge_or_wait(place, result)
         for reading in good:
             if reading.inner.repeated:
                 self._remark(reading)
@@ -253,6 +255,14 @@ class Follower:
         for place, entry in self._entries():
             with suppress(OSError):
                 found.append((place, entry.is_file(follow_symlinks=False)))
+        return found
+
+    def _see_all(self) -> list[tuple[Place, Reading | Fault | None, Image | None]]:
+        """Read everything there is. The bytes are let go one by one: what is made of them has them too, as text."""
+        found: list[tuple[Place, Reading | Fault | None, Image | None]] = []
+        for place, plain in self._listed():
+            result, image = self._see(place, plain=plain)
+            found.append((place, result, image and image.emptied()))
         return found
 
     def _entries(self) -> "Iterator[tuple[Place, os.DirEntry[str]]]":

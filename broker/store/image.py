@@ -28,6 +28,10 @@ class Image(msgspec.Struct, frozen=True):
     mark: tuple[int, ...]
     repaired: bool = False
 
+    def emptied(self) -> "Image":
+        """Return all of it but the bytes."""
+        return Image(b"", self.content, self.mark, self.repaired)
+
     def __repr__(self) -> str:
         # The bytes hold tokens.
         return f"Image(content={self.content!r}, mark={self.mark!r}, repaired={self.repaired!r})"
@@ -75,36 +79,31 @@ def content_of(data: bytes) -> str:
 
 
 def _read(fd: int, chmod: Callable[[int, int], None]) -> Image | Fault:
-    before = os.fstat(fd)
-    fault = _unfit(before)
+    info = os.fstat(fd)
+    fault = _unfit(info)
     if fault is not None:
         return fault
-    repaired = _repair(fd, before, chmod)
-    data, mark = _read_still(fd, None if repaired else before)
-    return Image(data, content_of(data), mark, repaired)
+    repaired = bool(info.st_mode & 0o077) and _repair(fd, chmod)
+    # Bytes read while somebody writes may be half of one version and half of the next.
+    for _ in range(_READ_TRIES - 1):
+        before = mark_of(os.fstat(fd) if repaired else info)
+        # Room for what there is, and for a byte that would tell of more: for a megabyte the kernel would have to find memory each time.
+        size = before[2]
+        data = os.pread(fd, min(size, MAX_BYTES) + 1, 0)
+        info = os.fstat(fd)
+        if len(data) <= size and mark_of(info) == before:
+            break
+    else:
+        before = mark_of(info)
+        data = os.pread(fd, MAX_BYTES + 1, 0)
+    return Image(data, content_of(data), before, repaired)
 
 
-def _repair(fd: int, info: os.stat_result, chmod: Callable[[int, int], None]) -> bool:
-    if not info.st_mode & 0o077:
-        return False
+def _repair(fd: int, chmod: Callable[[int, int], None]) -> bool:
     with contextlib.suppress(OSError):
         chmod(fd, _PRIVATE_MODE)
         return True
     return False
-
-
-def _read_still(fd: int, info: os.stat_result | None) -> tuple[bytes, tuple[int, ...]]:
-    # Bytes read while somebody writes may be half of one version and half of the next.
-    for _ in range(_READ_TRIES - 1):
-        info = info or os.fstat(fd)
-        mark = mark_of(info)
-        # Room for what there is, and for a byte that would tell of more: for a megabyte the kernel would have to find memory each time.
-        data = os.pread(fd, min(info.st_size, MAX_BYTES) + 1, 0)
-        if len(data) <= info.st_size and mark_of(os.fstat(fd)) == mark:
-            return data, mark
-        info = None
-    mark = mark_of(os.fstat(fd))
-    return os.pread(fd, MAX_BYTES + 1, 0), mark
 
 
 def _unfit(info: os.stat_result) -> Fault | None:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from msgspec.structs import replace as renewed
 
-from broker.model.account import AccountId, Generation, NeedsLogin, Record, Tokens
+from broker.model.account import AccountId, Generation, NeedsLogin, Record, Tokens, by_name
 from broker.model.clock import Clock
 from broker.model.secret import Digest
 from broker.store import packed
@@ -45,7 +45,7 @@ class Shelf:
         self._claims: Counter[AccountId] = Counter()  # how many files say they are an account
         self._rows: dict[AccountId, Row] = {}
         self._names: dict[tuple[int, str], AccountId] = {}
-        self._digests: dict[AccountId, bytes] = {}  # packed: generation, and the refresh token's digest or zeros
+        self._digests: dict[AccountId, bytes] = {}  # packed: see `_digests_of`
         self._replaced: dict[AccountId, bytes] = {}  # packed: grants
         self._listeners: list[Callable[[Change], None]] = []
 
@@ -91,7 +91,7 @@ class Shelf:
 
     def digest_of(self, account: AccountId, generation: Generation) -> tuple[bool, Digest | None]:
         """Tell whether the refresh token of a generation is known, and its digest."""
-        known = self._digests.get(account, b"")
+        known = self._digests_of(account)
         at = packed.find(known, _number(generation), _GENERATION_BYTES + _DIGEST_BYTES)
         if at < 0:
             return False, None
@@ -133,10 +133,13 @@ class Shelf:
         """Return `chosen` if it exists, else the first account of a provider that can be served, else the first."""
         if chosen in self._entries:
             return chosen
-        mine = [entry for account, entry in self._entries.items() if account.provider == provider]
-        served = (entry for entry in mine if not (entry.paused or entry.record.disabled or entry.terminal))
-        best = next(served, mine[0] if mine else None)
-        return best.account if best else None
+        first: AccountId | None = None
+        for account, entry in self._entries.items():
+            if account.provider == provider:
+                if not (entry.paused or entry.record.disabled or entry.terminal):
+                    return account
+                first = first or account
+        return first
 
     # --- changing ---
 
@@ -145,22 +148,21 @@ class Shelf:
         numbers = {text.encode(errors="backslashreplace").decode(): n for n, text in enumerate(self._directories)}
         self._rows = dict(remembered.rows)
         for row in remembered.rows.values():
-            if row.directory in numbers:
-                self._names[numbers[row.directory], row.file] = row.account
-            self._digests[row.account] = _noted(row.generation, row.digest)
+            if (number := numbers.get(row.directory)) is not None:
+                self._names[number, row.file] = row.account
 
     def accept(
         self, readings: Iterable[Reading] = (), *, gone: Iterable[Place] = (), raised: AccountId | None = None
     ) -> None:
         """Set the state of files and drop others, in one step; tell listeners. `raised` gets a new generation in any case."""
-        gone, readings = tuple(gone), tuple(readings)
+        gone, readings, stamps = tuple(gone), tuple(readings), self._stamps
         alone = self._alone(readings[0]) if len(readings) == 1 and not gone else None
         for place in gone:
-            self._stamps[place] = self.stamp(place) + 1
+            stamps[place] = stamps.get(place, 0) + 1
             self._readings.pop(place, None)
         for reading in readings:
             place = reading.source.place
-            self._stamps[place] = self.stamp(place) + 1
+            stamps[place] = stamps.get(place, 0) + 1
             self._readings[place] = reading
         if alone is None:
             self._rearrange(raised)
@@ -177,6 +179,7 @@ class Shelf:
 
     def rename(self, old: AccountId, new: AccountId) -> None:
         """Have everything that is remembered of an account under another name. Its file is to be accepted right after, and raised."""
+        self._digests[new], self._digests[old] = self._digests_of(old), b""
         row, former = self._rows[old], self._rows.get(new)
         generation = max(row.generation, former.generation if former else row.generation)
         # The old name stays known, so that whoever has it next begins above its generations; no file means it any more.
@@ -185,7 +188,6 @@ class Shelf:
         self._remember((self._rows[old],))
         for slot in [slot for slot, account in self._names.items() if account == old]:
             self._names[slot] = new
-        self._digests[new] = self._digests.pop(old, b"")
         self._replaced[new] = self._replaced.pop(old, b"")
 
     def judge(self, account: AccountId, verdict: NeedsLogin | None) -> None:
@@ -234,7 +236,7 @@ class Shelf:
         changed: list[Row] = []
         entries: dict[AccountId, Entry] = {}
         owners = self._arrangement.owners
-        for account in sorted(owners):
+        for account in sorted(owners, key=by_name):
             source = owners[account]
             self._names[source.place.slot] = account
             entry = before.get(account)
@@ -263,18 +265,30 @@ class Shelf:
         place = source.place
         row = Row(account, self._directories[place.directory], place.name, generation, print_, digest, terminal, sealed)
         if row != old:
+            self._note_digest(account, row)
             self._rows[account] = row
             changed.append(row)
-        self._note_digest(account, generation, digest)
         return Entry(record, generation, source.place.name, source.client, source.place.paused, terminal, source.link)
 
-    def _note_digest(self, account: AccountId, generation: Generation, digest: Digest | None) -> None:
-        record, known = _noted(generation, digest), self._digests.get(account, b"")
-        if known.endswith(record):
+    def _digests_of(self, account: AccountId) -> bytes:
+        """Return the generations of an account and their refresh tokens' digests (or zeros), packed.
+
+        Nearly all accounts have had none but their row's, which is not kept twice.
+        """
+        known = self._digests.get(account)
+        if known is not None:
+            return known
+        row = self._rows.get(account)
+        return _noted(row.generation, row.digest) if row is not None else b""
+
+    def _note_digest(self, account: AccountId, row: Row) -> None:
+        """Have a row's digest remembered. Before it takes the place of the row there is."""
+        if account not in self._digests and account not in self._rows:
             return
-        if known:
-            known = packed.without(known, _number(generation), len(record))
-        self._digests[account] = packed.added(known, record, _DIGESTS_KEPT)
+        record, known = _noted(row.generation, row.digest), self._digests_of(account)
+        if not known.endswith(record):
+            known = packed.without(known, _number(row.generation), len(record))
+            self._digests[account] = packed.added(known, record, _DIGESTS_KEPT)
 
     def _publish(self, before: Mapping[AccountId, Entry]) -> None:
         if not self._listeners:

@@ -12,7 +12,7 @@ from itertools import chain, count
 
 import msgspec
 
-from broker.model.account import AccountId, NeedsLogin, Record
+from broker.model.account import AccountId, NeedsLogin, Record, by_name
 from broker.model.errors import BrokerError
 from broker.model.quick import quickly_made
 from broker.providers.base import Client
@@ -84,10 +84,12 @@ def arrange(
         groups.setdefault(source.record.account, []).append(source)
     owners: dict[AccountId, Source] = {}
     shadowed: dict[Place, Place] = {}
-    for plain in sorted(groups):
+    for plain in sorted(groups, key=by_name):
         group = groups[plain]
         if len(group) == 1:  # nearly all
-            owners[_name(plain, group, names, owners)] = group[0]
+            source = group[0]
+            known = names.get(source.place.slot)
+            owners[plain if known == plain and plain not in owners else _name(plain, group, names, owners)] = source
             continue
         group.sort(key=lambda source: (source.place.slot not in names, source.place))
         for cluster in _clusters(group):

@@ -17,6 +17,7 @@ from broker.model.account import (
     StateName,
     Tokens,
     Unsaved,
+    by_name,
     freshness,
     state_name,
     valid_provider_name,
@@ -94,3 +95,12 @@ def test_a_grant_is_the_same_by_its_tokens_alone() -> None:
 
 def test_every_state_has_a_name_and_every_name_a_state() -> None:
     assert {state_name(state) for state in STATES} == set(StateName)
+
+
+@given(
+    st.lists(
+        st.builds(AccountId, st.sampled_from(["a", "a-b", "ab"]), st.sampled_from(["x", "X", "é", "x y", "x-y", "😀"]))
+    )
+)
+def test_by_name_sorts_as_comparing_does(accounts: list[AccountId]) -> None:
+    assert sorted(accounts, key=by_name) == sorted(accounts)

@@ -94,6 +94,18 @@ def test_brackets_in_strings_are_no_depth() -> None:
     assert len(parsed(many).document["x"]) == 150  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("quote", ["", '\\"'])
+@pytest.mark.parametrize("inside", ["", "0.5", "[], {}"])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_a_hundred_levels_are_read_and_one_more_is_not(opening: str, closing: str, inside: str, quote: str) -> None:
+    levels = 99 - inside.count("[], {}")
+    for more in (0, 1):
+        depth = levels + more
+        nest = opening * (depth - 1) + f"[{inside}]" + closing * (depth - 1)
+        found = parse(f'{{"type": "fake{quote}", "x": {nest}}}'.encode())
+        assert (found.kind if isinstance(found, Fault) else None) == (FaultKind.NOT_JSON if more else None)
+
+
 def test_repeated_keys_are_named_and_the_last_counts() -> None:
     file = parsed('{"type": "fake", "a": 1, "in": {"b": 1, "b": 2}, "a": 3}')
     assert (file.document["a"], file.document["in"]) == (3, {"b": 2})

@@ -29,6 +29,13 @@ def test_reading(target: Path) -> None:
     assert read(target.with_name("none.json")) is None
 
 
+def test_an_image_can_let_its_bytes_go(target: Path) -> None:
+    image = read(target)
+    assert isinstance(image, Image)
+    bare = image.emptied()
+    assert (bare.data, bare.content, bare.mark, bare.repaired) == (b"", image.content, image.mark, False)
+
+
 def test_an_open_mode_is_repaired(target: Path) -> None:
     target.chmod(0o644)
     image = read(target)

@@ -152,3 +152,19 @@ def test_any_generation_the_state_database_can_hold_is_remembered(generation: in
     shelf.restore(Remembered({ALICE: row}))
     assert shelf.digest_of(ALICE, Generation(generation)) == (True, token.digest())
     assert shelf.digest_of(ALICE, Generation(1)) == (False, None)
+
+
+async def test_what_was_remembered_is_known_beside_what_came_since_and_moves_with_the_name() -> None:
+    watched, bob = Watched(), AccountId("fake", "bob")
+    tokens = [Secret(f"fake-refresh-{grant}") for grant in range(3)]
+    row = Row(ALICE, "/auth", "0.json", Generation(7), "x", tokens[0].digest())
+    watched.shelf.restore(Remembered({ALICE: row}))
+    for grant in (1, 2):
+        watched.shelf.accept([reading(0, grant=grant)])
+    known = [watched.shelf.digest_of(ALICE, Generation(7 + grant)) for grant in range(4)]
+    assert known == [*((True, token.digest()) for token in tokens), (False, None)]
+    watched.shelf.rename(ALICE, bob)
+    watched.shelf.accept([reading(0, "bob", grant=2)], raised=bob)
+    assert [watched.shelf.digest_of(bob, Generation(7 + grant)) for grant in range(3)] == known[:3]
+    assert watched.shelf.digest_of(bob, Generation(10)) == (True, tokens[2].digest())
+    assert watched.shelf.digest_of(ALICE, Generation(9)) == (False, None)
