@@ -15,6 +15,7 @@ from broker.model.clock import Clock
 from broker.model.errors import BrokerError
 from broker.model.naming import Names
 from broker.proxy import codex_models, models
+from broker.proxy.afterwards import Afterwards
 from broker.proxy.asking import Meanings
 from broker.proxy.context import Context
 from broker.proxy.discovery import Discovery
@@ -69,6 +70,7 @@ class Gateway:
         self.usage: Usage | None = None
         self.request_log: RequestLog | None = None
         self.discovery = Discovery()
+        self.afterwards = Afterwards()
         self._second = 0
         self._read_at = -1.0
         self._meanings = Meanings()

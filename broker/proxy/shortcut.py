@@ -21,7 +21,6 @@ from broker.proxy.wire.client import UpstreamError
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.wire.heads import ResponseHead, with_length
 from broker.proxy.works import Manner, Work
-from broker.translate.tokens import told_in
 
 _OK: Final = 200
 
@@ -31,7 +30,7 @@ class Shortcut:
     """One request (see `wire.exchange.Call`), and the receiver of its answer."""
 
     __slots__ = (
-        "_body", "_exchange", "_gateway", "_head", "_id", "_over", "_parts", "_sending", "_track", "_trail", "_work",
+        "_body", "_exchange", "_gateway", "_head", "_id", "_over", "_parts", "_seconds", "_sending", "_track", "_trail", "_work",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway, exchange: Exchange, trail: Trail) -> None:
@@ -47,6 +46,7 @@ class Shortcut:
         self._over = False
         self._head: ResponseHead | None = None
         self._parts: list[bytes] = []
+        self._seconds = 0.0
 
     # --- what the client does ---
 
@@ -58,7 +58,7 @@ class Shortcut:
         trail, self._body = self._trail, body
         if self._exchange.blocked or not trail.holds(self._gateway, body) or (trail.foreign and not self._read()):
             if not trail.stands(self._gateway):
-                del self._exchange.head.made[Trail]  # it holds tokens, some perhaps of accounts that are gone
+                self._exchange.head.made.pop(Trail, None)  # it holds tokens, some perhaps of accounts that are gone
             self._long_way()
             return
         found = trail.chosen(self._session)
@@ -166,7 +166,8 @@ class Shortcut:
             return
         shop.release(straight.lease.account)
         shop.table.served(straight.lease.account, straight.lease.generation, straight.model)
-        self._count(head, track)
+        self._seconds = shop.ticker.time() - self._exchange.since
+        self._gateway.afterwards.add(self._count)
 
     def _turned(self, relay: Relay) -> bool:
         """Write the answer in the client's dialect; tell whether it is one."""
@@ -189,15 +190,17 @@ class Shortcut:
             exchange.write(part)
         exchange.end()
 
-    def _count(self, head: ResponseHead, track: Track) -> None:
+    def _count(self) -> None:
         """Count what the job and its witness count of such an answer."""
-        gateway, shop, route = self._gateway, self._trail.shop, self._trail.route
-        upstream, seconds = track.straight.upstream, shop.ticker.time() - self._exchange.since
-        shop.meters.attempted(upstream.kind, "ok")
+        gateway, route, head, track = self._gateway, self._trail.route, self._head, self._track
+        assert head is not None
+        assert track is not None
+        upstream = track.straight.upstream
+        self._trail.shop.meters.attempted(upstream.kind, "ok")
         if gateway.usage is not None:
-            tokens = None if route.free else told_in(upstream.dialect, b"".join(self._parts))
-            gateway.usage.passed(track.who, head.headers, tokens, seconds, self._session)
-        gateway.answered(self._id, route.name, _OK, seconds)
+            dialect = None if route.free else upstream.dialect
+            gateway.usage.passed(track.who, head.headers, dialect, self._parts, self._seconds, self._session)
+        gateway.answered(self._id, route.name, _OK, self._seconds)
 
     def _session(self) -> str | None:
         return session_of(self._exchange.head.headers, self._body)

@@ -26,7 +26,7 @@ from broker.proxy.usage_table import MAX_SESSIONS, NOBODY, Counts, Pending, Seen
 from broker.proxy.wire.heads import ResponseHead
 from broker.proxy.witness import Attempt
 from broker.translate.codecs import Dialect
-from broker.translate.tokens import Ends, Tokens
+from broker.translate.tokens import Ends, Tokens, told_in
 
 _log = logging.getLogger(__name__)
 
@@ -94,10 +94,18 @@ class Usage:
             self._limited[name] = key
         return Counting(self, name, model, since, session, free=free)
 
-    def passed(self, who: Who, headers: Headers, tokens: Tokens | None, seconds: float, session: Session) -> None:
+    def passed(
+        self,
+        who: Who,
+        headers: Headers,
+        dialect: Dialect | None,
+        parts: list[bytes],
+        seconds: float,
+        session: Session,
+    ) -> None:
         """Count a request that was answered at once, as a whole and well: what a witness of it would have come to, in one step.
 
-        `headers` are the answer's, `tokens` what it cost where that is to be told.
+        `headers` and `parts` are the answer's; what it cost is told in its `dialect`, None where there is nothing to be told.
         """
         if not self.enabled:
             return
@@ -109,8 +117,8 @@ class Usage:
         row.answered += 1
         row.seconds += seconds
         row.first_seconds += seconds
-        if tokens is not None:
-            _spend(row, tokens, whole=True)
+        if dialect is not None:
+            _spend(row, told_in(dialect, b"".join(parts)), whole=True)
         self.noted(key, account, model, session)
 
     def noted(self, key: str, account: str, model: str, session: Session) -> None:

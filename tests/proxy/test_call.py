@@ -91,6 +91,24 @@ async def test_another_user_s_program_cannot_use_the_internal_key(
         assert (await p.ask("GET", "/v1/models")).status == 200
 
 
+async def test_what_one_user_s_program_sent_lets_no_other_s_in(
+    proxy: MakeProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A head is known on all connections of a peer, but whose program is at the other end is asked of each."""
+    strangers: set[tuple[str, int]] = set()
+    monkeypatch.setattr("broker.proxy.call.same_user", lambda peer, _local: peer not in strangers)
+    async with proxy(daemon_with("gemini-api/a")) as p:
+        asked = p.request("GET", "/v1/models", authorization="Bearer ccs-internal-managed")
+        (mine, writer), (theirs, stranger) = await p.dial(), await p.dial()
+        strangers.add(stranger.get_extra_info("sockname"))
+        for _ in range(3):
+            for reader, to, status in ((mine, writer, b" 200 "), (theirs, stranger, b" 401 ")):
+                to.write(asked)
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(parse(head).headers["content-length"]))
+                assert status in head
+
+
 @pytest.mark.parametrize("target", ["/health", "/docs", "/v1/models"])
 async def test_other_hosts_and_sites_are_turned_away_everywhere(proxy: MakeProxy, target: str) -> None:
     async with proxy(daemon_with("gemini-api/a"), allowed_hosts=("proxy.example",)) as p:

@@ -13,6 +13,7 @@ from broker.config import RequestLogConfig
 from broker.model.secret import Secret
 from broker.proxy.call import ClientCall
 from broker.proxy.job import Job
+from broker.proxy.wire.server import ServerConnection
 from broker.proxy.works import GeminiWork
 from tests.fakes.broker_socket import FakeDaemon, account, lease
 from tests.fakes.two_ways import Got, Held, Rig, both, rig
@@ -196,16 +197,15 @@ async def test_a_client_that_is_blocked_before_the_answer() -> None:
     await same(scenario)
 
 
-async def test_an_answer_that_is_read_slowly_is_in_nobody_s_hands() -> None:
+async def test_an_answer_that_is_read_slowly_is_in_nobody_s_hands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its upstream has said all: nothing is made of the request again, and nothing of it stays."""
     async with rig(one(), ("gemini",), OK) as p:
         await ask(p)
         await ask(p, "again")
-        (line,) = p.worker._listener.connections
-        send = line.send
+        send = ServerConnection.send
 
-        def full(out: list[bytes]) -> None:
-            send(out)
+        def full(line: ServerConnection, out: list[bytes]) -> None:
+            send(line, out)
             exchange = line._active
             line.pause_writing()  # as a transport does that is given more than it can send
             line.resume_writing()
@@ -215,8 +215,7 @@ async def test_an_answer_that_is_read_slowly_is_in_nobody_s_hands() -> None:
         gc.collect()
         gc.disable()
         try:
-            monkey = vars(line)
-            monkey["send"] = full
+            monkeypatch.setattr(ServerConnection, "send", full)
             assert (await ask(p, "third")).status == 200
             assert not [each for each in gc.get_objects() if isinstance(each, Job | ClientCall | GeminiWork)]
         finally:

@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 _MAX_HEAD_BYTES: Final = 131_072
 _MAX_HEADERS: Final = 256
 _VERSIONS: Final = frozenset({"1.1", "1.0"})
+_USUAL: Final = b"HTTP/1.1 2"  # an answer that begins so has no interim one before it, and its version need not be written out by the parser
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _JOINED_BYTES: Final = 16_384  # up to a TLS record a copy costs less than a piece more; beyond it the copy costs more. Either way it is one system call
 
@@ -92,6 +93,11 @@ class Home(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """One connection to an upstream."""
 
+    __slots__ = (
+        "_complete", "_ended", "_got_bytes", "_head_size", "_headers", "_home", "_in_head", "_interim", "_keep", "_method", "_parser", "_paused",
+        "_receiver", "_refused", "_transport", "_until_close", "_uses", "_usual", "idle_since",
+    )  # fmt: skip
+
     def __init__(self, home: Home) -> None:
         """Belongs to `home`."""
         self._home = home
@@ -104,6 +110,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._in_head = False
         self._head_size = 0
         self._got_bytes = False
+        self._usual = False
         self._until_close = False
         self._complete = False
         self._keep = False
@@ -188,7 +195,9 @@ class UpstreamConnection(asyncio.Protocol):
         if receiver is None or parser is None:
             self.close()  # nothing was asked: whatever this is, it must not become the next answer
             return
-        self._got_bytes = True
+        if not self._got_bytes:
+            self._got_bytes = True
+            self._usual = data.startswith(_USUAL)
         try:
             parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
@@ -247,7 +256,7 @@ class UpstreamConnection(asyncio.Protocol):
         parser, receiver = self._parser, self._receiver
         if self._complete or self._refused or parser is None or receiver is None:
             return
-        status, version = parser.get_status_code(), parser.get_http_version()
+        status, version = parser.get_status_code(), "1.1" if self._usual else parser.get_http_version()
         if not 100 <= status < 600 or version not in _VERSIONS:
             self._refused = "the upstream's answer is not one of HTTP/1.1"
             return

@@ -84,6 +84,11 @@ class App(Protocol):
         ...
 
 
+def address_of(name: object) -> tuple[str, int]:
+    """Return address and port of what a transport tells of a socket; nothing of what is none of the internet's."""
+    return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) >= 2 else ("", 0)
+
+
 class Line(Protocol):
     """The connection an exchange answers over."""
 
@@ -181,9 +186,18 @@ class Exchange:
             return large.getvalue()  # not a copy
         return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
+    def whole(self, call: Call, body: bytes) -> None:
+        """Take the steps of a request that is here from its head to its end."""
+        self.call = call
+        self.complete = True
+        call.on_head()
+        if not self.ended:
+            call.on_body(body)
+
     def drop(self) -> None:
         """Keep the request's body no longer."""
-        self.body_parts, self._large = [], None
+        if self.body_parts or self._large is not None:
+            self.body_parts, self._large = [], None
 
     def start(self, status: int, headers: Headers, length: int | None = None) -> None:
         """Begin the answer. `headers` hold no framing; `length` None means not known: chunked, or to the end of the connection for HTTP/1.0."""

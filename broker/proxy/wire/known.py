@@ -1,7 +1,8 @@
 """The head a client sends again and again: recognised by its bytes, so that it is neither parsed nor judged anew.
 
-Owns: `Known`, one head that was parsed and found good, and when bytes are a whole request that has it. Pure. It must never take for known what differs in
-anything but the digits of the Content-Length, nor anything that is not one whole request and no more: whatever else comes, llhttp reads.
+Owns: `Known`, one head that was parsed and found good, and when bytes are a whole request that has it; `Alike`, those that connections of one peer have in
+common. Pure. It must never take for known what differs in anything but the digits of the Content-Length, nor anything that is not one whole request and no
+more: whatever else comes, llhttp reads.
 
 llhttp reads the same bytes the same way each time they begin a message, so what was good once is good again. Between two messages it keeps nothing that
 would change that.
@@ -9,6 +10,7 @@ would change that.
 
 import re
 from typing import Final, final
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -22,7 +24,7 @@ _MAX_DIGITS: Final = 15
 class Known:
     """A head, in bytes and as it was understood. It holds what the client sent, its key too, so it is kept no longer than the connection needs it."""
 
-    __slots__ = ("_after", "_at", "_before", "_digits", "_head")
+    __slots__ = ("__weakref__", "_after", "_at", "_before", "_digits", "_head")
 
     def __init__(self, before: bytes, digits: bytes, after: bytes, head: RequestHead) -> None:
         """Hold a head whose Content-Length stands between `before` and `after`; without one, `digits` and `after` are empty."""
@@ -31,6 +33,11 @@ class Known:
         self._after = after
         self._head = head
         self._at = next((at for at, (name, _) in enumerate(head.headers) if name == b"content-length"), -1)
+
+    @property
+    def text(self) -> tuple[bytes, bytes]:
+        """The bytes it is known by."""
+        return self._before, self._after
 
     def read(self, data: bytes) -> tuple[RequestHead, bytes] | None:
         """Return head and body where `data` is a whole request with this head, and nothing besides."""
@@ -67,3 +74,22 @@ def learn(message: bytes, head: RequestHead) -> Known | None:
     if found is None:
         return Known(text, b"", b"", head) if head.length is None else None
     return Known(text[: found.start(1)], found[1], text[found.end(1) :], head)
+
+
+@final
+class Alike:
+    """The heads that are known on any connection, each for as long as one of them knows it.
+
+    What was worked out of a head is there once, however many connections a client opens: with a hundred of them it would not stay in the processor's caches.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        """Nobody has sent anything."""
+        self._known: WeakValueDictionary[tuple[object, tuple[bytes, bytes]], Known] = WeakValueDictionary()
+
+    def learn(self, message: bytes, head: RequestHead, whose: object) -> Known | None:
+        """Return how to know a head again, as `learn` does; what is known of it on a connection of the same peer, by `whose`, is known on this one too."""
+        known = learn(message, head)
+        return None if known is None else self._known.setdefault((whose, known.text), known)

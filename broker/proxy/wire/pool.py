@@ -23,7 +23,7 @@ _IDLE_SECONDS: Final = 50.0  # Google's front ends close after 240 s, common ser
 _MAX_IDLE: Final = 128
 
 
-class Origin(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True, cache_hash=True):
     """Where to connect (RFC 6454), and through which outbound proxy: two accounts that go different ways never share a connection."""
 
     scheme: str

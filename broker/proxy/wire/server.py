@@ -15,9 +15,9 @@ from typing import Final, cast, final
 import httptools
 
 from broker.proxy.wire import heads
-from broker.proxy.wire.exchange import HIGH_WATER, App, Exchange, Limits
+from broker.proxy.wire.exchange import HIGH_WATER, App, Exchange, Limits, address_of
 from broker.proxy.wire.heads import HeadError, Headers, RequestHead
-from broker.proxy.wire.known import Known, learn
+from broker.proxy.wire.known import Alike, Known
 from broker.proxy.wire.ticker import Ticker
 
 _MAX_PIPELINED: Final = 16
@@ -39,6 +39,7 @@ class Listener:
         self.limits = limits
         self.ticker = ticker
         self.connections: set[ServerConnection] = set()
+        self.alike = Alike()
         self.draining = False
         self.drained = asyncio.Event()
         """Set once `drain` was called and no connection is left."""
@@ -77,6 +78,12 @@ class Listener:
 @final
 class ServerConnection(asyncio.Protocol):
     """One client's connection."""
+
+    __slots__ = (
+        "_active", "_advancing", "_barred", "_begun", "_blocked_since", "_head_since", "_head_size", "_headers", "_idle_since", "_in_head",
+        "_known", "_last_read", "_linger_left", "_linger_until", "_listener", "_message_size", "_parser", "_paused", "_poison", "_read_head",
+        "_reading", "_ticker", "_transport", "_url", "_waiting", "blocked", "closing", "limits", "local", "peer", "trusted",
+    )  # fmt: skip
 
     def __init__(self, listener: Listener) -> None:
         """Belongs to `listener`."""
@@ -119,8 +126,8 @@ class ServerConnection(asyncio.Protocol):
         """Begin, or turn away when there are too many."""
         self._transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=HIGH_WATER)
-        self.peer = _address(transport.get_extra_info("peername"))
-        self.local = _address(transport.get_extra_info("sockname"))
+        self.peer = address_of(transport.get_extra_info("peername"))
+        self.local = address_of(transport.get_extra_info("sockname"))
         self._last_read = self._idle_since = self._ticker.now
         admitted = self._listener.admit(self.peer[0])
         if len(self._listener.connections) >= self.limits.connections:
@@ -197,7 +204,8 @@ class ServerConnection(asyncio.Protocol):
             return
         self._check_sizes()
         if between and self._begun - begun == 1 and self._reading is None and self._read_head is not None:
-            self._known = learn(data, self._read_head)
+            # What is made of a head may depend on who sent it: on the peer's address, and on what is noted of the connection.
+            self._known = self._listener.alike.learn(data, self._read_head, (self.peer[0], self.trusted))
 
     # --- llhttp ---
 
@@ -353,11 +361,7 @@ class ServerConnection(asyncio.Protocol):
     def _repeated(self, head: RequestHead, body: bytes) -> None:
         """Take a request whose head is known, as a whole."""
         self._active = exchange = Exchange(self, head, self._ticker.time())
-        exchange.complete = True
-        exchange.call = call = self._listener.app.open(exchange)
-        exchange.guard(call.on_head)
-        if not exchange.ended:
-            exchange.guard(call.on_body, body)
+        exchange.guard(exchange.whole, self._listener.app.open(exchange), body)
 
     def _deliver(self, exchange: Exchange) -> None:
         call = exchange.call
@@ -443,7 +447,3 @@ class ServerConnection(asyncio.Protocol):
         self._resume()
         if transport.can_write_eof() and not transport.is_closing():
             transport.write_eof()
-
-
-def _address(name: object) -> tuple[str, int]:
-    return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) >= 2 else ("", 0)

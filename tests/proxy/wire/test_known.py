@@ -1,14 +1,16 @@
 """Heads that are known again: only where parsing would have read the same."""
 
+import weakref
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.proxy.wire.exchange import Exchange, Limits
 from broker.proxy.wire.heads import Headers, RequestHead, check_request
-from broker.proxy.wire.known import Known, learn
+from broker.proxy.wire.known import Alike, Known, learn
 from broker.proxy.wire.server import Listener, ServerConnection
 
 HEADERS: Headers = [(b"host", b"x"), (b"content-length", b"5"), (b"x-a", b"b")]
@@ -210,32 +212,62 @@ MESSAGES = st.sampled_from([
 ])  # fmt: skip
 
 
-def served(messages: list[bytes], *, knowing: bool) -> tuple[list[object], bytes, bool]:
-    app, wire = Seen(), Wire()
+def listening(app: Seen, limits: Limits) -> Listener:
     listener = Listener.__new__(Listener)
-    listener.app, listener.limits, listener.ticker = app, Limits(body_bytes=4000), Clock()  # type: ignore[assignment]
+    listener.app, listener.limits, listener.ticker = app, limits, Clock()  # type: ignore[assignment]
     listener.admit, listener.connections, listener.draining = (lambda _: True), set(), False
+    listener.alike = Alike()
+    return listener
+
+
+def connected(listener: Listener, wire: Wire) -> ServerConnection:
     connection = ServerConnection(listener)
     connection.connection_made(wire)  # type: ignore[arg-type]
-    for message in messages:
+    return connection
+
+
+def served(messages: list[tuple[int, bytes]], *, knowing: bool) -> tuple[list[object], list[bytes], list[bool]]:
+    app, wires = Seen(), [Wire(), Wire()]
+    listener = listening(app, Limits(body_bytes=4000))
+    connections = [connected(listener, wire) for wire in wires]
+    for number, message in messages:
         if not knowing:
-            connection._known = None
-        connection.data_received(message)
-    return app.log, wire.out, wire.closed
+            connections[number]._known = None
+        connections[number].data_received(message)
+    return app.log, [wire.out for wire in wires], [wire.closed for wire in wires]
 
 
-@given(st.lists(MESSAGES, min_size=1, max_size=8))
-def test_what_is_known_again_is_served_as_what_is_read(messages: list[bytes]) -> None:
+@given(st.lists(st.tuples(st.integers(0, 1), MESSAGES), min_size=1, max_size=12))
+def test_what_is_known_again_is_served_as_what_is_read(messages: list[tuple[int, bytes]]) -> None:
     assert served(messages, knowing=True) == served(messages, knowing=False)
 
 
+def test_what_was_made_of_a_head_is_made_once_for_all_connections_of_a_peer() -> None:
+    alike = Alike()
+    mine, same = alike.learn(TEXT + b"abcde", HEAD, ("::1", None)), alike.learn(TEXT + b"fghij", HEAD, ("::1", None))
+    assert mine is same is not None
+    longer = alike.learn(TEXT.replace(b": 5", b": 3") + b"abc", msgspec.structs.replace(HEAD, length=3), ("::1", None))
+    assert longer is mine  # the length does not tell heads apart
+    assert alike.learn(TEXT + b"abcde", HEAD, ("::2", None)) is not mine
+    assert alike.learn(TEXT + b"abcde", HEAD, ("::1", True)) is not mine
+    assert alike.learn(TEXT.replace(b"X-A: b", b"X-A: c") + b"abcde", HEAD, ("::1", None)) is not mine
+    assert alike.learn(BARE + b"\r\n", check_request(b"GET", b"/a", [(b"host", b"x")], "1.1"), ("::1", None)) is None
+
+
+def test_nobody_knows_a_head_that_no_connection_knows() -> None:
+    alike = Alike()
+    head = check_request(b"POST", b"/a", HEADERS, "1.1")
+    known = alike.learn(TEXT + b"abcde", head, "a peer")
+    before = weakref.ref(known) if known is not None else None
+    del known
+    assert before is not None
+    assert before() is None
+    assert alike.learn(TEXT + b"abcde", head, "a peer") is not None
+
+
 def test_a_head_is_forgotten_when_the_client_rests_and_when_limits_change() -> None:
-    app, wire, clock = Seen(), Wire(), Clock()
-    listener = Listener.__new__(Listener)
-    listener.app, listener.limits, listener.ticker = app, Limits(), clock  # type: ignore[assignment]
-    listener.admit, listener.connections, listener.draining = (lambda _: True), set(), False
-    connection = ServerConnection(listener)
-    connection.connection_made(wire)  # type: ignore[arg-type]
+    wire = Wire()
+    connection = connected(listening(Seen(), Limits()), wire)
     connection.data_received(TEXT + b"abcde")
     connection.tick(0.5)
     assert connection._known is not None
