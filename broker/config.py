@@ -7,7 +7,6 @@ A setting that is here changes behaviour in tests/system/test_settings.py, which
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -195,11 +194,10 @@ class Config(_Table, frozen=True):
         return tuple(expand(text) for text in self.store.directories) or (default_auth_dir(),)
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """A config as read: where from (`exists` says whether the file was there), and the line of each key that stands in it."""
 
     config: Config
     file: Path
     exists: bool = True
-    lines: Mapping[tuple[str, ...], int] = field(default_factory=dict)
+    lines: Mapping[tuple[str, ...], int] = msgspec.field(default_factory=dict)

@@ -10,9 +10,10 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from broker import __version__, paths
 from broker.config import Config, Loaded
@@ -81,13 +82,12 @@ _NOTICE_SECONDS = 5.0  # what a stop waits for a hook; less than the service man
 _LISTEN_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
-@dataclass(frozen=True, slots=True)
-class Sockets:
+class Sockets(msgspec.Struct, frozen=True):
     """The two listening sockets. `own` are the paths we made ourselves, and remove."""
 
     token: socket.socket
     control: socket.socket
-    own: Mapping[Path, socket.socket] = field(default_factory=dict)
+    own: Mapping[Path, socket.socket] = msgspec.field(default_factory=dict)
 
     def paths(self) -> tuple[Path, ...]:
         """Where they are."""
@@ -101,8 +101,7 @@ class Sockets:
         self.control.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Daemon:
+class Daemon(msgspec.Struct, frozen=True):
     """All parts. Built by `build`; usable without sockets through `dispatch`."""
 
     config: Config

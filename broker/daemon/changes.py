@@ -5,7 +5,8 @@ Owns: the order of steps, and writing them into the audit trail. A change goes t
 """
 
 import logging
-from dataclasses import dataclass
+
+import msgspec
 
 from broker.daemon.accounts import Accounts
 from broker.daemon.publisher import Publisher
@@ -28,8 +29,7 @@ _LOCK_WAIT_SECONDS = 20.0
 _AGAIN_SECONDS = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(msgspec.Struct, frozen=True):
     """The changes. Each returns the account as it is afterwards."""
 
     accounts: Accounts

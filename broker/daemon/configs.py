@@ -4,7 +4,9 @@ Owns: what stands in for settings the file leaves out (the environment, a provid
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+
+import msgspec
 
 from broker import paths
 from broker.config import Config
@@ -21,8 +23,7 @@ from broker.settings.running import Running
 _PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "http_proxy", "HTTP_PROXY")
 
 
-@dataclass(frozen=True, slots=True)
-class Configs:
+class Configs(msgspec.Struct, frozen=True):
     """Shows and reloads."""
 
     running: Running

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 
 import httptools
+import msgspec
 
 from broker.daemon.replies import Reply, problem, too_slow
 from broker.model.errors import BrokerError, ErrorCode
@@ -56,8 +57,7 @@ class Request:
         return [value for each, value in self.headers if each == name]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """A request has `request_seconds` to arrive, and so has a client to read its answer; a body has at most `body_bytes`."""
 
     request_seconds: float

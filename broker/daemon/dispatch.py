@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 _METRICS_LIBRARY: Final = "prometheus_client"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A status from 200 to 299, and a body of `media_type`."""
 
     status: int

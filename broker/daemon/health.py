@@ -8,8 +8,9 @@ import socket
 import stat
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from broker import __version__
 from broker.daemon.accounts import Accounts
@@ -17,8 +18,7 @@ from broker.ipc.schema import Health, ProviderView
 from broker.ipc.unix import peer_uid
 
 
-@dataclass(frozen=True, slots=True)
-class HealthCheck:
+class HealthCheck(msgspec.Struct, frozen=True):
     """Tells the daemon's health. `started` is boot-clock seconds; `sockets` returns the paths that are served."""
 
     accounts: Accounts

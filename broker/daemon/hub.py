@@ -7,7 +7,6 @@ events is kept: a reader that missed ten changes of one account is told the last
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -22,8 +21,7 @@ _MAX_GRAVES = 1000
 """How many vanished accounts are remembered; a reader older than the oldest forgotten one gets a snapshot."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(msgspec.Struct, frozen=True):
     number: int
     account: WatchAccount | None  # None: it has changed, and nobody was there to be told
 

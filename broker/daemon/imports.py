@@ -8,11 +8,12 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec.structs import replace as _with
 
 from broker.daemon.accounts import Accounts
@@ -50,8 +51,7 @@ class Action(StrEnum):
     REFUSED = "refused"  # it cannot be taken over
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(msgspec.Struct, frozen=True):
     """What is to be done, with which account, and why."""
 
     action: Action
@@ -59,8 +59,7 @@ class _Plan:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Imports:
+class Imports(msgspec.Struct, frozen=True):
     """The use case. `env` is the daemon's own environment; a caller's variables come before it."""
 
     accounts: Accounts

@@ -4,7 +4,8 @@ Owns: making an account of a key someone hands over, and writing it into the aud
 """
 
 import logging
-from dataclasses import dataclass
+
+import msgspec
 
 from broker.daemon.accounts import Accounts
 from broker.daemon.work import Work
@@ -20,8 +21,7 @@ from broker.store.base import Entry
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(msgspec.Struct, frozen=True):
     """The keys that come in."""
 
     accounts: Accounts

@@ -3,7 +3,7 @@
 Owns: which account a lease is of, counting, and the bytes of a lease, built once a grant. It must never lend what the engine did not grant.
 """
 
-from dataclasses import dataclass, field
+import msgspec
 
 from broker.daemon.accounts import Accounts
 from broker.daemon.views import lease_of
@@ -15,22 +15,20 @@ from broker.refresh.grant import Grant
 from broker.store.base import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class _Built:
+class _Built(msgspec.Struct, frozen=True):
     entry: Entry
     tokens: Tokens
     short: bool
     data: bytes
 
 
-@dataclass(slots=True)
-class Leases:
+class Leases(msgspec.Struct):
     """Lends. `max_wait` seconds bound every wait a client asks for; may be replaced at any time."""
 
     accounts: Accounts
     metrics: Metrics
     max_wait: float
-    _built: dict[AccountId, _Built] = field(default_factory=dict)
+    _built: dict[AccountId, _Built] = msgspec.field(default_factory=dict)
 
     async def lend(
         self, provider: str, label: str | None, *, min_validity: float, max_wait: float, waited: float = 0.0

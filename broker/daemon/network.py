@@ -5,7 +5,8 @@ show a user name or password.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from broker.daemon.accounts import Accounts
 from broker.daemon.outbound import Outbound
@@ -20,8 +21,7 @@ from broker.store.base import Entry
 _SOMEWHERE = Target("", 443)  # of whom nothing is known: https, and no host that a list of exceptions could name
 
 
-@dataclass(frozen=True, slots=True)
-class Ways:
+class Ways(msgspec.Struct, frozen=True):
     """Shows and tries."""
 
     accounts: Accounts

@@ -12,10 +12,11 @@ import importlib
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote_plus, urlsplit
+
+import msgspec
 
 from broker import __version__
 from broker.daemon.progress import ExchangeError, Progress, why
@@ -145,8 +146,7 @@ async def _load() -> None:
     await asyncio.to_thread(importlib.import_module, _EXCHANGE)  # in a thread: leases are served meanwhile
 
 
-@dataclass(frozen=True, slots=True)
-class _OnBehalf:
+class _OnBehalf(msgspec.Struct, frozen=True):
     """A transport by the way of one provider or account."""
 
     perform: Callable[[HttpRequest, Connected | None, Heard | None, str | None, Secret | None], Awaitable[HttpResponse]]

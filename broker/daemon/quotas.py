@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
+import msgspec
+
 from broker.daemon.accounts import Accounts
 from broker.ipc.schema import AccountQuota, QuotaWindow
 from broker.login.runner import run_flow
@@ -37,8 +39,7 @@ _FAILURE_KEPT_SECONDS = 10.0  # long enough that a script in a loop does not ham
 _MIN_VALIDITY_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(msgspec.Struct, frozen=True):
     until: float
     outcome: AccountQuota | BrokerError
 

@@ -3,7 +3,6 @@
 Owns: telling a refresh's end, outcome and time, for metrics and the audit trail. Pure: `boot` is boot-clock seconds. It must never influence one.
 """
 
-from dataclasses import dataclass
 from typing import assert_never
 
 import msgspec
@@ -26,8 +25,7 @@ Trouble = Backoff | Ambiguous | NeedsLogin | Unsaved
 Rest = Active | Paused | Trouble
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """A refresh that ended.
 
     `outcome` is `renewed` (here, or found renewed in the file) or an error code; `reason` says why it failed. `seconds` is None where the start was not

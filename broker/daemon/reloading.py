@@ -5,7 +5,8 @@ Owns: which part is given what of them. Each part lets its settings be replaced;
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from broker.config import Config
 from broker.daemon.leases import Leases
@@ -23,8 +24,7 @@ from broker.refresh.engine import Engine
 from broker.store.store import FileStore
 
 
-@dataclass(frozen=True, slots=True)
-class Reloading:
+class Reloading(msgspec.Struct, frozen=True):
     """The parts that have settings."""
 
     files: FileStore

@@ -3,10 +3,11 @@
 Owns: the heads of responses, and problem documents for errors. It must never know of connections.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
+
+import msgspec
 
 from broker import __version__
 from broker.ipc.schema import PROBLEM_JSON, encode, problem_of
@@ -18,8 +19,7 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 """The end of a response in chunks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """A status, and a body of `media_type`. `close`: what follows on the connection may not be what it seems."""
 
     status: int

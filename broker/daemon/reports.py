@@ -5,7 +5,8 @@ user can do is make an account rest for an hour, or be renewed once.
 """
 
 import logging
-from dataclasses import dataclass, field
+
+import msgspec
 
 from broker.daemon.accounts import Accounts
 from broker.daemon.publisher import Publisher
@@ -24,8 +25,7 @@ _OUTCOMES = ("rejected", "limited", "ok")
 _MAX_TEXT = 200
 
 
-@dataclass(slots=True)
-class Reports:
+class Reports(msgspec.Struct):
     """Takes reports. `max_wait` seconds bound every wait a report asks for; may be replaced at any time."""
 
     accounts: Accounts
@@ -33,7 +33,7 @@ class Reports:
     metrics: Metrics
     audit: Audit
     max_wait: float
-    _rejections: dict[AccountId, int] = field(default_factory=dict)
+    _rejections: dict[AccountId, int] = msgspec.field(default_factory=dict)
 
     async def take(self, report: Report, waited: float = 0.0) -> ReportAnswer:
         """Act on a report; `waited` seconds of its `max_wait` are over.

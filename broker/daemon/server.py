@@ -10,8 +10,9 @@ import itertools
 import logging
 import os
 import socket
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from broker.config import SocketConfig
 from broker.daemon.connection import Connection, Limits, Request
@@ -34,15 +35,14 @@ HOSTS: Final = frozenset({"ccs-broker", "localhost"})
 _ACCEPT_PAUSE_SECONDS = 0.1  # after "too many open files": a busy loop would make it worse
 
 
-@dataclass(slots=True)
-class _Door:
+class _Door(msgspec.Struct):
     """One of the two sockets."""
 
     name: str
     control: bool
     listener: socket.socket
     accepting: asyncio.Task[None] | None = None
-    open: set[Connection] = field(default_factory=set)
+    open: set[Connection] = msgspec.field(default_factory=set)
 
 
 class Server:

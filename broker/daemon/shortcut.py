@@ -8,6 +8,8 @@ goes the long way. It must never learn a request that was refused, that has a bo
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from broker.daemon.leases import Leases
 from broker.ipc.operations import Call, Name
 from broker.model.account import AccountId
@@ -17,8 +19,7 @@ _LONGEST: Final = 2048
 _LEASES: Final = frozenset({Name.LEASE, Name.LEASE_DEFAULT})
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     """`account` is None where the provider's default is meant."""
 
     provider: str

@@ -4,8 +4,9 @@ Owns: the sentences about states, and the making of views and leases from what t
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import assert_never
+
+import msgspec
 
 from broker.ipc.schema import AccountQuota, AccountView, Cooldown, Lease
 from broker.model.account import (
@@ -29,8 +30,7 @@ from broker.model.secret import Secret
 from broker.store.base import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """Why an account is as it is, what to do about it, and since when (wall-clock seconds)."""
 
     reason: str | None = None

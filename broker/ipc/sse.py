@@ -3,8 +3,9 @@
 Owns: writing and reading of frames, as the HTML standard section 9.2 defines them. Pure. It must never know what the events mean.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from broker.model.errors import BrokerError, ErrorCode
 
@@ -16,8 +17,7 @@ COMMENT: Final = b":\n\n"
 MAX_EVENT_BYTES: Final = 64 << 20  # a snapshot of 10,000 accounts is about 30 MB
 
 
-@dataclass(frozen=True, slots=True)
-class ServerEvent:
+class ServerEvent(msgspec.Struct, frozen=True):
     """One event. `id` is the last one seen, on this event or before."""
 
     id: str

@@ -9,8 +9,10 @@ import errno
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from broker.login import places, scan
 from broker.login.credentials import Credentials
@@ -36,8 +38,7 @@ _MISSED_SECONDS = 30.0  # ... and one not found soon: the person is just install
 _RESOLVED_SECONDS = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Search:
+class _Search(msgspec.Struct, frozen=True):
     """What a search came to, and the places it went, in words."""
 
     secret: Secret | None
@@ -45,8 +46,7 @@ class _Search:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Resolved:
+class _Resolved(msgspec.Struct, frozen=True):
     endpoints: Endpoints
     until: float
 

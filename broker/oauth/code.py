@@ -6,8 +6,9 @@ repeat a code, a state or a verifier.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+
+import msgspec
 
 from broker.model.account import Tokens
 from broker.model.clock import Now
@@ -42,8 +43,7 @@ _REFUSALS = {
 _DESCRIBED = {"missing_codex_entitlement": "this account, or its workspace, has no right to use Codex"}
 
 
-@dataclass(frozen=True, slots=True)
-class Authorization:
+class Authorization(msgspec.Struct, frozen=True):
     """A code flow under way: what the exchange must repeat."""
 
     url: str
@@ -52,16 +52,14 @@ class Authorization:
     verifier: Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Approved:
+class Approved(msgspec.Struct, frozen=True):
     """The provider sent a code. `state` is None where the person pasted a bare code."""
 
     code: Secret
     state: Secret | None
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(msgspec.Struct, frozen=True):
     """The provider sent an error (RFC 6749 section 4.1.2.1). `reason` is one sentence for the person."""
 
     code: str
@@ -69,8 +67,7 @@ class Denied:
     state: Secret | None
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(msgspec.Struct, frozen=True):
     """Neither a code nor an error. `reason` says what was expected."""
 
     reason: str

@@ -5,8 +5,9 @@ Owns: the two well-known addresses, the order they are asked in, and what makes 
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
 
 from broker.oauth.failures import FlowFailedError, Misconfigured, Transient
 from broker.oauth.messages import Flow, HttpRequest, HttpResponse
@@ -15,8 +16,7 @@ _OAUTH = "/.well-known/oauth-authorization-server"
 _OPENID = "/.well-known/openid-configuration"
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(msgspec.Struct, frozen=True):
     """The endpoints an issuer publishes; None where it has no such one."""
 
     issuer: str

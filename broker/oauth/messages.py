@@ -94,8 +94,7 @@ class HttpResponse:
         return f"HttpResponse(status={self.status}, {len(self.body)} bytes)"
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(msgspec.Struct, frozen=True):
     """A wait before the next request: a long-running operation is polled, a server asked for patience."""
 
     seconds: float

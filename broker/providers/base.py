@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+import msgspec
+
 from broker.model.account import Record, Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
@@ -90,8 +92,7 @@ class SourceKind(StrEnum):
     BINARY = "binary"  # a compiled program: only what stands around the source's anchors is looked at
 
 
-@dataclass(frozen=True, slots=True)
-class SecretSource:
+class SecretSource(msgspec.Struct, frozen=True):
     """One place to look. `pattern` is a glob relative to the kind, or the name of an environment variable.
 
     Globs may begin with `~`, `{npm-root}` or `{path}` (the folders of `PATH`). `anchors` are what is searched for in a binary.
@@ -112,8 +113,7 @@ class Identity:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaWindow:
+class QuotaWindow(msgspec.Struct, frozen=True):
     """One limit of an account: `name` as people call it (`5 hours`, a model), `used` a share from 0 to 1, `resets_at` wall-clock seconds.
 
     None where the provider does not say. `note` is what it says beside, in a few words (`12 of 50 requests`).
@@ -125,8 +125,7 @@ class QuotaWindow:
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(msgspec.Struct, frozen=True):
     """What a provider tells of an account's plan and limits. `notes` are sentences for the user: what could not be read, and why."""
 
     plan: str | None = None

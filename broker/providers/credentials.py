@@ -5,7 +5,6 @@ It must never repeat a value in a warning.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -18,8 +17,7 @@ _URLS = ("tokenUrl", "authUrl", "refreshUrl")
 _KEYS = ("clientId", "clientSecret", *_URLS)
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(msgspec.Struct, frozen=True):
     """What the file says of one provider; None where it says nothing. `refresh_url` is where renewals go, where that is not `token_url`."""
 
     client_id: str | None = None
@@ -29,8 +27,7 @@ class Credential:
     refresh_url: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(msgspec.Struct, frozen=True):
     """What was read: credentials by provider, and a sentence for each thing that was left out."""
 
     credentials: Mapping[str, Credential]

@@ -8,13 +8,13 @@ person has several logins where a fact sets them apart: a Google project, a work
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from broker.model.account import Record
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(msgspec.Struct, frozen=True):
     """`person` names what tells people apart, best first (`subject`, `email`, or a fact); `apart` the facts that set logins of one person apart."""
 
     person: tuple[str, ...] = ("subject", "email")

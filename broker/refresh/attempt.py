@@ -7,9 +7,10 @@ the journal record durable, and never let a parsed answer precede its bytes in t
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
+
+import msgspec
 
 from broker.model.account import AccountId, NeedsLogin, Tokens
 from broker.model.clock import Clock, Now
@@ -70,37 +71,32 @@ class ClientFinder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Renewed:
+class Renewed(msgspec.Struct, frozen=True):
     """A new grant, durable in its file. `received` is the reading its expiry was computed from."""
 
     entry: Entry
     received: Now
 
 
-@dataclass(frozen=True, slots=True)
-class Adopted:
+class Adopted(msgspec.Struct, frozen=True):
     """Nothing was sent: the file already holds a better grant, ours from before a crash or somebody else's."""
 
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """The provider, the network or the registration said no. The file is as it was."""
 
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Unwritable:
+class Unwritable(msgspec.Struct, frozen=True):
     """Storage refused before anything was sent."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stranded:
+class Stranded(msgspec.Struct, frozen=True):
     """A new grant that storage refused: only memory, and perhaps the journal, has it."""
 
     tokens: Tokens
@@ -109,8 +105,7 @@ class Stranded:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Vanished:
+class Vanished(msgspec.Struct, frozen=True):
     """The account's file is gone."""
 
 
@@ -119,8 +114,7 @@ Result = Renewed | Adopted | Failed | Unwritable | Stranded | Vanished
 KnownOf = Callable[[Entry], Known]
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """Everything one refresh needs. `expect` is told of a new grant before it is published, with the reading its expiry is from."""
 
     store: Store
@@ -343,8 +337,7 @@ def _journal(rotation: Rotation, answer: HttpResponse) -> None:
         _log.error("the answer could not be journalled; it lives in memory until it is stored: %s", error.detail)
 
 
-@dataclass(slots=True)
-class _Recorded:
+class _Recorded(msgspec.Struct):
     """An answer from the journal. `heard`: a flow has judged it."""
 
     answer: HttpResponse

@@ -3,7 +3,7 @@
 Owns: `Grant`, and what it says of the token in it. Pure. It must never decide whether a caller may have one.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 from broker.model.account import Tokens
 from broker.model.clock import Now
@@ -12,8 +12,7 @@ from broker.refresh.plan import Known
 from broker.store.base import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True):
     """A token a caller may use now. `short`: it has less validity than was asked for, and that is as good as this provider gives."""
 
     entry: Entry

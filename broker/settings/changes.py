@@ -5,7 +5,6 @@ setting of the config to be in one of the two lists. Pure.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, get_args
 
@@ -25,8 +24,7 @@ class Program(StrEnum):
     PROXY = "proxy"
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """A setting that is looked at once, at the start of a program."""
 
     program: Program

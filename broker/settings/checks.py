@@ -8,9 +8,10 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
+
+import msgspec
 
 from broker.model.account import valid_provider_name
 from broker.model.naming import NameFaultError, Names
@@ -42,8 +43,7 @@ _POSITIVE: Final = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """A setting that cannot be. `key` is the way to it through the tables, `text` what is wrong with it."""
 
     key: tuple[str, ...]

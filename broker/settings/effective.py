@@ -30,8 +30,7 @@ class Origin(StrEnum):
     DEFAULT = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
+class Elsewhere(msgspec.Struct, frozen=True):
     """What takes the place of a setting that the file leaves out: `variable` of the environment says it, or without one a provider's own facts."""
 
     value: object

@@ -4,7 +4,8 @@ Owns: a fault with its place, and the error that carries all of them. Pure.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from broker.model.errors import BrokerError, ErrorCode, SettingError
 from broker.settings.checks import dotted
@@ -13,8 +14,7 @@ from broker.settings.lines import Key, line_of
 _HINT = "docs/config.md lists every setting."
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
+class Located(msgspec.Struct, frozen=True):
     """One fault of a file. `line` and `column` count from 1; a fault of TOML has both and no key, one of a setting has its line and its key."""
 
     text: str

@@ -10,9 +10,10 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from broker.config import Config, Loaded
 from broker.model.clock import Clock
@@ -143,8 +144,7 @@ class Running:
         return tuple(key for key in keys if (why := held(key)) is not None and why.program is self.program)
 
 
-@dataclass(frozen=True, slots=True)
-class _Where:
+class _Where(msgspec.Struct, frozen=True):
     """The folders to watch, and what the file is called in them: a link may be replaced, and so may what it leads to."""
 
     folders: tuple[Path, ...]

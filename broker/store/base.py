@@ -9,6 +9,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from broker.model.account import AccountId, Generation, NeedsLogin, Record, Tokens
 from broker.model.clock import Now
 from broker.model.errors import BrokerError, ErrorCode
@@ -85,15 +87,13 @@ OWN = Origin()
 """A person's own login."""
 
 
-@dataclass(frozen=True, slots=True)
-class Updated:
+class Updated(msgspec.Struct, frozen=True):
     """An account is new or its generation rose."""
 
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(msgspec.Struct, frozen=True):
     """An account's file is gone, and stayed gone."""
 
     account: AccountId

@@ -4,8 +4,9 @@ Owns: which file lies where, and the names of our own files beside the shared on
 """
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path, PurePath
+
+import msgspec
 
 from broker.store.table import Place
 
@@ -13,8 +14,7 @@ PRIVATE = ".ccs-broker"
 _NAME_BYTES = 200  # of the 255 a name may have, so that a suffix fits
 
 
-@dataclass(frozen=True, slots=True)
-class Folders:
+class Folders(msgspec.Struct, frozen=True):
     """One auth directory: `auth`, its sibling `auth-paused`, and our own folder inside it.
 
     Lock and journal lie here and not in the state directory, so that every program of ours that uses the directory finds them, whatever state directory

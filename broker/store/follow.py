@@ -249,19 +249,21 @@ class Follower:
                 found[place] = mark_of(entry.stat())
         return found
 
-    def _listed(self) -> list[tuple[Place, bool]]:
-        """Return the files there are, and whether each is a plain one: no link, and nothing that could block."""
-        found: list[tuple[Place, bool]] = []
+    def _listed(self) -> list[tuple[Place, str, bool]]:
+        """Return the files there are, their paths, and whether each is a plain one: no link, and nothing that could block."""
+        found: list[tuple[Place, str, bool]] = []
         for place, entry in self._entries():
-            with suppress(OSError):
-                found.append((place, entry.is_file(follow_symlinks=False)))
+            try:
+                found.append((place, entry.path, entry.is_file(follow_symlinks=False)))
+            except OSError:
+                continue
         return found
 
     def _see_all(self) -> list[tuple[Place, Reading | Fault | None, Image | None]]:
         """Read everything there is. The bytes are let go one by one: what is made of them has them too, as text."""
         found: list[tuple[Place, Reading | Fault | None, Image | None]] = []
-        for place, plain in self._listed():
-            result, image = self._see(place, plain=plain)
+        for place, path, plain in self._listed():
+            result, image = self._read(place, path, plain=plain)
             found.append((place, result, image and image.emptied()))
         return found
 
@@ -273,10 +275,11 @@ class Follower:
                         if is_auth_name(entry.name):
                             yield Place(number, entry.name, paused), entry
 
-    def _see(self, place: Place, *, plain: bool = False) -> Seen:
-        folders = self._folders[place.directory]
+    def _see(self, place: Place) -> Seen:
+        return self._read(place, str(self._folders[place.directory].path(place)), plain=False)
+
+    def _read(self, place: Place, path: str, *, plain: bool) -> Seen:
         # As text: joining and asking paths takes as long as opening a file.
-        path = f"{folders.paused if place.paused else folders.active}/{place.name}"
         image = self._disk.read(path, plain=plain)
         if not isinstance(image, Image):
             return image, None

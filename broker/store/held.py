@@ -9,8 +9,9 @@ import contextlib
 import os
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
 from typing import TypeVar
+
+import msgspec
 
 from broker.model.account import AccountId
 from broker.model.clock import Clock
@@ -28,15 +29,14 @@ T = TypeVar("T")
 _POLL_SECONDS = (0.005, 0.01, 0.02, 0.05)  # a holder's death is noticed within the last; refreshes take 100 ms and more
 
 
-@dataclass(eq=False, slots=True)
-class Held:
+class Held(msgspec.Struct, eq=False):
     """An account that this process may change, while `fd` is open. Implements `broker.store.base.Lock`."""
 
     account: AccountId
     place: Place
     fd: int
-    tasks: set[asyncio.Task[object]] = field(default_factory=set)
-    records: list[OpenRecord] = field(default_factory=list)
+    tasks: set[asyncio.Task[object]] = msgspec.field(default_factory=set)
+    records: list[OpenRecord] = msgspec.field(default_factory=list)
 
     @property
     def live(self) -> bool:

@@ -7,9 +7,10 @@ It must never believe a record that is not whole.
 
 import contextlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from broker.oauth.messages import HttpResponse
 from broker.store import rotation
@@ -29,8 +30,7 @@ class AnswerSeal(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A record left by an earlier process. `intent` is None where its first line is damaged; `since` is then the file's time."""
 
     intent: Intent | None

@@ -14,9 +14,11 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+import msgspec
 
 from broker.model.account import AccountId, Generation, NeedsLogin, Record, Tokens
 from broker.model.clock import Chance, Clock, Now
@@ -60,8 +62,7 @@ class Look(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Session:
+class _Session(msgspec.Struct):
     """What was done under one lock of an account. `presented`: our refresh token went out and no answer was put away since."""
 
     foreign: ForeignLock | None = None

@@ -37,8 +37,7 @@ class Intent:
     presented: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What stands in the journal after the intent. `body` is as stored: sealed or not."""
 
     status: int

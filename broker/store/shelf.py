@@ -42,7 +42,7 @@ class Shelf:
         self._entries: dict[AccountId, Entry] = {}
         self._view: Mapping[AccountId, Entry] = MappingProxyType({})
         self._arrangement = Arrangement()
-        self._claims: Counter[AccountId] = Counter()  # how many files say they are an account
+        self._claims: Counter[AccountId] | None = None  # how many files claim an account, once somebody asks
         self._rows: dict[AccountId, Row] = {}
         self._names: dict[tuple[int, str], AccountId] = {}
         self._digests: dict[AccountId, bytes] = {}  # packed: see `_digests_of`
@@ -210,7 +210,11 @@ class Shelf:
         """Return the account of a file that goes on standing for it, as it did and nobody else claims it; None where files have to be arranged anew."""
         place, claimed = reading.source.place, reading.source.record.account
         known, account = self._readings.get(place), self._names.get(place.slot)
-        if known is None or account is None or known.source.record.account != claimed or self._claims[claimed] != 1:
+        if known is None or account is None or known.source.record.account != claimed:
+            return None
+        if self._claims is None:
+            self._claims = Counter(each.source.record.account for each in self._readings.values())
+        if self._claims[claimed] != 1:
             return None
         owner = self._arrangement.owners.get(account)
         return account if owner is not None and owner.place == place else None
@@ -218,7 +222,7 @@ class Shelf:
     def _renew(self, account: AccountId, source: Source, *, raise_: bool) -> None:
         """Take over what changed in the one file of an account: all others stay as they are, however many there are."""
         before, changed = self._entries, list[Row]()
-        self._arrangement = replace(self._arrangement, owners={**self._arrangement.owners, account: source})
+        self._arrangement = renewed(self._arrangement, owners={**self._arrangement.owners, account: source})
         entry = self._entry(account, source, raise_=raise_, changed=changed)
         self._entries = {**before, account: entry}
         self._view = MappingProxyType(self._entries)
@@ -229,7 +233,7 @@ class Shelf:
     def _rearrange(self, raised: AccountId | None) -> None:
         current = {source.place for source in self._arrangement.owners.values()}
         sources = [reading.source for reading in self._readings.values()]
-        self._claims = Counter(source.record.account for source in sources)
+        self._claims = None
         before = self._entries
         old_owners = self._arrangement.owners
         self._arrangement = arrange(sources, self._names, current)

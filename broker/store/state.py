@@ -10,7 +10,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,12 +52,11 @@ class Row(msgspec.Struct, frozen=True):
     sealed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
+class Remembered(msgspec.Struct, frozen=True):
     """All there is. `notes` say what had to be given up."""
 
-    rows: Mapping[AccountId, Row] = field(default_factory=dict)
-    defaults: Mapping[str, AccountId] = field(default_factory=dict)
+    rows: Mapping[AccountId, Row] = msgspec.field(default_factory=dict)
+    defaults: Mapping[str, AccountId] = msgspec.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

@@ -7,7 +7,7 @@ It must never read a file or assign a generation.
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, count
 
 import msgspec
@@ -58,12 +58,11 @@ class Source:
     link: Link | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Arrangement:
+class Arrangement(msgspec.Struct, frozen=True):
     """The outcome: which file stands for which account, and which files lost to a newer grant (`shadowed`: loser to winner)."""
 
-    owners: Mapping[AccountId, Source] = field(default_factory=dict)
-    shadowed: Mapping[Place, Place] = field(default_factory=dict)
+    owners: Mapping[AccountId, Source] = msgspec.field(default_factory=dict)
+    shadowed: Mapping[Place, Place] = msgspec.field(default_factory=dict)
 
     def account_at(self, place: Place) -> AccountId | None:
         """Return the account a file stands for, or lost."""
@@ -79,17 +78,20 @@ def arrange(
     `names` are the accounts files stood for before, by slot: a file keeps its name while its label fits. `current` are the places
     that won last time: they win ties.
     """
-    groups: dict[AccountId, list[Source]] = {}
+    first: dict[AccountId, Source] = {}
+    groups: dict[AccountId, list[Source]] = {}  # of accounts that several files claim
     for source in sources:
-        groups.setdefault(source.record.account, []).append(source)
+        other = first.setdefault(source.record.account, source)
+        if other is not source:
+            groups.setdefault(source.record.account, [other]).append(source)
     owners: dict[AccountId, Source] = {}
     shadowed: dict[Place, Place] = {}
-    for plain in sorted(groups, key=by_name):
-        group = groups[plain]
-        if len(group) == 1:  # nearly all
-            source = group[0]
+    for plain in sorted(first, key=by_name):
+        group = groups.get(plain)
+        if group is None:  # nearly all
+            source = first[plain]
             known = names.get(source.place.slot)
-            owners[plain if known == plain and plain not in owners else _name(plain, group, names, owners)] = source
+            owners[plain if known == plain and plain not in owners else _name(plain, (source,), names, owners)] = source
             continue
         group.sort(key=lambda source: (source.place.slot not in names, source.place))
         for cluster in _clusters(group):
@@ -107,17 +109,25 @@ def fingerprint(record: Record, client: Client | None, *, paused: bool, terminal
     tokens = record.tokens
     access, refresh, identity = tokens.access_token, tokens.refresh_token, tokens.id_token
     secret = client.secret if client else None
+    facts, way_out = record.facts, record.routing.proxy_url
     parts: list[object] = [
         access.digest().text if access else None,
         refresh.digest().text if refresh else None,
         identity.digest().text if identity else None,
         secret.digest().text if secret else None,
+        tokens.token_type,
+        tokens.expires_at,
+        tokens.scopes,
+        record.email,
+        record.subject,
+        sorted(facts.items()),
+        record.disabled,
+        paused,
+        client.id if client else None,
     ]
-    parts += [tokens.token_type, tokens.expires_at, tokens.scopes, record.email, record.subject]
-    parts += [sorted(record.facts.items()), record.disabled, paused, client.id if client else None]
-    if record.routing.proxy_url is not None:
-        parts += [record.routing.proxy_url.digest().text]
-    parts += [(terminal.reason, terminal.digest.text if terminal.digest else None) if terminal else None]
+    if way_out is not None:
+        parts.append(way_out.digest().text)
+    parts.append((terminal.reason, terminal.digest.text if terminal.digest else None) if terminal else None)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 

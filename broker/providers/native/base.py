@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+import msgspec
+
 from broker.model.account import Tokens
 from broker.model.clock import Now
 from broker.model.secret import Secret
@@ -28,8 +30,7 @@ class LockKind(StrEnum):
     FILE = "file"  # created exclusively, removed at the end
 
 
-@dataclass(frozen=True, slots=True)
-class LockRule:
+class LockRule(msgspec.Struct, frozen=True):
     """The lock a program takes. `name` is a path in which `{folder}` is the login file's folder and `{file}` its path without the suffix.
 
     One whose mtime is older than `stale_seconds` belongs to nobody; 0 where the system itself frees it.
@@ -40,8 +41,7 @@ class LockRule:
     stale_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(msgspec.Struct, frozen=True):
     """Where a login file lies: `pattern` (a name, or a glob) in `folder`, which may begin with `~`.
 
     `variables` are environment variables that replace the folder, each with what follows below its value.
@@ -63,8 +63,7 @@ class Login:
     document: Document | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """Why there is no login to take: a sentence that begins after "FILE ...". `blank` where its program was logged out."""
 
     reason: str
@@ -132,8 +131,7 @@ class Native(ABC):
         raise FormatError("is never written")
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(msgspec.Struct, frozen=True):
     """What the parts of a grant are called in a file, and how a time is written where the one that stands there cannot be read (0, null)."""
 
     access: str = "access_token"
