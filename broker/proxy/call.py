@@ -183,15 +183,20 @@ class ClientCall:
         if self._job is not None:
             self._job.tick(now)
 
-    def resume(self, trail: Trail, work: Work, sent: Sending, *, over: bool) -> Job:
-        """Return the job of a request that was let in and sent as `trail` has it; `over` where its connection has nothing more to say."""
+    def resume(self, trail: Trail, work: Work, sent: Sending, *, over: bool, witness: Witness | None = None) -> Job:
+        """Return the job of a request that was let in and sent as `trail` has it; `over` where its connection has nothing more to say.
+
+        `witness` is who saw it so far; None where nobody was told that it was sent.
+        """
         self._holder, self._internal = trail.admission.holder, trail.admission.internal
-        job = self._job = self._made(trail.shop, work, trail.asked)
+        if witness is None and (witness := self._witness(work)) is not None:
+            witness.sent(sent.attempt())
+        job = self._job = self._made(trail.shop, work, trail.asked, witness)
         job.resume(sent, over=over)
         return job
 
-    def _made(self, shop: Shop, work: Work, asked: Asked) -> Job:
-        return Job(shop, self._exchange, work, self.request_id, asked, self._done, self._witness(work))
+    def _made(self, shop: Shop, work: Work, asked: Asked, witness: Witness | None) -> Job:
+        return Job(shop, self._exchange, work, self.request_id, asked, self._done, witness)
 
     def _serve(self, body: bytes) -> None:
         gateway, head = self._gateway, self._exchange.head
@@ -222,7 +227,7 @@ class ClientCall:
         agent = head.get(b"user-agent") or b""
         repeats = agent.startswith((b"claude-cli/", b"claude-code/"))
         asked = Asked(work.wanted.name, work.wanted.providers, repeats, table.away, table.providers())
-        self._job = job = self._made(gateway.shop, work, asked)
+        self._job = job = self._made(gateway.shop, work, asked, self._witness(work))
         job.run(self._found)
         trail = left_by(job.straight(), work, gateway, self._route, context, asked, head)
         if trail is not None:

@@ -46,11 +46,11 @@ from broker.proxy.shop import Shop
 from broker.proxy.upstreams.base import Upstream
 from broker.proxy.upstreams.table import PROVIDERS, upstream_of
 from broker.proxy.verdict import Asked, given_up
-from broker.proxy.way import Sending, Straight, Way, way_to
+from broker.proxy.way import Begun, Sending, Straight, Way, way_to
 from broker.proxy.wire.client import FailureKind, UpstreamConnection, UpstreamError
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.wire.heads import ResponseHead
-from broker.proxy.witness import Attempt, Nobody, Witness
+from broker.proxy.witness import Nobody, Witness
 from broker.proxy.works import Work
 from broker.translate.failures import failure_of
 from broker.translate.ir import Failure
@@ -108,14 +108,24 @@ class Job:
         self._follow(attempts.begin(chosen, self._shop.patience))
 
     def resume(self, sent: Sending, *, over: bool) -> None:
-        """Go on from where `run` would be, had it sent the request like this; `over` where the connection has nothing more to say."""
+        """Go on from where `run` would be, had it sent the request and told the witness; `over` where the connection has nothing more to say."""
         straight = sent.straight
         self._state, _ = attempts.begin(sent.found, self._shop.patience)
         self._lease, self._model, self._upstream = straight.lease, straight.model, straight.upstream
-        self._goes(straight.way.of(sent.body), straight.upstream, sent.body)
+        self._way, self._body = straight.way.of(sent.body), sent.body
         self._connection = None if over else sent.connection
         self._deadlines = Deadlines(self._shop.timeouts, sent.since)
         self._client.resumed(sent.since)
+
+    def go_on(self, begun: Begun) -> None:
+        """Go on, after `resume`, in the midst of an answer."""
+        assert self._upstream is not None
+        self._state, _ = attempts.step(self._state, _GOOD)
+        self._head = begun.head
+        self._relay = self._work.relay(self._upstream, begun.head)
+        self._relay.feed(begun.tail)
+        self._deadlines = begun.deadlines
+        self._client.resumed(begun.given_at)
 
     def straight(self) -> Straight | None:
         """Return how the request was sent, where another one with the same head can be sent the same way; asked after `run`."""
@@ -273,20 +283,13 @@ class Job:
                 BrokerError(ErrorCode.MISCONFIGURED, "a header or the address of its API is not valid", hint="")
             )
             return
-        self._goes(way, upstream, sent.body)
+        self._way, self._body = way, sent.body
+        self._witness.sent(way.attempt(lease, upstream, action.model, sent.body, action.home))
         connection = self._shop.pool.take(way.origin) if not action.delay else None
         if connection is not None:
             self._write(connection)
         else:
             self._later(self._connect(action.delay))
-
-    def _goes(self, way: Way, upstream: Upstream, body: bytes) -> None:
-        """Note what is sent, and let it be known."""
-        assert self._lease is not None
-        self._way, self._body, lease = way, body, self._lease
-        home = way.homes[min(self._state.home, len(way.homes) - 1)]
-        api, out = (upstream.kind, upstream.dialect, self._model, home), (way.head, body, lease.access_token)
-        self._witness.sent(Attempt(lease.account, lease.provider, *api, *out))
 
     def _elsewhere(self) -> bool:
         """Tell whether the upstream has a further host."""

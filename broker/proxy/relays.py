@@ -70,7 +70,7 @@ class Untouched:
         """Pass on the body that belongs to `head`."""
         self._head = head
         self._request_id = request_id
-        self.events = _is_events(head)
+        self.events = is_events(head)
         self._tail = b"\n\n"
         self.failure: Failure | None = None
         self.between = self.events
@@ -368,6 +368,12 @@ def event_start(request_id: bytes) -> Start:
     return Start(200, [(b"content-type", _EVENTS), (b"cache-control", b"no-cache"), (b"x-request-id", request_id)])
 
 
+def is_events(head: ResponseHead) -> bool:
+    """Tell whether an answer is a stream of events that can be read."""
+    coded = head.get(b"content-encoding") not in (None, b"identity")
+    return not coded and (head.get(b"content-type") or b"").lower().startswith(_EVENTS)
+
+
 def _json_start(request_id: bytes, length: int | None = None) -> Start:
     return Start(200, [(b"content-type", b"application/json"), (b"x-request-id", request_id)], length)
 
@@ -375,8 +381,3 @@ def _json_start(request_id: bytes, length: int | None = None) -> Start:
 def _last_element(told: bytes, *, first: bool) -> bytes:
     """Return an error event as the last element of an array."""
     return (b"[" if first else b",\r\n") + told.removeprefix(b"data: ").rstrip(b"\n") + b"]"
-
-
-def _is_events(head: ResponseHead) -> bool:
-    coded = head.get(b"content-encoding") not in (None, b"identity")
-    return not coded and (head.get(b"content-type") or b"").lower().startswith(_EVENTS)

@@ -1,8 +1,8 @@
 """One request that goes the way the last one with its head went, from its body to its answer in one read.
 
-Owns: `Shortcut`, which sends at once what a `Trail` has ready and gives a whole, good answer straight back. That is all it can do. Whatever else happens (an
-answer in parts, an error, silence, a slow client, one that leaves) it hands to the job that would have sent the same request, which never learns of the
-difference; so it must never decide anything, and has no deadlines of its own.
+Owns: `Shortcut`, which sends at once what a `Trail` has ready and gives a whole, good answer straight back. That is all it can do. A stream that
+goes back as it comes it leaves to `passing`; whatever else happens (an answer in parts, an error, silence, a slow client, one that leaves) it hands to the job
+that would have sent the same request, which never learns of the difference; so it must never decide anything, and has no deadlines of its own.
 """
 
 from typing import Final, final
@@ -13,6 +13,7 @@ from broker.proxy.choose import Candidate
 from broker.proxy.gateway import Gateway
 from broker.proxy.headers import Headers, shown, to_client
 from broker.proxy.job import Job
+from broker.proxy.passing import Passing, passes
 from broker.proxy.relays import Relay
 from broker.proxy.session import session_of
 from broker.proxy.trail import Track, Trail
@@ -100,6 +101,8 @@ class Shortcut:
         """Keep the head of a good answer, all of which this read may bring; any other the job is to see as it comes."""
         if head.status == _OK and _is_plain(head.headers):
             self._head = head
+        elif self._track is not None and self._sending is not None and passes(self._track, head):
+            Passing(self._gateway, self._exchange, self._trail, self._track, self._sending, self._id, head)
         else:
             self._job().on_response(head)
 

@@ -10,12 +10,14 @@ import msgspec
 
 from broker.ipc.schema import Lease
 from broker.proxy.choose import Candidate
+from broker.proxy.deadlines import Deadlines
 from broker.proxy.headers import Headers, overlaid
 from broker.proxy.shop import Shop
 from broker.proxy.upstreams.base import Sent, Upstream
 from broker.proxy.wire.client import UpstreamConnection
-from broker.proxy.wire.heads import with_length, without_length
+from broker.proxy.wire.heads import ResponseHead, with_length, without_length
 from broker.proxy.wire.pool import Origin
+from broker.proxy.witness import Attempt
 
 
 class Way(msgspec.Struct, frozen=True):
@@ -32,6 +34,12 @@ class Way(msgspec.Struct, frozen=True):
     def of(self, body: bytes) -> "Way":
         """Return the same way for another body."""
         return Way(self.homes, self.origin, with_length(self.begun, len(body)), self.begun)
+
+    def attempt(self, lease: Lease, upstream: Upstream, model: str, body: bytes, home: int = 0) -> Attempt:
+        """Return how witnesses are told of a request that goes it."""
+        url = self.homes[min(home, len(self.homes) - 1)]
+        what = (upstream.kind, upstream.dialect, model, url, self.head, body)
+        return Attempt(lease.account, lease.provider, *what, lease.access_token)
 
 
 class Straight(msgspec.Struct, frozen=True):
@@ -51,6 +59,20 @@ class Sending(msgspec.Struct, frozen=True):
     body: bytes
     since: float
     connection: UpstreamConnection
+
+    def attempt(self) -> Attempt:
+        """Return how witnesses are told of it."""
+        straight = self.straight
+        return straight.way.of(self.body).attempt(straight.lease, straight.upstream, straight.model, self.body)
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """An answer that goes back untouched, of which a part was given: its head, the last bytes, the request's deadlines, and when it was given."""
+
+    head: ResponseHead
+    tail: bytes
+    deadlines: Deadlines
+    given_at: float
 
 
 @final

@@ -1,0 +1,210 @@
+"""An answer that goes back untouched while it comes, of a request that went the short way.
+
+Owns: `Passing`, which gives on what each read brings, and counts it at the end. That is all it can do: silence, a slow client, one that leaves, an upstream
+that breaks off are for the job that would have served the same request, which is made in the midst of it then; so it must never decide anything.
+"""
+
+from functools import partial
+from typing import Final, final
+
+from broker.proxy.call import ClientCall
+from broker.proxy.deadlines import Deadlines
+from broker.proxy.failures import failure
+from broker.proxy.gateway import Gateway
+from broker.proxy.headers import to_client
+from broker.proxy.job import Job
+from broker.proxy.relays import is_events
+from broker.proxy.session import session_of
+from broker.proxy.trail import Track, Trail
+from broker.proxy.way import Begun, Sending
+from broker.proxy.wire.client import UpstreamError
+from broker.proxy.wire.exchange import Exchange
+from broker.proxy.wire.heads import ResponseHead
+from broker.proxy.witness import Nobody, Witness
+from broker.proxy.works import Manner
+from broker.translate.codecs import Dialect
+
+_OK: Final = 200
+_TAIL: Final = 4
+_NOBODY: Final = Nobody()
+
+
+def passes(track: Track, head: ResponseHead) -> bool:
+    """Tell whether an answer goes back as it comes: a stream of events, of which nothing has to be held or written anew."""
+    if (
+        head.status != _OK
+        or track.manner is not Manner.UNTOUCHED
+        or track.straight.upstream.dialect is Dialect.RESPONSES
+    ):
+        return False
+    return is_events(head)
+
+
+@final
+class Passing:
+    """One answer: who receives it, and what its client's exchange calls meanwhile."""
+
+    __slots__ = (
+        "_exchange", "_gateway", "_given_at", "_head", "_id", "_over", "_parts", "_read_at", "_sending", "_tail", "_track", "_trail", "_witness",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        exchange: Exchange,
+        trail: Trail,
+        track: Track,
+        sending: Sending,
+        request_id: str,
+        head: ResponseHead,
+    ) -> None:
+        """Go on with an answer that has the head `head`, to what was sent as `sending` says."""
+        self._gateway = gateway
+        self._exchange = exchange
+        self._trail = trail
+        self._track = track
+        self._sending = sending
+        self._id = request_id
+        self._head = head
+        self._over = False
+        self._parts: list[bytes] = []
+        self._tail = b""
+        self._read_at = self._given_at = sending.since
+        self._witness: Witness | None = None
+        exchange.call = self
+        sending.connection.hand_over(self)
+
+    # --- what the client does ---
+
+    def on_head(self) -> None:
+        """It came long ago."""
+
+    def on_body(self, body: bytes) -> None:
+        """It came long ago."""
+
+    def on_fault(self, status: int, text: str) -> None:
+        """Leave it to the job."""
+        self._job().fail(failure(status, text))
+
+    def on_blocked(self, blocked: bool) -> None:
+        """Leave it to the job, unless all is said."""
+        if not self._exchange.ended:
+            self._job().blocked(blocked)
+
+    def on_gone(self) -> None:
+        """Leave it to the job."""
+        self._job().gone()
+
+    def tick(self, now: float) -> None:
+        """Leave it to the job where it would do something now."""
+        if self._exchange.ended:
+            return
+        deadlines = self._deadlines()
+        silent = now - self._given_at >= self._trail.shop.timeouts.keepalive_seconds
+        if silent or deadlines.overtime(now) is not None or deadlines.late(now) is not None:
+            self._job().tick(now)
+
+    # --- what the upstream does ---
+
+    def on_response(self, head: ResponseHead) -> None:
+        """Take the head: it is the one of the answer, of which there is no other."""
+        self._head = head
+
+    def on_data(self, data: bytes) -> None:
+        """Keep a part until this read is over; with the first one the client's answer begins."""
+        if self._witness is None:
+            self._begin()
+        self._parts.append(data)
+
+    def on_flush(self) -> None:
+        """Give on what one read brought."""
+        self._read_at = self._trail.shop.ticker.now
+        if self._parts:
+            self._exchange.write(self._taken())
+            self._exchange.flush()
+
+    def on_done(self) -> None:
+        """Give on the rest, and count it."""
+        self._over = True
+        self._exchange.guard(self._complete)
+
+    def on_failed(self, failed: UpstreamError) -> None:
+        """Leave it to the job."""
+        self._over = True
+        self._exchange.guard(self._lost, failed)
+
+    # --- helpers ---
+
+    def _begin(self) -> None:
+        """Do what a job does at the first byte: from here on there is no other account."""
+        straight, head = self._sending.straight, self._head
+        self._witness = witness = self._witnessed()
+        witness.sent(self._sending.attempt())
+        witness.answered(head)
+        self._trail.shop.table.served(straight.lease.account, straight.lease.generation, straight.model)
+        self._exchange.start(head.status, to_client(head.headers, self._id.encode()), head.length)
+
+    def _taken(self) -> bytes:
+        """Return what is to be given on, and take note of it."""
+        parts, witness = self._parts, self._witness
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        assert witness is not None
+        witness.received(data)
+        self._tail = data[-_TAIL:] if len(data) >= _TAIL else (self._tail + data)[-_TAIL:]
+        self._given_at = self._trail.shop.ticker.now
+        return data
+
+    def _complete(self) -> None:
+        if self._witness is None:
+            self._begin()
+        if self._parts:
+            self._exchange.write(self._taken())
+        straight, shop, exchange = self._sending.straight, self._trail.shop, self._exchange
+        shop.meters.attempted(straight.upstream.kind, "ok")
+        exchange.end()
+        shop.release(straight.lease.account)
+        assert self._witness is not None
+        self._witness.ended(exchange.status)
+        self._gateway.answered(self._id, self._trail.route.name, exchange.status, shop.ticker.time() - exchange.since)
+
+    def _lost(self, failed: UpstreamError) -> None:
+        self._job().on_failed(failed)
+
+    def _witnessed(self) -> Witness:
+        trail, exchange, usage = self._trail, self._exchange, self._gateway.usage
+        holder = trail.admission.holder
+        key = holder.key if holder is not None else None
+        # Not a method of this object's: the one would keep the other until a collection.
+        session = partial(session_of, exchange.head.headers, self._sending.body)
+        counting = (
+            usage.witness(self._track.who[0], key, trail.wanted.name, exchange.since, session, free=trail.route.free)
+            if usage is not None
+            else None
+        )
+        return counting or _NOBODY
+
+    def _deadlines(self) -> Deadlines:
+        """Return those a job would have."""
+        made = Deadlines(self._trail.shop.timeouts, self._sending.since)
+        made.head()
+        if self._witness is not None:
+            made.data()
+            made.read(self._read_at)
+        return made
+
+    def _job(self) -> Job:
+        """Make the job that is in the middle of this answer, and leave the rest to it."""
+        if self._parts:
+            self._exchange.write(self._taken())  # a read that ended badly
+        trail, sending = self._trail, self._sending
+        work = trail.work(self._exchange.head, sending.body, self._id)
+        self._exchange.call = call = ClientCall(self._gateway, self._exchange, trail.route, self._id)
+        job = call.resume(trail, work, sending, over=self._over, witness=self._witness)
+        if not self._over:
+            sending.connection.hand_over(job)
+        if self._witness is None:
+            job.on_response(self._head)
+        else:
+            job.go_on(Begun(self._head, self._tail, self._deadlines(), self._given_at))
+        return job
