@@ -7,9 +7,8 @@ A code is chosen by what the caller can do about it, not by where it was raised.
 contract (docs/socket.md); a test holds the two together.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
-
-import msgspec
 
 __all__ = ["TRAITS", "BrokerError", "ErrorCode", "Traits"]
 
@@ -49,7 +48,8 @@ class ErrorCode(StrEnum):
     INTERNAL = "internal"
 
 
-class Traits(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Traits:
     """What a code implies, the same wherever it appears.
 
     `status` is the HTTP status; `retryable` says whether the same call can succeed later with no person involved;
