@@ -25,7 +25,8 @@ from broker.proxy.works import Manner
 from broker.translate.codecs import Dialect
 
 _OK: Final = 200
-_TAIL: Final = 4
+_TAIL: Final = 4  # bytes: as much as it takes to tell whether an event is over
+_UNTOLD: Final = 4096  # bytes of small reads that are told together
 _NOBODY: Final = Nobody()
 
 
@@ -45,7 +46,8 @@ class Passing:
     """One answer: who receives it, and what its client's exchange calls meanwhile."""
 
     __slots__ = (
-        "_exchange", "_gateway", "_given_at", "_head", "_id", "_over", "_parts", "_read_at", "_sending", "_tail", "_track", "_trail", "_witness",
+        "_exchange", "_gateway", "_given_at", "_head", "_id", "_over", "_parts", "_read_at", "_room", "_sending", "_tail", "_ticker", "_track",
+        "_trail", "_untold", "_witness",
     )  # fmt: skip
 
     def __init__(
@@ -68,7 +70,10 @@ class Passing:
         self._head = head
         self._over = False
         self._parts: list[bytes] = []
+        self._untold: list[bytes] = []
+        self._room = 0
         self._tail = b""
+        self._ticker = trail.shop.ticker
         self._read_at = self._given_at = sending.since
         self._witness: Witness | None = None
         exchange.call = self
@@ -118,8 +123,9 @@ class Passing:
 
     def on_flush(self) -> None:
         """Give on what one read brought."""
-        self._read_at = self._trail.shop.ticker.now
+        self._read_at = now = self._ticker.now
         if self._parts:
+            self._given_at = now
             self._exchange.write(self._taken())
             self._exchange.flush()
 
@@ -145,15 +151,24 @@ class Passing:
         self._exchange.start(head.status, to_client(head.headers, self._id.encode()), head.length)
 
     def _taken(self) -> bytes:
-        """Return what is to be given on, and take note of it."""
-        parts, witness = self._parts, self._witness
+        """Return what one read brought, and keep it for the witness."""
+        parts = self._parts
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
-        assert witness is not None
-        witness.received(data)
-        self._tail = data[-_TAIL:] if len(data) >= _TAIL else (self._tail + data)[-_TAIL:]
-        self._given_at = self._trail.shop.ticker.now
+        self._untold.append(data)
+        self._room -= len(data)
+        if self._room < 0:
+            self._tell()
         return data
+
+    def _tell(self) -> None:
+        """Let the witness see what was given: the first byte at once, then some reads together."""
+        assert self._witness is not None
+        data = b"".join(self._untold)
+        self._untold.clear()
+        self._room = _UNTOLD
+        self._tail = data[-_TAIL:] if len(data) >= _TAIL else self._tail + data
+        self._witness.received(data)
 
     def _complete(self) -> None:
         if self._witness is None:
@@ -164,6 +179,8 @@ class Passing:
         shop.meters.attempted(straight.upstream.kind, "ok")
         exchange.end()
         shop.release(straight.lease.account)
+        if self._untold:
+            self._tell()
         assert self._witness is not None
         self._witness.ended(exchange.status)
         self._gateway.answered(self._id, self._trail.route.name, exchange.status, shop.ticker.time() - exchange.since)
@@ -197,6 +214,8 @@ class Passing:
         """Make the job that is in the middle of this answer, and leave the rest to it."""
         if self._parts:
             self._exchange.write(self._taken())  # a read that ended badly
+        if self._untold:
+            self._tell()
         trail, sending = self._trail, self._sending
         work = trail.work(self._exchange.head, sending.body, self._id)
         self._exchange.call = call = ClientCall(self._gateway, self._exchange, trail.route, self._id)
