@@ -71,10 +71,12 @@ class Accounts:
         When a file goes, the engine may notice before the store is sure; what one of the two no longer has is gone.
         """
         entry = self.store.get(account)
-        if entry is None:
-            return None
+        return self.state_of(entry) if entry is not None else None
+
+    def state_of(self, entry: Entry) -> tuple[Entry, State] | None:
+        """Return what is known of an account whose entry is at hand; None where the engine has it no more."""
         try:
-            return entry, self.engine.state(account)
+            return entry, self.engine.state(entry.record.account)
         except BrokerError:
             return None
 

@@ -59,8 +59,8 @@ class Incidents:
         self._told = _read(self._path)
         self._noted = dict(self._told)
         self._stop = self._accounts.engine.subscribe(self.touch)
-        for account in self._accounts.store.entries():
-            self.touch(account)
+        self._dirty.update(self._accounts.store.entries())
+        self._soon()
 
     async def stop(self, limit: float) -> None:
         """Listen no more; what is being told may take `limit` seconds."""
@@ -77,6 +77,9 @@ class Incidents:
     def touch(self, account: AccountId) -> None:
         """Note that something about an account may have changed."""
         self._dirty.add(account)
+        self._soon()
+
+    def _soon(self) -> None:
         if self._due is None:
             # Not at once: while a refresh reports its end, it still counts as under way.
             self._due = asyncio.get_running_loop().call_soon(self._flush)

@@ -6,16 +6,16 @@ whoever reported one.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from broker.daemon.accounts import Accounts
 from broker.daemon.hub import Hub
 from broker.daemon.refreshes import Ended, Refreshes
-from broker.model.account import AccountId, by_name
+from broker.model.account import AccountId, State, by_name
 from broker.observe.audit import Audit, Event
 from broker.observe.logs import log_id
 from broker.observe.metrics import Metrics
-from broker.store.base import Change, Updated
+from broker.store.base import Change, Entry, Updated
 
 _log = logging.getLogger(__name__)
 
@@ -46,10 +46,11 @@ class Publisher:
             self._accounts.engine.subscribe(self.touch),
             self._accounts.store.subscribe(self._on_change),
         ]
-        entries = self._accounts.store.entries()
+        entries, boot = self._accounts.store.entries(), self._accounts.clock.now().boot
         for provider in {each.provider for each in entries}:
             self._moved_default(provider)
-        self._publish_all(entries)
+        for account, entry in entries.items():
+            self._publish(account, self._accounts.state_of(entry), boot)
         self._dirty.difference_update(entries)
         self.flush()
 
@@ -77,15 +78,11 @@ class Publisher:
         dirty, self._dirty = self._dirty, set()
         for provider in {each.provider for each in dirty}:
             dirty |= self._moved_default(provider)
-        self._publish_all(sorted(dirty, key=by_name))
-
-    def _publish_all(self, accounts: Iterable[AccountId]) -> None:
         boot = self._accounts.clock.now().boot
-        for account in accounts:
-            self._publish(account, boot)
+        for account in sorted(dirty, key=by_name):
+            self._publish(account, self._accounts.find(account), boot)
 
-    def _publish(self, account: AccountId, boot: float) -> None:
-        found = self._accounts.find(account)
+    def _publish(self, account: AccountId, found: tuple[Entry, State] | None, boot: float) -> None:
         if found is not None and not self._hub.readers:
             self._hub.neglect(account)
             self._untold.add(account)

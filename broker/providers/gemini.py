@@ -123,7 +123,7 @@ class Gemini(StandardProvider):
         tokens = with_known_end(merge(read_grant(token), read_grant(document)))
         if not tokens.access_token and not tokens.refresh_token:
             raise FormatError("it has neither access_token nor refresh_token")
-        claims = jwt.claims(tokens.id_token)
+        claims = jwt.claims(tokens.id_token) if tokens.id_token is not None else {}
         email = fields.text(document, "email") or jwt.text_claim(claims, "email")
         facts = _facts(document)
         label = safe_label(fields.hint(document, "label") or email or "") or first_label(
@@ -133,7 +133,7 @@ class Gemini(StandardProvider):
             account=AccountId(self.name, label),
             tokens=tokens,
             email=email,
-            subject=jwt.text_claim(claims, "sub"),
+            subject=jwt.text_claim(claims, "sub") if claims else None,
             facts=facts,
             disabled=fields.flag(document, "disabled"),
         )

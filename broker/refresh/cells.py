@@ -162,13 +162,13 @@ class Cells:
             case _ as never:
                 assert_never(never)
 
-    def take(self, entry: Entry) -> None:
-        """Take over an entry: a new grant clears every trouble, other changes only those they bear on."""
+    def take(self, entry: Entry, now: Now | None = None) -> None:
+        """Take over an entry, first seen `now`: a new grant clears every trouble, other changes only those they bear on."""
         account, settled = entry.record.account, entry.terminal or _ACTIVE
         cell = self._cells.get(account)
         if cell is None:
             policy = self._providers.get(account.provider).policy
-            self._cells[account] = Cell(entry, self._life_of(entry), policy, settled, self._chance.unit())
+            self._cells[account] = Cell(entry, self._life_of(entry, now), policy, settled, self._chance.unit())
             return
         before, after = cell.entry.record.tokens, entry.record.tokens
         if cell.stranded is not None and after.refresh_digest() == before.refresh_digest():
@@ -224,9 +224,9 @@ class Cells:
         cell.trouble = outcome.renewed(replace(self.known(cell), state=Active()), now, failures, unit)
         cell.failures = 0 if isinstance(cell.trouble, Active) else failures
 
-    def _life_of(self, entry: Entry) -> Life:
+    def _life_of(self, entry: Entry, now: Now | None = None) -> Life:
         if not self._expected:
-            return life.of_file(entry.record.tokens, self._clock.now())
+            return life.of_file(entry.record.tokens, now or self._clock.now())
         digest, span = self._expected.pop(entry.account, (None, None))
         token = entry.record.tokens.access_token
         if span is not None and token and token.digest() == digest:

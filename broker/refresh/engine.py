@@ -105,8 +105,9 @@ class Engine:
         """Take over what the store holds, bring interrupted rotations to their end, and begin to look ahead."""
         self._unsubscribe = self._store.subscribe(self._cells.on_change)
         self._cells.subscribe(self._on_cell)
+        now = self._clock.now()
         for entry in self._store.entries().values():
-            self._cells.take(entry)
+            self._cells.take(entry, now)
         await self._rescue.load()
         recovering = [self._flights.join(each, partial(self._recover, each)) for each in self._pending()]
         if recovering:
@@ -142,6 +143,8 @@ class Engine:
 
     def _pending(self) -> list[AccountId]:
         now, pending = self._clock.now(), frozenset(self._store.pending_accounts())
+        if not pending and self._rescue.none:
+            return []
         return [each for each, cell in self._cells if each in pending or self._rescue.due(each, cell, now)]
 
     # -- what is known

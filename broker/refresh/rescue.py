@@ -39,6 +39,11 @@ class Rescue:
         if self._copies is not None:
             self._kept = dict(await asyncio.to_thread(self._copies.load))
 
+    @property
+    def none(self) -> bool:
+        """Whether no account has a copy."""
+        return not self._kept
+
     def due(self, account: AccountId, cell: Cell, now: Now) -> bool:
         """Tell whether an account has a copy that is to be taken up, or is no longer needed."""
         return account in self._kept and cell.stranded is None and now.boot >= self._not_before.get(account, 0.0)

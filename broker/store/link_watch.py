@@ -45,7 +45,7 @@ class LinkWatch:
         for entry in self._store.entries().values():
             if entry.link is not None:
                 await self._store.clean(entry.link)
-            self._note(entry)
+                self._note(entry)
         await self._watch()
 
     async def stop(self) -> None:

@@ -257,22 +257,42 @@ class Shelf:
         record = source.record
         if record.account != account:
             record = replace(record, account=account)
-        digest = record.tokens.refresh_digest()
         old = self._rows.get(account)
-        terminal = old.terminal if old and old.terminal and old.terminal.digest == digest else None
-        print_ = fingerprint(record, source.client, paused=source.place.paused, terminal=terminal)
+        terminal = old.terminal if old and old.terminal else None
+        if terminal is not None and terminal.digest != record.tokens.refresh_digest():
+            terminal = None
+        place = source.place
+        print_ = fingerprint(record, source.client, paused=place.paused, terminal=terminal)
+        generation = None if old is None or raise_ else self._unchanged(old, source, print_, terminal)
+        if generation is None:
+            row = self._new_row(account, source, print_, terminal, raise_=raise_)
+            generation = row.generation
+            if row != old:
+                self._note_digest(account, row)
+                self._rows[account] = row
+                changed.append(row)
+        return Entry(record, generation, place.name, source.client, place.paused, terminal, source.link)
+
+    def _unchanged(self, row: Row, source: Source, print_: str, terminal: NeedsLogin | None) -> Generation | None:
+        """Return the generation of a row that says what a new one would (whose digest is in its fingerprint); None where it does not."""
+        place, sealed = source.place, source.sealed or 0
+        if row.fingerprint != print_ or row.terminal is not terminal or sealed > row.sealed or sealed > row.generation:
+            return None
+        same = row.file == place.name and row.directory == self._directories[place.directory]
+        return row.generation if same else None
+
+    def _new_row(
+        self, account: AccountId, source: Source, print_: str, terminal: NeedsLogin | None, *, raise_: bool
+    ) -> Row:
+        old, place, digest = self._rows.get(account), source.place, source.record.tokens.refresh_digest()
         generation = old.generation if old else self.next_generation(account)
         if old and (raise_ or old.fingerprint != print_):
             generation = self.next_generation(account)
         generation = max(generation, Generation(source.sealed or 0))
         sealed = max(source.sealed or 0, old.sealed if old else 0)
-        place = source.place
-        row = Row(account, self._directories[place.directory], place.name, generation, print_, digest, terminal, sealed)
-        if row != old:
-            self._note_digest(account, row)
-            self._rows[account] = row
-            changed.append(row)
-        return Entry(record, generation, source.place.name, source.client, source.place.paused, terminal, source.link)
+        return Row(
+            account, self._directories[place.directory], place.name, generation, print_, digest, terminal, sealed
+        )
 
     def _digests_of(self, account: AccountId) -> bytes:
         """Return the generations of an account and their refresh tokens' digests (or zeros), packed.
