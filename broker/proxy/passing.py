@@ -4,6 +4,7 @@ Owns: `Passing`, which gives on what each read brings, and counts it at the end.
 that breaks off are for the job that would have served the same request, which is made in the midst of it then; so it must never decide anything.
 """
 
+import logging
 from functools import partial
 from typing import Final, final
 
@@ -23,6 +24,8 @@ from broker.proxy.wire.heads import ResponseHead
 from broker.proxy.witness import Nobody, Witness
 from broker.proxy.works import Manner
 from broker.translate.codecs import Dialect
+
+_log = logging.getLogger(__name__)
 
 _OK: Final = 200
 _TAIL: Final = 4  # bytes: as much as it takes to tell whether an event is over
@@ -88,8 +91,17 @@ class Passing:
         """It came long ago."""
 
     def on_fault(self, status: int, text: str) -> None:
-        """Leave it to the job."""
-        self._job().fail(failure(status, text))
+        """Leave it to the job; where there can be none, let go of all."""
+        try:
+            job = self._job()
+        except Exception:  # noqa: BLE001 - it is the second fault of this answer
+            _log.exception("an answer could not be gone on with", extra={"request_id": self._id})
+            self._trail.shop.release(self._sending.straight.lease.account)
+            if not self._over:
+                self._sending.connection.cancel()
+            ClientCall(self._gateway, self._exchange, self._trail.route, self._id).on_fault(status, text)
+        else:
+            job.fail(failure(status, text))
 
     def on_blocked(self, blocked: bool) -> None:
         """Leave it to the job, unless all is said."""

@@ -13,6 +13,7 @@ from broker.proxy.call import ClientCall
 from broker.proxy.deadlines import Deadlines
 from broker.proxy.job import Job
 from broker.proxy.passing import Passing
+from broker.proxy.trail import Trail
 from broker.proxy.usage import Counting
 from broker.proxy.wire.server import ServerConnection
 from tests.fakes.broker_socket import FakeDaemon, account, lease
@@ -456,6 +457,30 @@ async def test_a_fault_midway_lets_go_of_all(short: bool, monkeypatch: pytest.Mo
         assert not p.gateway.shop.counts.busy
         (row,) = p.usage().values()
         assert (row["requests"], row["failed"]) == (3, 1)
+        assert (await ask(p)).status == 200
+
+
+@pytest.mark.parametrize("begun", [HEAD + chunk(ONE), HEAD], ids=["begun", "not begun"])
+async def test_a_fault_in_making_the_job_too(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("planted")
+
+    async with rig(one(), ("gemini",), OK) as p:
+        p.stage.play(OK)
+        await ask(p)
+        await ask(p, 1)
+        play = Midway(begun)
+        p.stage.play(play, OK)
+        await p.send(p.request(TARGET, b"{}"))
+        await p.until(lambda: type(line_of(p)._active and line_of(p)._active.call) is Passing)  # type: ignore[union-attr]
+        with monkeypatch.context() as planted:
+            planted.setattr(Deadlines, "overtime", fail)
+            planted.setattr(Trail, "work", fail)
+            line_of(p).tick(p.worker._ticker.now)
+        got = await p.got()
+        assert (got.status, got.end) == ((200, "cut") if begun != HEAD else (500, "whole"))
+        await asyncio.wait_for(play.left.wait(), 20)
+        assert not p.gateway.shop.counts.busy
         assert (await ask(p)).status == 200
 
 
