@@ -93,6 +93,11 @@ class Deadlines:
             return _late(FailureKind.HEADERS_TIMEOUT, _HEADERS, waited, timeouts.headers_timeout)
         return _late(FailureKind.FIRST_BYTE_TIMEOUT, _FIRST_BYTE, waited, timeouts.first_byte_timeout)
 
+    def due(self, now: float, given_at: float) -> bool:
+        """Tell whether a job would do anything now; `given_at` is when its client was given something last."""
+        silent = now - given_at >= self._timeouts.keepalive_seconds
+        return silent or self.overtime(now) is not None or self.late(now) is not None
+
 
 def _late(kind: FailureKind, what: str, waited: float, limit: float) -> UpstreamError | None:
     return UpstreamError(kind, f"the upstream did not {what} within {limit:g} s") if waited > limit else None

@@ -114,11 +114,7 @@ class Passing:
 
     def tick(self, now: float) -> None:
         """Leave it to the job where it would do something now."""
-        if self._exchange.ended:
-            return
-        deadlines = self._deadlines()
-        silent = now - self._given_at >= self._trail.shop.timeouts.keepalive_seconds
-        if silent or deadlines.overtime(now) is not None or deadlines.late(now) is not None:
+        if not self._exchange.ended and self._deadlines().due(now, self._given_at):
             self._job().tick(now)
 
     # --- what the upstream does ---

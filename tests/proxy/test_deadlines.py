@@ -63,3 +63,20 @@ def test_the_whole_is_counted_over_all_attempts(now: float, told: Overtime | Non
     deadlines.sent(1099)
     deadlines.read(1099)
     assert deadlines.overtime(now) == told
+
+
+@pytest.mark.parametrize(
+    ("given_at", "now", "due"),
+    [(100, 114.9, False), (100, 115, True), (110, 120, False), (110, 120.5, True), (1995, 2000, True)],
+    ids=["nothing", "a comment", "still nothing", "the first byte", "the whole"],
+)
+def test_there_is_something_to_do_once_one_of_them_is_over_or_a_comment_is_owed(
+    given_at: float, now: float, due: bool
+) -> None:
+    settings = ProxyConfig(first_byte_timeout=20, idle_timeout=5, total_timeout=1000, keepalive_seconds=15)
+    deadlines = Deadlines(settings, 100)
+    deadlines.head()
+    if now > 1000:
+        deadlines.data()
+        deadlines.read(1999)
+    assert deadlines.due(now, given_at) is due
