@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -245,7 +246,10 @@ def _row(values: _Values) -> Row:
     if reason is not None and since is not None:
         terminal = NeedsLogin(reason, since, Digest(verdict_digest) if verdict_digest else None)
     held = Digest(digest) if digest else None
-    return Row(_account(account), directory, file, Generation(generation), fingerprint, held, terminal, sealed)
+    # One directory's name for all its accounts.
+    return Row(
+        _account(account), sys.intern(directory), file, Generation(generation), fingerprint, held, terminal, sealed
+    )
 
 
 def _account(text: str) -> AccountId:
