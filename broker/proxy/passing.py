@@ -14,7 +14,6 @@ from broker.proxy.failures import failure
 from broker.proxy.gateway import Gateway
 from broker.proxy.headers import to_client
 from broker.proxy.job import Job
-from broker.proxy.relays import is_events
 from broker.proxy.session import session_of
 from broker.proxy.trail import Track, Trail
 from broker.proxy.way import Begun, Sending
@@ -27,21 +26,14 @@ from broker.translate.codecs import Dialect
 
 _log = logging.getLogger(__name__)
 
-_OK: Final = 200
 _TAIL: Final = 4  # bytes: as much as it takes to tell whether an event is over
 _UNTOLD: Final = 4096  # bytes of small reads that are told together
 _NOBODY: Final = Nobody()
 
 
-def passes(track: Track, head: ResponseHead) -> bool:
-    """Tell whether an answer goes back as it comes: a stream of events, of which nothing has to be held or written anew."""
-    if (
-        head.status != _OK
-        or track.manner is not Manner.UNTOUCHED
-        or track.straight.upstream.dialect is Dialect.RESPONSES
-    ):
-        return False
-    return is_events(head)
+def passes(track: Track) -> bool:
+    """Tell whether a good answer goes back as it comes: nothing has to be held or written anew."""
+    return track.manner is Manner.UNTOUCHED and track.straight.upstream.dialect is not Dialect.RESPONSES
 
 
 @final

@@ -1,8 +1,8 @@
 """One request that goes the way the last one with its head went, from its body to its answer in one read.
 
-Owns: `Shortcut`, which sends at once what a `Trail` has ready and gives a whole, good answer straight back. That is all it can do. A stream that
-goes back as it comes it leaves to `passing`; whatever else happens (an answer in parts, an error, silence, a slow client, one that leaves) it hands to the job
-that would have sent the same request, which never learns of the difference; so it must never decide anything, and has no deadlines of its own.
+Owns: `Shortcut`, which sends at once what a `Trail` has ready and gives a whole, good answer straight back. That is all it can do. One in parts that
+goes back as it comes it leaves to `passing`; whatever else happens (an error, silence, a slow client, one that leaves) it hands to the job that would have
+sent the same request, which never learns of the difference; so it must never decide anything, and has no deadlines of its own.
 """
 
 from typing import Final, final
@@ -14,7 +14,7 @@ from broker.proxy.gateway import Gateway
 from broker.proxy.headers import Headers, shown, to_client
 from broker.proxy.job import Job
 from broker.proxy.passing import Passing, passes
-from broker.proxy.relays import Relay
+from broker.proxy.relays import Relay, is_events
 from broker.proxy.session import session_of
 from broker.proxy.trail import Track, Trail
 from broker.proxy.way import Sending, Straight
@@ -101,9 +101,7 @@ class Shortcut:
         """Keep the head of a good answer, all of which this read may bring; any other the job is to see as it comes."""
         if head.status == _OK and _is_plain(head.headers):
             self._head = head
-        elif self._track is not None and self._sending is not None and passes(self._track, head):
-            Passing(self._gateway, self._exchange, self._trail, self._track, self._sending, self._id, head)
-        else:
+        elif head.status != _OK or not is_events(head) or self._passing(head) is None:
             self._job().on_response(head)
 
     def on_data(self, data: bytes) -> None:
@@ -111,7 +109,7 @@ class Shortcut:
         self._parts.append(data)
 
     def on_flush(self) -> None:
-        """There is more to come: that is the job's."""
+        """There is more to come: that is for others."""
         self._told().on_flush()
 
     def on_done(self) -> None:
@@ -127,10 +125,20 @@ class Shortcut:
     # --- helpers ---
 
     def _complete(self) -> None:
-        if self._head is not None and self._parts and self._track is not None:
-            self._answer(self._head, self._track)
-        else:
+        head, track = self._head, self._track
+        if head is None or track is None or not self._parts:
             self._told().on_done()
+            return
+        shop, straight = self._trail.shop, track.straight
+        if self._work is None:
+            self._pass(head)
+        elif not self._turned(self._work.relay(straight.upstream, head)):
+            self._told().on_done()
+            return
+        shop.release(straight.lease.account)
+        shop.table.served(straight.lease.account, straight.lease.generation, straight.model)
+        self._seconds = shop.ticker.time() - self._exchange.since
+        self._gateway.afterwards.add(self._count)
 
     def _lost(self, failure: UpstreamError) -> None:
         self._told().on_failed(failure)
@@ -159,18 +167,6 @@ class Shortcut:
             return self._work.sent(straight.upstream, straight.lease, straight.model).body
         except BrokerError:
             return None
-
-    def _answer(self, head: ResponseHead, track: Track) -> None:
-        shop, straight = self._trail.shop, track.straight
-        if self._work is None:
-            self._pass(head)
-        elif not self._turned(self._work.relay(straight.upstream, head)):
-            self._told().on_done()
-            return
-        shop.release(straight.lease.account)
-        shop.table.served(straight.lease.account, straight.lease.generation, straight.model)
-        self._seconds = shop.ticker.time() - self._exchange.since
-        self._gateway.afterwards.add(self._count)
 
     def _turned(self, relay: Relay) -> bool:
         """Write the answer in the client's dialect; tell whether it is one."""
@@ -218,11 +214,23 @@ class Shortcut:
             self._sending.connection.hand_over(job)
         return job
 
-    def _told(self) -> Job:
-        """The same, and let it know what came so far."""
+    def _passing(self, head: ResponseHead) -> Passing | None:
+        """Return who gives a good answer on while it comes, where it goes back untouched."""
+        track, sending = self._track, self._sending
+        if track is None or sending is None or self._over or not passes(track):
+            return None
+        return Passing(self._gateway, self._exchange, self._trail, track, sending, self._id, head)
+
+    def _told(self) -> Job | Passing:
+        """Return who goes on, and let it know what came so far."""
+        head = self._head
+        if head is not None and (passing := self._passing(head)) is not None:
+            for part in self._parts:
+                passing.on_data(part)
+            return passing
         job = self._job()
-        if self._head is not None:
-            job.on_response(self._head)
+        if head is not None:
+            job.on_response(head)
         for part in self._parts:
             job.on_data(part)
         return job

@@ -36,6 +36,7 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+WORDS = event("whole").removeprefix(b"data: ")
 ONE, TWO, THREE = (event(text) for text in ("one", "two words", "and three"))
 OK = chunked(ONE, TWO, headers=(SSE,))
 
@@ -164,6 +165,9 @@ BREAKS = {
     "framing in a trailer": (HEAD + chunk(ONE), chunk(TWO) + b"0\r\nContent-Length: 1\r\n\r\n"),
     "hop by hop": (HEAD.replace(b"OK\r\n", b"OK\r\nConnection: X-Mine\r\nX-Mine: 1\r\nX-Kept: 1\r\n") + chunk(ONE), END),
     "large": (HEAD + chunk(ONE), chunk(TWO * 4000), chunk(THREE * 4000) + END),
+    "no events": (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(WORDS) + WORDS[:9], WORDS[9:]),
+    "no events, in chunks": (HEAD.replace(b"text/event-stream", b"application/json") + chunk(WORDS[:9]), chunk(WORDS[9:]) + END),
+    "no events, and a bad chunk": (HEAD.replace(b"text/event-stream", b"application/json") + chunk(WORDS[:9]), chunk(WORDS[9:]) + b"zz"),
 }  # fmt: skip
 
 
@@ -188,6 +192,27 @@ async def test_one_with_a_length_that_breaks_off_is_cut() -> None:
     begun = f"HTTP/1.1 200 OK\r\n{SSE}\r\nContent-Length: 999\r\n\r\n".encode() + ONE
     p = await played(begun, TWO, close=True)
     assert p.answers[2].end == "cut"
+
+
+async def test_one_without_events_that_breaks_off_is_cut() -> None:
+    p = await played(HEAD.replace(b"text/event-stream", b"application/json") + chunk(WORDS[:9]), close=True)
+    assert p.answers[2].end == "cut"
+
+
+async def test_a_head_of_its_own_and_no_body() -> None:
+    async def scenario(p: Rig) -> None:
+        async def play(peer: Peer, taken: Taken) -> None:
+            head = HEAD if b"one" in taken.body else HEAD.replace(b"text/event-stream", b"application/json")
+            await peer.send(head)
+            await asyncio.sleep(0.005)
+            await peer.send(END)
+
+        await ask(p)
+        p.stage.play(play)
+        for body in (b'{"contents": ["one"]}', b"{}"):
+            assert (await p.ask(TARGET, body)).body == b""
+
+    await same(scenario)
 
 
 async def test_one_to_its_connection_s_end() -> None:
