@@ -40,9 +40,10 @@ from broker.proxy.upstreams.places import Places
 from broker.proxy.usage import Usage
 from broker.proxy.usage_metrics import UsageMetrics
 from broker.proxy.wire.exchange import Limits
+from broker.proxy.wire.listener import Listener
 from broker.proxy.wire.pool import Pool
-from broker.proxy.wire.server import Listener
 from broker.proxy.wire.ticker import Ticker
+from broker.proxy.wire.turn import Turn
 from broker.settings.effective import Edition, digest_of
 
 _log = logging.getLogger(__name__)
@@ -81,8 +82,9 @@ class Worker:
         self._clock, self._chance, self._own_limits = clock, chance, limits
         self._env = env
         self._porter = Porter(rules_of(proxy), clock, keys, rates)
-        self._ticker = Ticker(tick_seconds(proxy), self._porter.look)
-        self._pool = Pool(self._ticker, proxy.connect_timeout)
+        self._turn = Turn()
+        self._ticker = Ticker(tick_seconds(proxy), self._porter.look, self._turn)
+        self._pool = Pool(self._ticker, proxy.connect_timeout, turn=self._turn)
         self.table = LeaseTable(source, clock, chance)
         gauges: dict[str, Callable[[], float]] = {
             "client_connections": lambda: len(self._listener.connections),
@@ -97,7 +99,11 @@ class Worker:
             self._shop(config), self._porter, clock, f"{chance.token(6)}-", names, safety_off=proxy.safety_off
         )
         self._listener = Listener(
-            Front(self._gateway), limits or limits_of(proxy), self._ticker, Networks(proxy.allow, proxy.deny).admit
+            Front(self._gateway),
+            limits or limits_of(proxy),
+            self._ticker,
+            Networks(proxy.allow, proxy.deny).admit,
+            self._turn,
         )
         self._gateway.edition = self._edition(config)
         self._usage = Usage(usage, clock, self._ticker.time, self._porter.used_until, enabled=config.usage.enabled)

@@ -16,7 +16,8 @@ from broker.proxy.headers import to_client
 from broker.proxy.wire.client import UpstreamConnection, UpstreamError
 from broker.proxy.wire.exchange import Exchange, Limits
 from broker.proxy.wire.heads import Headers, ResponseHead
-from broker.proxy.wire.server import Listener, ServerConnection
+from broker.proxy.wire.listener import Listener
+from broker.proxy.wire.server import ServerConnection
 from broker.proxy.wire.ticker import Ticker
 from broker.translate.eventstream import Frame, FrameError, FrameParser
 from broker.translate.multipart import split_form, with_value

@@ -14,6 +14,7 @@ import httptools
 from broker.proxy.wire import heads
 from broker.proxy.wire.exchange import HIGH_WATER
 from broker.proxy.wire.heads import Headers, ResponseHead
+from broker.proxy.wire.turn import Turn
 
 _log = logging.getLogger(__name__)
 
@@ -95,12 +96,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_complete", "_ended", "_got_bytes", "_head_size", "_headers", "_home", "_in_head", "_interim", "_keep", "_method", "_parser", "_paused",
-        "_receiver", "_refused", "_transport", "_until_close", "_uses", "_usual", "idle_since",
+        "_receiver", "_refused", "_transport", "_turn", "_until_close", "_uses", "_usual", "idle_since",
     )  # fmt: skip
 
-    def __init__(self, home: Home) -> None:
-        """Belongs to `home`."""
+    def __init__(self, home: Home, turn: Turn | None = None) -> None:
+        """Belongs to `home`. What is read is framed when `turn` has it so; without one, at once."""
         self._home = home
+        self._turn = turn
         self._parser: httptools.HttpResponseParser | None = None
         self._transport: asyncio.Transport | None = None
         self._receiver: Receiver | None = None
@@ -153,6 +155,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    abort = close
+
     def pause(self) -> None:
         """Read no more until `resume`: the client is slower than the upstream."""
         if not self._paused and self._transport is not None and not self._transport.is_closing():
@@ -180,6 +184,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the answer that had no other end; anything else under way has failed."""
+        if self._turn is not None:
+            self._turn.take()
         self._transport = self._parser = None
         if self._until_close and self._ended and exc is None and self._receiver is not None:
             self._finish()
@@ -190,10 +196,19 @@ class UpstreamConnection(asyncio.Protocol):
         self._home.lost(self)
 
     def data_received(self, data: bytes) -> None:
+        """Have what came framed, in its turn."""
+        if self._receiver is None:
+            self.close()  # nothing was asked: whatever this is, it must not become the next answer
+        elif self._turn is None:
+            self.frame(data)
+        else:
+            self._turn.answer(self, data)
+
+    def frame(self, data: bytes) -> None:
         """Frame what came, and hand it over."""
         receiver, parser = self._receiver, self._parser
         if receiver is None or parser is None:
-            self.close()  # nothing was asked: whatever this is, it must not become the next answer
+            self.close()  # it was cancelled since
             return
         if not self._got_bytes:
             self._got_bytes = True

@@ -18,6 +18,7 @@ from broker.network.tunnel import TunnelError, through
 from broker.proxy.wire import secure
 from broker.proxy.wire.client import FailureKind, UpstreamConnection, UpstreamError
 from broker.proxy.wire.ticker import Ticker
+from broker.proxy.wire.turn import Turn
 
 _IDLE_SECONDS: Final = 50.0  # Google's front ends close after 240 s, common servers after 60
 _MAX_IDLE: Final = 128
@@ -49,8 +50,11 @@ class Origin(msgspec.Struct, frozen=True, cache_hash=True):
 class Pool:
     """The connections of one worker."""
 
-    def __init__(self, ticker: Ticker, connect_timeout: float, tls: ssl.SSLContext | None = None) -> None:
-        """Keep none yet. `tls` is made at the first https origin if not given (it takes 35 ms)."""
+    def __init__(
+        self, ticker: Ticker, connect_timeout: float, tls: ssl.SSLContext | None = None, turn: Turn | None = None
+    ) -> None:
+        """Keep none yet. `tls` is made at the first https origin if not given (it takes 35 ms); `turn` as for `UpstreamConnection`."""
+        self._turn = turn
         self._ticker = ticker
         self.connect_timeout = connect_timeout
         self._tls = tls
@@ -82,8 +86,8 @@ class Pool:
         try:
             async with asyncio.timeout(self.connect_timeout):
                 if context is None:
-                    return await tunnel.connect(lambda: UpstreamConnection(home), *where, None)
-                return await secure.connect(lambda: UpstreamConnection(home), *where, context)
+                    return await tunnel.connect(lambda: UpstreamConnection(home, self._turn), *where, None)
+                return await secure.connect(lambda: UpstreamConnection(home, self._turn), *where, context)
         except TimeoutError:
             text = f"{origin.host} did not accept a connection{way} within {self.connect_timeout:g} s"
             raise UpstreamError(FailureKind.CONNECT_TIMEOUT, text) from None

@@ -1,7 +1,7 @@
 """The side that clients connect to: frames requests, keeps their order and every limit.
 
-Owns: `ServerConnection`, one client's TCP connection, and `Listener`, what those of one socket share. What to answer is the `App`'s business. No task
-and no queue stands between reading and writing: the app is called from `data_received`, and writes back in the same call.
+Owns: `ServerConnection`, one client's TCP connection. What to answer is the `App`'s business. No task and no queue stands between reading and writing: the
+app is called when what was read is framed, at the end of the same turn of the event loop, and writes back in the same call.
 
 Pipelined requests are answered in order; reading pauses while one waits behind another. A client that half-closes is taken to be gone, as nginx does:
 it is the only sign a client gives when it leaves.
@@ -9,70 +9,23 @@ it is the only sign a client gives when it leaves.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Final, cast, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 import httptools
 
 from broker.proxy.wire import heads
-from broker.proxy.wire.exchange import HIGH_WATER, App, Exchange, Limits, address_of
+from broker.proxy.wire.exchange import HIGH_WATER, Exchange, Limits, address_of
 from broker.proxy.wire.heads import HeadError, Headers, RequestHead
-from broker.proxy.wire.known import Alike, Known
-from broker.proxy.wire.ticker import Ticker
+from broker.proxy.wire.known import Known
+
+if TYPE_CHECKING:
+    from broker.proxy.wire.listener import Listener
 
 _MAX_PIPELINED: Final = 16
 _FRAMING_SLACK: Final = 524_288  # one read of the event loop can hold parts of several messages
 _KNOWN_SECONDS: Final = 1.0  # between requests: a head holds the client's key
 _FRAMING_PER_BYTE: Final = 8  # a chunk of one byte is six bytes on the wire
 _BARRED: Final = HeadError(403, "connections from this address are not taken here")
-
-
-class Listener:
-    """What the connections of one listening socket share."""
-
-    def __init__(
-        self, app: App, limits: Limits, ticker: Ticker, admit: Callable[[str], bool] = lambda _address: True
-    ) -> None:
-        """Serve `app` to peers whose address `admit` lets stay."""
-        self.app = app
-        self.admit = admit
-        self.limits = limits
-        self.ticker = ticker
-        self.connections: set[ServerConnection] = set()
-        self.alike = Alike()
-        self.draining = False
-        self.drained = asyncio.Event()
-        """Set once `drain` was called and no connection is left."""
-
-    def protocol(self) -> "ServerConnection":
-        """Make the protocol of a new connection (the factory `create_server` takes)."""
-        return ServerConnection(self)
-
-    def renew(self, limits: Limits, admit: Callable[[str], bool]) -> None:
-        """Keep to other limits from now on, and part with those who would not be let in any more, after the answer they are owed."""
-        self.limits = limits
-        self.admit = admit
-        for connection in list(self.connections):
-            connection.renew(limits)
-            if not admit(connection.peer[0]):
-                connection.drain()
-
-    def drain(self) -> None:
-        """Close idle connections now and the others after the answer they owe."""
-        self.draining = True
-        for connection in list(self.connections):
-            connection.drain()
-        self.left()
-
-    def left(self) -> None:
-        """Look whether anyone is still there."""
-        if self.draining and not self.connections:
-            self.drained.set()
-
-    def abort(self) -> None:
-        """Cut whatever is left."""
-        for connection in list(self.connections):
-            connection.abort()
 
 
 @final
@@ -85,7 +38,7 @@ class ServerConnection(asyncio.Protocol):
         "_reading", "_ticker", "_transport", "_url", "_waiting", "blocked", "closing", "limits", "local", "peer", "trusted",
     )  # fmt: skip
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: "Listener") -> None:
         """Belongs to `listener`."""
         self._listener = listener
         self.limits = listener.limits
@@ -175,7 +128,14 @@ class ServerConnection(asyncio.Protocol):
             self._active.call.on_blocked(False)
 
     def data_received(self, data: bytes) -> None:
-        """Frame what came."""
+        """Have what came framed, in its turn."""
+        if self._listener.turn is None:
+            self.frame(data)
+        else:
+            self._listener.turn.request(self, data)
+
+    def frame(self, data: bytes) -> None:
+        """Frame what came, and serve it."""
         if self._barred:
             self._turn_away()
             return
@@ -184,7 +144,7 @@ class ServerConnection(asyncio.Protocol):
             if self._linger_left < 0:
                 self.abort()
             return
-        if self._poison is not None or self._parser is None:
+        if self._poison is not None or self._parser is None or self._transport is None or self._transport.is_closing():
             return
         self._last_read = self._ticker.now
         between, begun = self._active is None and not self._in_head, self._begun
@@ -302,7 +262,8 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._active = exchange.call = None
             self._idle_since = self._ticker.now
-            self._advance()
+            if self._waiting or self._paused or self._poison is not None:
+                self._advance()
 
     def abort(self) -> None:
         """Cut the connection at once."""
@@ -370,7 +331,7 @@ class ServerConnection(asyncio.Protocol):
         exchange.guard(call.on_body, exchange.take())
 
     def _advance(self) -> None:
-        if self._advancing or not (self._waiting or self._paused or self._poison):
+        if self._advancing:
             return
         self._advancing = True
         while self._active is None and self._waiting:

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from broker.proxy.wire.turn import Turn
+
 
 class Ticking(Protocol):
     """Something with deadlines."""
@@ -24,11 +26,17 @@ class Ticker:
     A deadline noted by `now` fires at most one interval late, and at most one early.
     """
 
-    def __init__(self, interval: float = 0.5, moved: Callable[[], None] = lambda: None) -> None:
-        """Start with no members; must be made inside a running loop. `moved` is called whenever `now` moves: also before the first member after a rest."""
+    def __init__(
+        self, interval: float = 0.5, moved: Callable[[], None] = lambda: None, turn: Turn | None = None
+    ) -> None:
+        """Start with no members; must be made inside a running loop.
+
+        `moved` is called whenever `now` moves: also before the first member after a rest. What `turn` holds is framed before deadlines are judged.
+        """
         self._loop = asyncio.get_running_loop()
         self.interval = interval
         self._moved = moved
+        self._turn = turn
         self._members: dict[Ticking, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.now = self._loop.time()
@@ -56,6 +64,8 @@ class Ticker:
 
     def _sweep(self) -> None:
         self._timer = None
+        if self._turn is not None:
+            self._turn.take()
         self.now = now = self._loop.time()
         self._moved()
         for member in list(self._members):

@@ -9,7 +9,7 @@ import pytest
 
 from broker.proxy.wire.exchange import Exchange, Limits
 from broker.proxy.wire.heads import Headers
-from broker.proxy.wire.server import Listener
+from broker.proxy.wire.listener import Listener
 from broker.proxy.wire.ticker import Ticker
 
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.proxy.wire.exchange import Limits
-from broker.proxy.wire.server import Listener, ServerConnection
+from broker.proxy.wire.listener import Listener
+from broker.proxy.wire.server import ServerConnection
 from broker.proxy.wire.ticker import Ticker
 from tests.proxy.wire.conftest import EchoApp
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from broker.proxy.wire.exchange import Exchange, Limits
 from broker.proxy.wire.heads import Headers, RequestHead, check_request
 from broker.proxy.wire.known import Alike, Known, learn
-from broker.proxy.wire.server import Listener, ServerConnection
+from broker.proxy.wire.listener import Listener
+from broker.proxy.wire.server import ServerConnection
 
 HEADERS: Headers = [(b"host", b"x"), (b"content-length", b"5"), (b"x-a", b"b")]
 TEXT = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nX-A: b\r\n\r\n"
@@ -216,7 +217,7 @@ def listening(app: Seen, limits: Limits) -> Listener:
     listener = Listener.__new__(Listener)
     listener.app, listener.limits, listener.ticker = app, limits, Clock()  # type: ignore[assignment]
     listener.admit, listener.connections, listener.draining = (lambda _: True), set(), False
-    listener.alike = Alike()
+    listener.alike, listener.turn = Alike(), None
     return listener
 
 
