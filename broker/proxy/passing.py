@@ -12,7 +12,7 @@ from broker.proxy.call import ClientCall
 from broker.proxy.deadlines import Deadlines
 from broker.proxy.failures import failure
 from broker.proxy.gateway import Gateway
-from broker.proxy.headers import to_client
+from broker.proxy.headers import shown
 from broker.proxy.job import Job
 from broker.proxy.session import session_of
 from broker.proxy.trail import Track, Trail
@@ -126,8 +126,7 @@ class Passing:
         self._read_at = now = self._ticker.now
         if self._parts:
             self._given_at = now
-            self._exchange.write(self._taken())
-            self._exchange.flush()
+            self._exchange.give(self._taken())
 
     def on_done(self) -> None:
         """Give on the rest, and count it."""
@@ -148,7 +147,7 @@ class Passing:
         witness.sent(self._sending.attempt())
         witness.answered(head)
         self._trail.shop.table.served(straight.lease.account, straight.lease.generation, straight.model)
-        self._exchange.start(head.status, to_client(head.headers, self._id.encode()), head.length)
+        self._exchange.begin(head.status, shown(head.headers, self._id.encode()), head.length)
 
     def _taken(self) -> bytes:
         """Return what one read brought, and keep it for the witness."""

@@ -5,11 +5,14 @@ goes back as it comes it leaves to `passing`; whatever else happens (an error, s
 sent the same request, which never learns of the difference; so it must never decide anything, and has no deadlines of its own.
 """
 
+import logging
 from typing import Final, final
 
 from broker.model.errors import BrokerError
 from broker.proxy.call import ClientCall
 from broker.proxy.choose import Candidate
+from broker.proxy.deadlines import Deadlines
+from broker.proxy.failures import failure
 from broker.proxy.gateway import Gateway
 from broker.proxy.headers import Headers, shown, to_client
 from broker.proxy.job import Job
@@ -22,6 +25,8 @@ from broker.proxy.wire.client import UpstreamError
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.wire.heads import ResponseHead, with_length
 from broker.proxy.works import Manner, Work
+
+_log = logging.getLogger(__name__)
 
 _OK: Final = 200
 
@@ -74,11 +79,18 @@ class Shortcut:
         connection.send(self, "POST", with_length(straight.way.begun, len(sent)), sent)
 
     def on_fault(self, status: int, text: str) -> None:
-        """Say that something went wrong here."""
+        """Say that something went wrong here; where the answer is waited for, by the job, if one can be made."""
+        if self._sending is not None and not self._over:
+            try:
+                job = self._job()
+            except Exception:  # noqa: BLE001 - it is the second fault of this request
+                _log.exception("a request could not be gone on with", extra={"request_id": self._id})
+                self._sending.connection.cancel()
+            else:
+                job.fail(failure(status, text))
+                return
         if self._sending is not None:
             self._trail.shop.release(self._sending.straight.lease.account)
-            if not self._over:
-                self._sending.connection.cancel()
         ClientCall(self._gateway, self._exchange, self._trail.route, self._id).on_fault(status, text)
 
     def on_blocked(self, blocked: bool) -> None:
@@ -91,8 +103,11 @@ class Shortcut:
         self._job().gone()
 
     def tick(self, now: float) -> None:
-        """Leave it to the job: what takes as long as this has deadlines. What is answered has none."""
-        if not self._exchange.ended:
+        """Leave it to the job where it would do something now."""
+        if self._exchange.ended or self._sending is None:
+            return
+        since = self._sending.since
+        if Deadlines(self._trail.shop.timeouts, since).due(now, since):
             self._job().tick(now)
 
     # --- what the upstream does ---

@@ -432,6 +432,35 @@ async def test_comments_keep_a_silent_stream_alive(begun: bytes) -> None:
     assert p.answers[2].body == ONE + (b": keep-alive\n\n" if begun == ONE else b"") + TWO
 
 
+async def test_a_sweep_before_the_first_byte_changes_nothing() -> None:
+    async def scenario(p: Rig) -> None:
+        await ask(p)
+        await ask(p, 1)
+        go = asyncio.Event()
+
+        async def play(peer: Peer, taken: Taken) -> None:
+            await go.wait()
+            await peer.send(HEAD + chunk(ONE))
+
+        p.stage.play(play)
+        await p.send(p.request(TARGET, b"{}"))
+        await p.until(lambda: len(p.upstream.requests) == 3)
+        line, ticker = line_of(p), p.worker._ticker
+        line.tick(ticker.now)
+        line.tick(ticker.now + 0.5)
+        go.set()
+        exchange = line._active
+        assert exchange is not None
+        await p.until(lambda: exchange.started)
+        assert type(exchange.call) is (Passing if p.short else ClientCall)
+        p.stage.play(OK)
+        line.tick(ticker.now + 3600)
+        assert (await p.got()).body.startswith(ONE + b"data: ")
+        await ask(p, 2)
+
+    await same(scenario)
+
+
 async def test_other_settings_midway() -> None:
     async def scenario(p: Rig) -> None:
         play = Midway(HEAD + chunk(ONE), chunk(TWO) + END)

@@ -22,6 +22,7 @@ HIGH_WATER: Final = 65_536
 """Bytes a transport may hold unsent before the other side is told to stop."""
 
 
+_JOINED_BYTES: Final = 16_384  # of a chunk: up to here a copy costs less than two pieces more
 _SMALL: Final = 1024  # pieces below this are joined as they come: a list of them would take many times their size
 _LARGE: Final = 1 << 20  # bodies above this grow in place: pieces and what is joined of them would be there at once
 
@@ -116,7 +117,7 @@ class Exchange:
     """One request and the means to answer it.
 
     `start` once, then `write` any number of times, then `end`; or `reply` for all of it; or `abort` when the answer cannot be finished.
-    Bytes go out at `flush` (`end` and `reply` flush).
+    Bytes go out at `flush` (`give`, `end` and `reply` flush).
     """
 
     __slots__ = (
@@ -202,6 +203,11 @@ class Exchange:
     def start(self, status: int, headers: Headers, length: int | None = None) -> None:
         """Begin the answer. `headers` hold no framing; `length` None means not known: chunked, or to the end of the connection for HTTP/1.0."""
         self.started = True
+        self.begin(status, heads.lines(headers), length)
+
+    def begin(self, status: int, fields: bytes, length: int | None = None) -> None:
+        """Begin the answer as `start` does, with header fields that `heads.lines` made."""
+        self.started = True
         self.status = status
         self._mute = heads.bodiless(self.head.method, status)
         framed = length is not None or self._mute
@@ -209,7 +215,7 @@ class Exchange:
         if not (framed or self._chunked) or not self.complete or self._connection.closing:
             self.keep_alive = False
         self._out.append(
-            heads.response_head(status, headers, length=length, chunked=self._chunked, keep_alive=self.keep_alive)
+            heads.begun_head(status, fields, length=length, chunked=self._chunked, keep_alive=self.keep_alive)
         )
 
     def write(self, data: bytes) -> None:
@@ -220,6 +226,14 @@ class Exchange:
             self._out += (heads.chunk(data), data, b"\r\n")
         else:
             self._out.append(data)
+
+    def give(self, data: bytes) -> None:
+        """Write bytes of the body, and flush."""
+        if self._chunked and not self._out and 0 < len(data) <= _JOINED_BYTES:
+            self._connection.send([b"%x\r\n%b\r\n" % (len(data), data)])
+        else:
+            self.write(data)
+            self.flush()
 
     def flush(self) -> None:
         """Hand what is queued to the transport."""

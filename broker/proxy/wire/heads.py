@@ -133,6 +133,11 @@ def response_head(status: int, headers: Headers, *, length: int | None, chunked:
     Raises:
         ValueError: a header name or value holds a byte that would end it.
     """
+    return begun_head(status, lines(headers), length=length, chunked=chunked, keep_alive=keep_alive)
+
+
+def begun_head(status: int, fields: bytes, *, length: int | None, chunked: bool, keep_alive: bool) -> bytes:
+    """Write a response's head, as `response_head` does; `fields` are what `lines` made of its headers."""
     framing = b""
     if status not in _BODILESS:
         if chunked:
@@ -140,7 +145,7 @@ def response_head(status: int, headers: Headers, *, length: int | None, chunked:
         elif length is not None:
             framing = b"content-length: %d\r\n" % length
     end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
-    return b"".join((_STATUS_LINES[status], lines(headers), framing, end))
+    return b"".join((_STATUS_LINES[status], fields, framing, end))
 
 
 def whole_head(status: int, fields: bytes, length: int, *, keep_alive: bool) -> bytes:
