@@ -199,8 +199,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Have what came framed, in its turn."""
         if self._receiver is None:
             self.close()  # nothing was asked: whatever this is, it must not become the next answer
-        elif self._turn is None:
-            self.frame(data)
+        elif self._turn is None or self._got_bytes:
+            self.frame(data)  # what comes later of an answer is waited for, each part by itself
         else:
             self._turn.answer(self, data)
 

@@ -103,6 +103,10 @@ class Line(Protocol):
         """Write to the client."""
         ...
 
+    def prompt(self) -> None:
+        """Write at once from now on until the exchange ends, instead of at the end of the event loop's turn: each part is waited for."""
+        ...
+
     def exchange_ended(self, exchange: "Exchange") -> None:
         """Go on with the next request, or part."""
         ...
@@ -212,6 +216,8 @@ class Exchange:
         self._mute = heads.bodiless(self.head.method, status)
         framed = length is not None or self._mute
         self._chunked = not framed and self.head.http11
+        if not framed:
+            self._connection.prompt()
         if not (framed or self._chunked) or not self.complete or self._connection.closing:
             self.keep_alive = False
         self._out.append(

@@ -34,8 +34,8 @@ class ServerConnection(asyncio.Protocol):
 
     __slots__ = (
         "_active", "_advancing", "_barred", "_begun", "_blocked_since", "_head_since", "_head_size", "_headers", "_idle_since", "_in_head",
-        "_known", "_last_read", "_linger_left", "_linger_until", "_listener", "_message_size", "_parser", "_paused", "_poison", "_read_head",
-        "_reading", "_ticker", "_transport", "_url", "_waiting", "blocked", "closing", "limits", "local", "peer", "trusted",
+        "_known", "_last_read", "_linger_left", "_linger_until", "_listener", "_message_size", "_parser", "_paused", "_poison", "_prompt",
+        "_read_head", "_reading", "_ticker", "_transport", "_url", "_waiting", "blocked", "closing", "limits", "local", "peer", "trusted",
     )  # fmt: skip
 
     def __init__(self, listener: "Listener") -> None:
@@ -60,6 +60,7 @@ class ServerConnection(asyncio.Protocol):
         self._barred = False
         self._advancing = False
         self._paused = False
+        self._prompt = False
         self._url = b""
         self._headers: Headers = []
         self._read_head: RequestHead | None = None
@@ -250,10 +251,19 @@ class ServerConnection(asyncio.Protocol):
         else:
             transport.writelines(out)
 
+    def prompt(self) -> None:
+        """Write at once until the exchange ends. A transport does so that may hold nothing back; what the client is too slow for is held by the kernel."""
+        if self._transport is not None and not self._prompt:
+            self._prompt = True
+            self._transport.set_write_buffer_limits(high=0)
+
     def exchange_ended(self, exchange: Exchange) -> None:
         """Go on with the next request, or part."""
         if exchange is not self._active:
             return
+        if self._prompt and self._transport is not None:
+            self._prompt = False
+            self._transport.set_write_buffer_limits(high=HIGH_WATER)
         exchange.drop()
         if not exchange.complete:
             self._linger()

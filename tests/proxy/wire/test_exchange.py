@@ -11,11 +11,15 @@ class Remembering:
         self.blocked = self.closing = False
         self.trusted: bool | None = None
         self.sent: list[bytes] = []
+        self.prompted = 0
         self.ended = 0
         self.aborted = 0
 
     def send(self, out: list[bytes]) -> None:
         self.sent.append(b"".join(out))
+
+    def prompt(self) -> None:
+        self.prompted += 1
 
     def exchange_ended(self, exchange: Exchange) -> None:
         self.ended += 1
@@ -44,7 +48,7 @@ def test_head_and_body_go_out_in_one_write() -> None:
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
         b"1\r\nd\r\n0\r\n\r\n",
     ]
-    assert line.ended == 1
+    assert (line.ended, line.prompted) == (1, 1)
     exchange.end()
     assert line.ended == 1
     assert (exchange.peer, exchange.local, exchange.blocked, exchange.connection) == (
@@ -53,6 +57,12 @@ def test_head_and_body_go_out_in_one_write() -> None:
         False,
         line,
     )
+
+
+def test_an_answer_of_a_known_length_waits_for_the_end_of_the_turn() -> None:
+    exchange, line = made()
+    exchange.reply(200, [], b"abc")
+    assert (line.ended, line.prompted) == (1, 0)
 
 
 def test_an_answer_before_the_end_of_the_request_closes() -> None:

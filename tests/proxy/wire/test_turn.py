@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.proxy.wire.client import UpstreamConnection, UpstreamError
-from broker.proxy.wire.exchange import Limits
+from broker.proxy.wire.exchange import HIGH_WATER, Limits
 from broker.proxy.wire.heads import ResponseHead
 from broker.proxy.wire.listener import Listener
 from broker.proxy.wire.ticker import Ticker
@@ -177,6 +177,15 @@ async def test_bytes_behind_an_answer_never_become_the_next_one() -> None:
     assert socket.closed
 
 
+async def test_what_comes_later_of_an_answer_waits_for_nothing() -> None:
+    turn = Turn()
+    connection, stack, _ = asked(turn)
+    connection.data_received(ANSWER[:-2])
+    await asyncio.sleep(0)
+    connection.data_received(ANSWER[-2:])
+    assert stack.log == [200, b"x", b"yz", "done"]
+
+
 async def test_an_upstream_that_answers_and_is_gone_has_answered() -> None:
     turn = Turn()
     connection, stack, _ = asked(turn)
@@ -233,3 +242,27 @@ async def test_deadlines_are_judged_by_all_that_has_come() -> None:
     listener.ticker._sweep()
     assert len(app.log) == 1
     listener.ticker.close()
+
+
+async def test_a_stream_is_written_at_once_and_the_next_answer_is_not() -> None:
+    limits: list[int] = []
+
+    class Told(Wire):
+        def set_write_buffer_limits(self, high: int) -> None:
+            limits.append(high)
+
+    listener, app = listening(Turn())
+    connection = listener.protocol()
+    connection.connection_made(Told())  # type: ignore[arg-type]
+    app.on_body = lambda _: None  # type: ignore[method-assign]
+    connection.data_received(REQUEST)
+    await asyncio.sleep(0)
+    assert app.exchange is not None
+    app.exchange.start(200, [])
+    assert limits == [HIGH_WATER, 0]
+    app.exchange.end()
+    assert limits == [HIGH_WATER, 0, HIGH_WATER]
+    connection.data_received(REQUEST)
+    await asyncio.sleep(0)
+    app.exchange.reply(200, [], b"whole")
+    assert limits == [HIGH_WATER, 0, HIGH_WATER]
