@@ -102,6 +102,7 @@ class ServerConnection(asyncio.Protocol):
         self._listener.connections.discard(self)
         self._listener.left()
         self._ticker.discard(self)
+        self._calm()
         self._parser = self._transport = self._known = self._read_head = None
         self._waiting.clear()
         active, self._active, self._reading = self._active, None, None
@@ -256,14 +257,15 @@ class ServerConnection(asyncio.Protocol):
         if self._transport is not None and not self._prompt:
             self._prompt = True
             self._transport.set_write_buffer_limits(high=0)
+            if self._listener.turn is not None:
+                self._listener.turn.streams += 1
 
     def exchange_ended(self, exchange: Exchange) -> None:
         """Go on with the next request, or part."""
         if exchange is not self._active:
             return
-        if self._prompt and self._transport is not None:
-            self._prompt = False
-            self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        if self._prompt:
+            self._calm()
         exchange.drop()
         if not exchange.complete:
             self._linger()
@@ -318,6 +320,14 @@ class ServerConnection(asyncio.Protocol):
                 self._finish()
 
     # --- helpers ---
+
+    def _calm(self) -> None:
+        """Take back what `prompt` did."""
+        if self._prompt and self._transport is not None:
+            self._prompt = False
+            self._transport.set_write_buffer_limits(high=HIGH_WATER)
+            if self._listener.turn is not None:
+                self._listener.turn.streams -= 1
 
     def _open(self, exchange: Exchange) -> None:
         exchange.call = call = self._listener.app.open(exchange)

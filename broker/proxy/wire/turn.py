@@ -1,8 +1,8 @@
 """What was read in one turn of the event loop, framed and served one kind after the other.
 
 Owns: `Turn`. Under load a turn reads from many connections, and answers and requests come in any order. Taken as they come, each finds the processor's caches
-full of the other's code; sorted, a request costs an eighth less. Nothing waits longer than for the reads that are due anyway. It must never change the order of
-what one connection read, and it knows nothing of what it holds.
+full of the other's code; sorted, a request costs an eighth less. Nothing waits longer than for the reads that are due anyway; while there are streams, each of
+whose parts somebody waits for, nothing waits at all. It must never change the order of what one connection read, and it knows nothing of what it holds.
 """
 
 import asyncio
@@ -31,32 +31,38 @@ class Reader(Protocol):
 class Turn:
     """What connections have read since the last turn: those to upstreams, whose answers come first, and those of clients."""
 
-    __slots__ = ("_answers", "_loop", "_requests")
+    __slots__ = ("_answers", "_loop", "_requests", "streams")
 
     def __init__(self) -> None:
         """Nothing was read yet; must be made inside a running loop."""
         self._loop = asyncio.get_running_loop()
         self._answers: dict[Reader, bytes] = {}
         self._requests: dict[Reader, bytes] = {}
+        self.streams = 0
+        """How many answers are streams; their connections count them. While there are any, everything is framed at once."""
 
     def answer(self, reader: Reader, data: bytes) -> None:
         """Have `reader` frame what it read of an answer before the event loop waits again."""
         answers = self._answers
-        if not answers and not self._requests:
-            self._loop.call_soon(self.take)
         if reader in answers:
             _again(reader, answers.pop(reader), data)
+        elif self.streams:
+            _frame(reader, data)
         else:
+            if not answers and not self._requests:
+                self._loop.call_soon(self.take)
             answers[reader] = data
 
     def request(self, reader: Reader, data: bytes) -> None:
         """The same for what it read of a request."""
         requests = self._requests
-        if not requests and not self._answers:
-            self._loop.call_soon(self.take)
         if reader in requests:
             _again(reader, requests.pop(reader), data)
+        elif self.streams:
+            _frame(reader, data)
         else:
+            if not requests and not self._answers:
+                self._loop.call_soon(self.take)
             requests[reader] = data
 
     def take(self) -> None:

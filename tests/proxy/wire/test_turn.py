@@ -103,16 +103,34 @@ async def test_a_connection_that_fails_is_cut_and_the_others_go_on(caplog: pytes
     assert "ZeroDivisionError" in caplog.text
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=30))
-async def test_every_connection_s_order_is_kept_and_nothing_is_lost(reads: list[tuple[int, bool]]) -> None:
+async def test_while_there_are_streams_nothing_waits() -> None:
+    turn, log = Turn(), []  # type: Turn, list[tuple[str, bytes]]
+    client, upstream = Connection("client", log, turn), Connection("upstream", log, turn, answers=True)
+    client.data_received(b"1")
+    turn.streams += 1
+    upstream.data_received(b"2")
+    assert log == [("upstream", b"2")]
+    client.data_received(b"3")
+    assert log[1:] == [("client", b"1"), ("client", b"3")]
+    turn.streams -= 1
+    client.data_received(b"4")
+    assert len(log) == 3
+    turn.take()
+    assert len(log) == 4
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["", "take", "stream", "end"])), max_size=30))
+async def test_every_connection_s_order_is_kept_and_nothing_is_lost(reads: list[tuple[int, str]]) -> None:
     turn, log = Turn(), []  # type: Turn, list[tuple[str, bytes]]
     connections = [Connection(str(number), log, turn, answers=number % 2 == 0) for number in range(4)]
     sent: list[list[bytes]] = [[], [], [], []]
-    for number, (which, over) in enumerate(reads):
+    for number, (which, then) in enumerate(reads):
         sent[which].append(b"%d" % number)
         connections[which].data_received(b"%d" % number)
-        if over:
+        if then == "take":
             turn.take()
+        elif then:
+            turn.streams = int(then == "stream")
     turn.take()
     assert [connection.framed for connection in connections] == sent
 
@@ -251,7 +269,8 @@ async def test_a_stream_is_written_at_once_and_the_next_answer_is_not() -> None:
         def set_write_buffer_limits(self, high: int) -> None:
             limits.append(high)
 
-    listener, app = listening(Turn())
+    turn = Turn()
+    listener, app = listening(turn)
     connection = listener.protocol()
     connection.connection_made(Told())  # type: ignore[arg-type]
     app.on_body = lambda _: None  # type: ignore[method-assign]
@@ -259,10 +278,26 @@ async def test_a_stream_is_written_at_once_and_the_next_answer_is_not() -> None:
     await asyncio.sleep(0)
     assert app.exchange is not None
     app.exchange.start(200, [])
-    assert limits == [HIGH_WATER, 0]
+    assert (limits, turn.streams) == ([HIGH_WATER, 0], 1)
     app.exchange.end()
-    assert limits == [HIGH_WATER, 0, HIGH_WATER]
+    assert (limits, turn.streams) == ([HIGH_WATER, 0, HIGH_WATER], 0)
     connection.data_received(REQUEST)
     await asyncio.sleep(0)
     app.exchange.reply(200, [], b"whole")
     assert limits == [HIGH_WATER, 0, HIGH_WATER]
+
+
+async def test_a_stream_whose_client_left_is_none() -> None:
+    turn = Turn()
+    listener, app = listening(turn)
+    connection = listener.protocol()
+    connection.connection_made(Wire())  # type: ignore[arg-type]
+    app.on_body = lambda _: None  # type: ignore[method-assign]
+    app.on_gone = lambda: None  # type: ignore[attr-defined]
+    connection.data_received(REQUEST)
+    turn.take()
+    assert app.exchange is not None
+    app.exchange.start(200, [])
+    assert turn.streams == 1
+    connection.connection_lost(None)
+    assert turn.streams == 0
