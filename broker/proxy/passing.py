@@ -117,7 +117,7 @@ class Passing:
 
     def on_data(self, data: bytes) -> None:
         """Keep a part until this read is over; with the first one the client's answer begins."""
-        if self._witness is None:
+        if not self._exchange.started:
             self._begin()
         self._parts.append(data)
 
@@ -127,6 +127,8 @@ class Passing:
         if self._parts:
             self._given_at = now
             self._exchange.give(self._taken())
+            if self._room < 0:
+                self._tell()
 
     def on_done(self) -> None:
         """Give on the rest, and count it."""
@@ -142,35 +144,37 @@ class Passing:
 
     def _begin(self) -> None:
         """Do what a job does at the first byte: from here on there is no other account."""
-        straight, head = self._sending.straight, self._head
-        self._witness = witness = self._witnessed()
-        witness.sent(self._sending.attempt())
-        witness.answered(head)
-        self._trail.shop.table.served(straight.lease.account, straight.lease.generation, straight.model)
+        head = self._head
         self._exchange.begin(head.status, shown(head.headers, self._id.encode()), head.length)
 
     def _taken(self) -> bytes:
-        """Return what one read brought, and keep it for the witness."""
+        """Return what one read brought, and keep it for the witness, who is told when it is out: the first byte at once, then some reads together."""
         parts = self._parts
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._untold.append(data)
         self._room -= len(data)
-        if self._room < 0:
-            self._tell()
         return data
 
-    def _tell(self) -> None:
-        """Let the witness see what was given: the first byte at once, then some reads together."""
-        assert self._witness is not None
+    def _tell(self) -> Witness:
+        """Let the witness see what was given."""
+        witness = self._witness
+        if witness is None:
+            straight = self._sending.straight
+            self._witness = witness = self._witnessed()
+            witness.sent(self._sending.attempt())
+            witness.answered(self._head)
+            self._trail.shop.table.served(straight.lease.account, straight.lease.generation, straight.model)
         data = b"".join(self._untold)
         self._untold.clear()
         self._room = _UNTOLD
-        self._tail = data[-_TAIL:] if len(data) >= _TAIL else self._tail + data
-        self._witness.received(data)
+        if data:
+            self._tail = data[-_TAIL:] if len(data) >= _TAIL else self._tail + data
+            witness.received(data)
+        return witness
 
     def _complete(self) -> None:
-        if self._witness is None:
+        if not self._exchange.started:
             self._begin()
         if self._parts:
             self._exchange.write(self._taken())
@@ -178,10 +182,7 @@ class Passing:
         shop.meters.attempted(straight.upstream.kind, "ok")
         exchange.end()
         shop.release(straight.lease.account)
-        if self._untold:
-            self._tell()
-        assert self._witness is not None
-        self._witness.ended(exchange.status)
+        self._tell().ended(exchange.status)
         self._gateway.answered(self._id, self._trail.route.name, exchange.status, shop.ticker.time() - exchange.since)
 
     def _lost(self, failed: UpstreamError) -> None:
@@ -204,7 +205,7 @@ class Passing:
         """Return those a job would have."""
         made = Deadlines(self._trail.shop.timeouts, self._sending.since)
         made.head()
-        if self._witness is not None:
+        if self._exchange.started:
             made.data()
             made.read(self._read_at)
         return made
@@ -213,7 +214,8 @@ class Passing:
         """Make the job that is in the middle of this answer, and leave the rest to it."""
         if self._parts:
             self._exchange.write(self._taken())  # a read that ended badly
-        if self._untold:
+        begun = self._exchange.started
+        if begun:
             self._tell()
         trail, sending = self._trail, self._sending
         work = trail.work(self._exchange.head, sending.body, self._id)
@@ -221,7 +223,7 @@ class Passing:
         job = call.resume(trail, work, sending, over=self._over, witness=self._witness)
         if not self._over:
             sending.connection.hand_over(job)
-        if self._witness is None:
+        if not begun:
             job.on_response(self._head)
         else:
             job.go_on(Begun(self._head, self._tail, self._deadlines(), self._given_at))

@@ -454,7 +454,7 @@ async def test_a_sweep_before_the_first_byte_changes_nothing() -> None:
         await p.until(lambda: exchange.started)
         assert type(exchange.call) is (Passing if p.short else ClientCall)
         p.stage.play(OK)
-        line.tick(ticker.now + 3600)
+        line.tick(ticker.now + 5000)
         assert (await p.got()).body.startswith(ONE + b"data: ")
         await ask(p, 2)
 

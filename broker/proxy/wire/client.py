@@ -95,7 +95,7 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection to an upstream."""
 
     __slots__ = (
-        "_complete", "_ended", "_got_bytes", "_head_size", "_headers", "_home", "_in_head", "_interim", "_keep", "_method", "_parser", "_paused",
+        "_complete", "_ended", "_got_bytes", "_head_size", "_headers", "_home", "_in_head", "_interim", "_keep", "_method", "_parser", "_paused", "_prompt",
         "_receiver", "_refused", "_transport", "_turn", "_until_close", "_uses", "_usual", "idle_since",
     )  # fmt: skip
 
@@ -118,6 +118,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._keep = False
         self._interim = False
         self._paused = False
+        self._prompt = False
         self._ended = False
         self._refused = ""
         self.idle_since = 0.0
@@ -136,6 +137,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._uses += 1
         self._got_bytes = self._until_close = self._complete = self._keep = self._interim = False
         self._parser = httptools.HttpResponseParser(self) if self._parser is None else self._parser
+        if self._turn is not None and (self._turn.streams > 0) is not self._prompt:
+            # Among streams a request is written at once: the end of the turn is behind all of their parts.
+            self._prompt = not self._prompt
+            transport.set_write_buffer_limits(high=0 if self._prompt else HIGH_WATER)
         if len(body) > _JOINED_BYTES:
             transport.writelines((head, body))
         else:

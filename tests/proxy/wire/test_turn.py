@@ -301,3 +301,22 @@ async def test_a_stream_whose_client_left_is_none() -> None:
     assert turn.streams == 1
     connection.connection_lost(None)
     assert turn.streams == 0
+
+
+async def test_a_request_among_streams_is_written_at_once() -> None:
+    limits: list[int] = []
+
+    class Told(Socket):
+        def set_write_buffer_limits(self, high: int) -> None:
+            limits.append(high)
+
+    turn, stack = Turn(), Stack()
+    connection = UpstreamConnection(stack, turn)
+    connection.connection_made(Told())  # type: ignore[arg-type]
+    for streams in (0, 1, 2, 0):
+        turn.streams = streams
+        connection.send(stack, "POST", b"a head", b"")
+        connection.data_received(ANSWER)
+        turn.take()
+    assert limits == [HIGH_WATER, 0, HIGH_WATER]
+    assert stack.free == 4
