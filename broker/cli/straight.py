@@ -3,6 +3,7 @@
 Owns: telling their two plain forms. Whatever it does not understand at a glance it leaves to click, which explains; failures end as they do there.
 """
 
+import gc
 import re
 from collections.abc import Sequence
 
@@ -25,12 +26,16 @@ def run(program: str, arguments: Sequence[str]) -> int | None:
 
 
 def _run(program: str, until_eof: int | None) -> int:
+    gc.disable()  # what is loaded is there to stay
     try:
         from broker.cli import foreground
         from broker.cli.reading import read_config
 
-        work = foreground.daemon if program == "serve" else foreground.proxy
-        return work(read_config(), until_eof)
+        config = read_config()
+        if program == "serve":
+            return foreground.daemon(config, until_eof)  # which looks for garbage once it is ready
+        gc.enable()
+        return foreground.proxy(config, until_eof)
     except BrokerError as error:
         from broker.cli.app import failed
 
@@ -45,3 +50,5 @@ def _run(program: str, until_eof: int | None) -> int:
 
         output.give_up()
         return int(Exit.FAILURE)
+    finally:
+        gc.enable()

@@ -257,6 +257,8 @@ class Follower:
                 found.append((place, entry.path, entry.is_file(follow_symlinks=False)))
             except OSError:
                 continue
+        # What is read lies in memory in the order it was read in, and everybody goes through the accounts by their names.
+        found.sort(key=_by_path)
         return found
 
     def _see_all(self) -> list[tuple[Place, Reading | Fault | None, Image | None]]:
@@ -325,6 +327,10 @@ class Follower:
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+def _by_path(listed: tuple[Place, str, bool]) -> str:
+    return listed[1]
 
 
 def _ignore(place: Place) -> None:
