@@ -34,6 +34,7 @@ from broker.refresh.attempt import LOCK_WAIT_SECONDS, Attempt, ClientFinder, Fai
 from broker.refresh.cells import Cell, Cells
 from broker.refresh.flight import Flights, either
 from broker.refresh.grant import Grant, granted
+from broker.refresh.pace import Pace
 from broker.refresh.plan import Reason, Refresh, Wait
 from broker.refresh.rescue import Rescue
 from broker.refresh.turns import GroupLocks, Turns
@@ -46,14 +47,6 @@ WAKE_SECONDS = 60.0
 """The loop looks at the clocks at least this often, whatever it expects: with the store's rescan that makes two wake-ups a minute.
 
 A suspend or a clock step is noticed at once where the system tells of it (`Clock.nap`), else within this time; leases judge the clocks anyway.
-"""
-
-PACE_SECONDS = 0.22
-"""At most five refreshes a second to one provider, so that many accounts with one expiry don't arrive as one burst.
-
-A little more than a fifth: the way to the endpoint is not equally long for each, and the endpoint must not see six.
-
-What callers wait for takes the next free moment; what is renewed ahead waits until nobody does.
 """
 
 _REJECTIONS_FORGOTTEN_SECONDS = 2 * backoff.RETRY_AFTER_CAP_SECONDS  # longer than any pause between them
@@ -89,7 +82,7 @@ class Engine:
         self._attempt = Attempt(store, providers, clients, transport, clock, self._cells.expect, self._learn_skew)
         self._rescue = Rescue(copies, self._cells, self._attempt, clock)
         self._turns = Turns(groups)
-        self._paced: dict[str, float] = {}
+        self._pace = Pace()
         self._flights = Flights()
         self._wake = asyncio.Event()
         self._stirred: set[AccountId] | None = None  # whom the loop has to look at; None for all
@@ -358,9 +351,7 @@ class Engine:
         cell, now = self._cells.find(account), self._clock.now().boot
         if cell is None or cell.stranded is not None:
             return 0.0  # nothing will be sent
-        slot = max(now, self._paced.get(account.provider, 0.0))
-        self._paced[account.provider] = slot + PACE_SECONDS
-        return slot - now
+        return self._pace.take(account.provider, now)
 
     async def _refresh(self, account: AccountId, reason: Reason, delay: float, decided_on: Digest | None) -> None:
         if delay > 0:
@@ -372,9 +363,7 @@ class Engine:
         _log.info("refresh started", extra={"provider": account.provider, "reason": reason.value})
         try:
             if self._prepare is not None and await self._prepare():
-                # It goes out that much later than its turn was, and the next one's turn follows it.
-                later = self._clock.now().boot + PACE_SECONDS
-                self._paced[account.provider] = max(self._paced.get(account.provider, 0.0), later)
+                self._pace.late(account.provider, self._clock.now().boot)
             result = await self._try(account, cell, decided_on)
         except Exception as fault:  # noqa: BLE001 - a waiter must learn of a fault of ours, not spin on it
             _log.exception("refresh broke off", extra={"provider": account.provider})
@@ -435,9 +424,8 @@ class Engine:
         return pause
 
     def _start_paced(self, account: AccountId, reason: Reason, now: Now) -> float:
-        free = self._paced.get(account.provider, 0.0)
-        if free > now.boot:
-            return free - now.boot
+        if wait := self._pace.wait(account.provider, now.boot):
+            return wait
         self._fly(account, reason)
         return WAKE_SECONDS
 

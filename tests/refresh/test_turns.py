@@ -11,7 +11,7 @@ from broker.model.errors import BrokerError, ErrorCode
 from broker.model.secret import Secret
 from broker.oauth.messages import HttpRequest, HttpResponse
 from broker.providers.base import RefreshPolicy
-from broker.refresh.engine import PACE_SECONDS
+from broker.refresh.pace import PACE_SECONDS
 from broker.refresh.turns import Turns
 from broker.store.base import LockTimeoutError, StorageError
 from tests.fakes.clock import settle
