@@ -94,10 +94,9 @@ def replace_grant(
     return made
 
 
-@lru_cache(
-    maxsize=64
-)  # the files of one program have the same keys, and to ask for what is not there is half of the work
+@lru_cache(64)
 def _layout(keys: tuple[str, ...]) -> _Layout:
+    # The files of one program have the same keys, and to ask for what is not there is half of the work.
     has = frozenset(name for name in _NAMES if not set(fields.spellings(name)).isdisjoint(keys))
     return has, tuple(key for key in EXPIRY_KEYS if key in keys), tuple(key for key in REFRESHED_KEYS if key in keys)
 

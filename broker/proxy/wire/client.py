@@ -12,7 +12,7 @@ from typing import Final, Protocol, cast, final
 import httptools
 
 from broker.proxy.wire import heads
-from broker.proxy.wire.exchange import HIGH_WATER
+from broker.proxy.wire.exchange import HIGH_WATER, JOINED_BYTES
 from broker.proxy.wire.heads import Headers, ResponseHead
 from broker.proxy.wire.turn import Turn
 
@@ -23,7 +23,6 @@ _MAX_HEADERS: Final = 256
 _VERSIONS: Final = frozenset({"1.1", "1.0"})
 _USUAL: Final = b"HTTP/1.1 2"  # an answer that begins so has no interim one before it, and its version need not be written out by the parser
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
-_JOINED_BYTES: Final = 16_384  # up to a TLS record a copy costs less than a piece more; beyond it the copy costs more. Either way it is one system call
 
 
 class FailureKind(StrEnum):
@@ -141,7 +140,7 @@ class UpstreamConnection(asyncio.Protocol):
             # Among streams a request is written at once: the end of the turn is behind all of their parts.
             self._prompt = not self._prompt
             transport.set_write_buffer_limits(high=0 if self._prompt else HIGH_WATER)
-        if len(body) > _JOINED_BYTES:
+        if len(body) > JOINED_BYTES:
             transport.writelines((head, body))
         else:
             transport.write(head + body)

@@ -21,8 +21,9 @@ Given = TypeVarTuple("Given")
 HIGH_WATER: Final = 65_536
 """Bytes a transport may hold unsent before the other side is told to stop."""
 
+JOINED_BYTES: Final = 16_384
+"""Up to a TLS record a copy costs less than a piece more to write; beyond it the copy costs more. Either way it is one system call."""
 
-_JOINED_BYTES: Final = 16_384  # of a chunk: up to here a copy costs less than two pieces more
 _SMALL: Final = 1024  # pieces below this are joined as they come: a list of them would take many times their size
 _LARGE: Final = 1 << 20  # bodies above this grow in place: pieces and what is joined of them would be there at once
 
@@ -235,7 +236,7 @@ class Exchange:
 
     def give(self, data: bytes) -> None:
         """Write bytes of the body, and flush."""
-        if self._chunked and not self._out and 0 < len(data) <= _JOINED_BYTES:
+        if self._chunked and not self._out and 0 < len(data) <= JOINED_BYTES:
             self._connection.send([b"%x\r\n%b\r\n" % (len(data), data)])
         else:
             self.write(data)

@@ -43,27 +43,11 @@ class Turn:
 
     def answer(self, reader: Reader, data: bytes) -> None:
         """Have `reader` frame what it read of an answer before the event loop waits again."""
-        answers = self._answers
-        if reader in answers:
-            _again(reader, answers.pop(reader), data)
-        elif self.streams:
-            _frame(reader, data)
-        else:
-            if not answers and not self._requests:
-                self._loop.call_soon(self.take)
-            answers[reader] = data
+        self._keep(self._answers, reader, data)
 
     def request(self, reader: Reader, data: bytes) -> None:
         """The same for what it read of a request."""
-        requests = self._requests
-        if reader in requests:
-            _again(reader, requests.pop(reader), data)
-        elif self.streams:
-            _frame(reader, data)
-        else:
-            if not requests and not self._answers:
-                self._loop.call_soon(self.take)
-            requests[reader] = data
+        self._keep(self._requests, reader, data)
 
     def take(self) -> None:
         """Have everything framed that was read, now: for who is about to judge by what has come."""
@@ -75,6 +59,16 @@ class Turn:
             requests, self._requests = self._requests, {}
             for reader, data in requests.items():
                 _frame(reader, data)
+
+    def _keep(self, kind: dict[Reader, bytes], reader: Reader, data: bytes) -> None:
+        if reader in kind:
+            _again(reader, kind.pop(reader), data)
+        elif self.streams:
+            _frame(reader, data)
+        else:
+            if not self._answers and not self._requests:
+                self._loop.call_soon(self.take)
+            kind[reader] = data
 
 
 def _again(reader: Reader, earlier: bytes, data: bytes) -> None:

@@ -280,3 +280,20 @@ def test_a_head_is_forgotten_when_the_client_rests_and_when_limits_change() -> N
     connection.data_received(TEXT + b"abcde")
     assert wire.out.count(b"HTTP/1.1 200 ") == 2
     assert wire.out.count(b"HTTP/1.1 431 ") == 1
+
+
+def test_other_rules_end_what_all_connections_know() -> None:
+    """What was made of a head may hold whom the rules let in, so nothing of it is left once they change."""
+    app = Seen()
+    listener = listening(app, Limits())
+    listener.alike = Alike()
+    connections = [connected(listener, Wire()) for _ in range(2)]
+    listener.connections = set(connections)
+    for connection in connections * 2:
+        connection.data_received(TEXT + b"abcde")
+    assert app.exchange is not None
+    app.exchange.head.made["whom"] = "a note"
+    listener.renew(Limits(), lambda _: True)
+    for connection in connections:
+        connection.data_received(TEXT + b"abcde")
+        assert "whom" not in app.exchange.head.made
