@@ -112,6 +112,7 @@ PURE = (
     "broker.refresh.incidents",
     "broker.refresh.life",
     "broker.refresh.outcome",
+    "broker.refresh.pace",
     "broker.refresh.plan",
     "broker.proxy.access",
     "broker.proxy.attempts",
