@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 import pytest
 
@@ -79,8 +80,19 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
         patch.setattr(sys, "stderr", stream)
         patch.setenv("TERM", "xterm")
         patch.delenv("NO_COLOR", raising=False)
-        yield lambda: os.read(ours, 65536).decode() if select.select([ours], [], [], 5)[0] else ""
+        yield lambda: _sent(ours, stream)
     os.close(ours)
+
+
+def _sent(ours: int, stream: TextIO) -> str:
+    """Return all that the stream was sent: the kernel hands writes over one by one and later, so a mark tells the last."""
+    stream.write("\0")
+    stream.flush()
+    sent = b""
+    while not sent.endswith(b"\0"):
+        assert select.select([ours], [], [], 30)[0], sent
+        sent += os.read(ours, 65536)
+    return sent[:-1].decode()
 
 
 def test_progress_changes_in_place_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
