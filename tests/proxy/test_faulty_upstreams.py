@@ -411,7 +411,9 @@ async def played(proxy: MakeProxy, row: Row, client: Client, vendor: Vendor, str
         async with proxy(daemon_of(vendor), upstreams=there, **quick) as p:
             told = await seen(p, client, vendor, streamed)
         times = len(upstream.requests)
-        return told.replace("Retry-After: 59", "Retry-After: 60") + (f" ({times} requests)" if times > 1 else "")
+        # Of a date less is left with each second that passes.
+        told = re.sub(r"Retry-After: [45]\d\b", "Retry-After: 60", told)
+        return told + (f" ({times} requests)" if times > 1 else "")
 
 
 def _waits(row: Row) -> bool:
