@@ -54,6 +54,11 @@ class Answering:
         return self._exchange.head.made
 
     @property
+    def started(self) -> bool:
+        """Whether anything was said."""
+        return self._exchange.started
+
+    @property
     def ended(self) -> bool:
         """Whether all is said."""
         return self._exchange.ended

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Final, assert_never
+from typing import Final, Protocol, assert_never
 
 import msgspec
 
@@ -52,7 +52,7 @@ from broker.proxy.usage_table import CONFIG, INTERNAL
 from broker.proxy.verdict import Asked
 from broker.proxy.way import Sending
 from broker.proxy.wire.exchange import Exchange
-from broker.proxy.wire.heads import RequestHead
+from broker.proxy.wire.heads import RequestHead, ResponseHead
 from broker.proxy.witness import Both, Witness
 from broker.proxy.works import Work
 from broker.translate.failures import failure_of
@@ -69,6 +69,23 @@ class _Root(msgspec.Struct, frozen=True):
     docs: str = "/docs"
 
 
+class TakingOver(Protocol):
+    """Asked to give on the answer of a request that was `sent` as `trail` has it, and to tell the witness of it from here on; False where it will not."""
+
+    def __call__(
+        self,
+        gateway: Gateway,
+        exchange: Exchange,
+        trail: Trail,
+        sent: Sending,
+        request_id: str,
+        head: ResponseHead,
+        witness: Witness,
+    ) -> bool:
+        """Take it, or not."""
+        ...
+
+
 class ClientCall:
     """One request (see `wire.exchange.Call`)."""
 
@@ -82,6 +99,7 @@ class ClientCall:
         "_job",
         "_recording",
         "_route",
+        "_taking_over",
         "_waiting",
         "request_id",
     )
@@ -93,9 +111,11 @@ class ClientCall:
         where: Route,
         request_id: str,
         found: tuple[Candidate, ...] | None = None,
+        taking_over: TakingOver | None = None,
     ) -> None:
-        """Belongs to `exchange`. `found` are the accounts to try, where they were chosen already."""
+        """Belongs to `exchange`. `found` are the accounts to try, where they were chosen already; `taking_over` may spare a stream its job."""
         self._found = found
+        self._taking_over = taking_over
         self._gateway = gateway
         self._exchange = exchange
         self._route = where
@@ -117,7 +137,7 @@ class ClientCall:
             peer = Peer(exchange.peer[0], self._same_user)
             found = porter.check(exchange.head, peer, public=self._route.public)
             if not isinstance(found, Failure):
-                # A head is known again on its own connection only, so who the peer is stays the same.
+                # A head is known again only from the same address, and where the same is known of the peer: who it is stays the same.
                 exchange.head.made[Admission] = porter.admission(found, internal=self._internal)
         if isinstance(found, Failure):
             self._refuse(found)
@@ -232,6 +252,16 @@ class ClientCall:
         trail = left_by(job.straight(), work, gateway, self._route, context, asked, head)
         if trail is not None:
             head.made[Trail] = trail
+            if self._taking_over is not None and self._recording is None:
+                job.taking_over = partial(self._taken_over, self._taking_over, trail)
+
+    def _taken_over(
+        self, taking_over: TakingOver, trail: Trail, sent: Sending, head: ResponseHead, witness: Witness
+    ) -> bool:
+        taken = taking_over(self._gateway, self._exchange, trail, sent, self.request_id, head, witness)
+        if taken:
+            self._job = None  # as in `_done`
+        return taken
 
     def _narrow(self, work: Work, holder: Holder) -> Failure | None:
         """Leave of what is wanted what the key opens; say so where that is nothing."""

@@ -61,6 +61,16 @@ class Deadlines:
         self._begun = self._sent = self._read = now
         self._head = self._data = False
 
+    @property
+    def begun_at(self) -> float:
+        """When the request began."""
+        return self._begun
+
+    @property
+    def sent_at(self) -> float:
+        """When the last attempt went out."""
+        return self._sent
+
     def sent(self, now: float) -> None:
         """An attempt goes out."""
         self._sent = self._read = now

@@ -8,6 +8,7 @@ from broker.proxy.call import ClientCall, route_of
 from broker.proxy.failures import failure, refusal
 from broker.proxy.gateway import Gateway
 from broker.proxy.headers import Headers
+from broker.proxy.passing import taken_over
 from broker.proxy.routes import Voice
 from broker.proxy.shortcut import Shortcut
 from broker.proxy.trail import Trail
@@ -28,7 +29,8 @@ class Front:
         trail = exchange.head.made.get(Trail)
         if isinstance(trail, Trail):
             return Shortcut(self._gateway, exchange, trail)
-        return ClientCall(self._gateway, exchange, exchange.head.derived(route_of), self._gateway.next_id())
+        where, request_id = exchange.head.derived(route_of), self._gateway.next_id()
+        return ClientCall(self._gateway, exchange, where, request_id, taking_over=taken_over)
 
     def refusal(self, status: int, text: str) -> tuple[Headers, bytes]:
         """Word an error for a client of which nothing is known yet."""

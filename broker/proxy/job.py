@@ -58,11 +58,16 @@ from broker.translate.ir import Failure
 _log = logging.getLogger(__name__)
 
 _MAX_ERROR_BYTES: Final = 1 << 20
-_GOOD: Final = Answered(200)
+_OK: Final = 200
+_GOOD: Final = Answered(_OK)
 _NOT_BEGUN: Final = State(())
 _OWN_FAULT: Final = frozenset({ErrorCode.BAD_REQUEST, ErrorCode.UNSUPPORTED, ErrorCode.TOO_LARGE})
 _SLOW: Final = frozenset({FailureKind.HEADERS_TIMEOUT, FailureKind.FIRST_BYTE_TIMEOUT, FailureKind.IDLE_TIMEOUT})
 _TIMEOUTS: Final = _SLOW | {FailureKind.CONNECT_TIMEOUT}
+
+
+TakingOver = Callable[[Sending, ResponseHead, Witness], bool]
+"""Asked to give on the answer of what was sent, which has this head, and to tell the witness of it from here on; False where it will not."""
 
 
 class Job:
@@ -101,10 +106,14 @@ class Job:
         self._said: Refused | None = None
         self._stale_retried = False
         self._deadlines = Deadlines(shop.timeouts, shop.ticker.now)
+        self._found: tuple[Candidate, ...] = ()
+        self.taking_over: TakingOver | None = None
+        """Who may give a good stream on instead."""
 
     def run(self, found: tuple[Candidate, ...] | None = None) -> None:
         """Start, with the accounts `found` where they were chosen already."""
         chosen = self._shop.chosen(self._work.wanted, self._work.session) if found is None else found
+        self._found = chosen
         self._follow(attempts.begin(chosen, self._shop.patience))
 
     def resume(self, sent: Sending, *, over: bool) -> None:
@@ -114,8 +123,9 @@ class Job:
         self._lease, self._model, self._upstream = straight.lease, straight.model, straight.upstream
         self._way, self._body = straight.way.of(sent.body), sent.body
         self._connection = None if over else sent.connection
-        self._deadlines = Deadlines(self._shop.timeouts, sent.since)
-        self._client.resumed(sent.since)
+        self._deadlines = Deadlines(self._shop.timeouts, sent.begun)
+        self._deadlines.sent(sent.since)
+        self._client.resumed(sent.begun)
 
     def go_on(self, begun: Begun) -> None:
         """Go on, after `resume`, in the midst of an answer."""
@@ -176,6 +186,8 @@ class Job:
 
     def on_response(self, head: ResponseHead) -> None:
         """Take the head; nothing is told to the client before there is a byte of an answer."""
+        if self.taking_over is not None and self._taken_over(self.taking_over, head):
+            return
         self._head = head
         self._deadlines.head()
         self._witness.answered(head)
@@ -208,6 +220,19 @@ class Job:
         self._client.guard(self._lost, failed)
 
     # --- steps ---
+
+    def _taken_over(self, taking_over: TakingOver, head: ResponseHead) -> bool:
+        """Leave a good stream to who gives it on without a job; tell whether that is so, and nothing is left to do here."""
+        self.taking_over = None
+        straight, connection, client = self.straight(), self._connection, self._client
+        if straight is None or connection is None or head.status != _OK or client.started or client.blocked:
+            return False
+        first, deadlines = self._found[0], self._deadlines
+        if first.lease is not straight.lease or first.pause:
+            return False  # it was not sent to the first at once
+        begun, since = deadlines.begun_at, deadlines.sent_at
+        sent = Sending(self._found, straight, self._body, begun, since, connection)
+        return taking_over(sent, head, self._witness)
 
     def _complete(self) -> None:
         relay = self._relay

@@ -1,4 +1,4 @@
-"""An answer that goes back untouched while it comes, of a request that went the short way.
+"""An answer that goes back untouched while it comes, of a request that went the short way, or a stream whose job has nothing more to do.
 
 Owns: `Passing`, which gives on what each read brings, and counts it at the end. That is all it can do: silence, a slow client, one that leaves, an upstream
 that breaks off are for the job that would have served the same request, which is made in the midst of it then; so it must never decide anything.
@@ -14,6 +14,7 @@ from broker.proxy.failures import failure
 from broker.proxy.gateway import Gateway
 from broker.proxy.headers import shown
 from broker.proxy.job import Job
+from broker.proxy.relays import is_events
 from broker.proxy.session import session_of
 from broker.proxy.trail import Track, Trail
 from broker.proxy.way import Begun, Sending
@@ -36,12 +37,29 @@ def passes(track: Track) -> bool:
     return track.manner is Manner.UNTOUCHED and track.straight.upstream.dialect is not Dialect.RESPONSES
 
 
+def taken_over(
+    gateway: Gateway,
+    exchange: Exchange,
+    trail: Trail,
+    sent: Sending,
+    request_id: str,
+    head: ResponseHead,
+    witness: Witness,
+) -> bool:
+    """Give on a stream instead of the job that sent its request (see `call.TakingOver`)."""
+    track = trail.tracks.get(sent.straight.lease.account)
+    if track is None or not passes(track) or not is_events(head):
+        return False
+    Passing(gateway, exchange, trail, track, sent, request_id, head, witness)
+    return True
+
+
 @final
 class Passing:
     """One answer: who receives it, and what its client's exchange calls meanwhile."""
 
     __slots__ = (
-        "_exchange", "_gateway", "_given_at", "_head", "_id", "_over", "_parts", "_read_at", "_room", "_sending", "_tail", "_ticker", "_track",
+        "_answered", "_exchange", "_gateway", "_given_at", "_head", "_id", "_over", "_parts", "_read_at", "_room", "_sending", "_tail", "_ticker", "_track",
         "_trail", "_untold", "_witness",
     )  # fmt: skip
 
@@ -54,8 +72,9 @@ class Passing:
         sending: Sending,
         request_id: str,
         head: ResponseHead,
+        witness: Witness | None = None,
     ) -> None:
-        """Go on with an answer that has the head `head`, to what was sent as `sending` says."""
+        """Go on with an answer that has the head `head`, to what was sent as `sending` says; `witness` knows of the sending, None where nobody does."""
         self._gateway = gateway
         self._exchange = exchange
         self._trail = trail
@@ -69,8 +88,10 @@ class Passing:
         self._room = 0
         self._tail = b""
         self._ticker = trail.shop.ticker
-        self._read_at = self._given_at = sending.since
-        self._witness: Witness | None = None
+        self._read_at = sending.since
+        self._given_at = sending.begun
+        self._witness = witness
+        self._answered = False
         exchange.call = self
         sending.connection.hand_over(self)
 
@@ -160,9 +181,11 @@ class Passing:
         """Let the witness see what was given."""
         witness = self._witness
         if witness is None:
-            straight = self._sending.straight
             self._witness = witness = self._witnessed()
             witness.sent(self._sending.attempt())
+        if not self._answered:
+            self._answered = True
+            straight = self._sending.straight
             witness.answered(self._head)
             self._trail.shop.table.served(straight.lease.account, straight.lease.generation, straight.model)
         data = b"".join(self._untold)
@@ -203,7 +226,8 @@ class Passing:
 
     def _deadlines(self) -> Deadlines:
         """Return those a job would have."""
-        made = Deadlines(self._trail.shop.timeouts, self._sending.since)
+        made = Deadlines(self._trail.shop.timeouts, self._sending.begun)
+        made.sent(self._sending.since)
         made.head()
         if self._exchange.started:
             made.data()

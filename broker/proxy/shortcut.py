@@ -16,7 +16,7 @@ from broker.proxy.failures import failure
 from broker.proxy.gateway import Gateway
 from broker.proxy.headers import Headers, shown, to_client
 from broker.proxy.job import Job
-from broker.proxy.passing import Passing, passes
+from broker.proxy.passing import Passing, passes, taken_over
 from broker.proxy.relays import Relay, is_events
 from broker.proxy.session import session_of
 from broker.proxy.trail import Track, Trail
@@ -74,7 +74,8 @@ class Shortcut:
             self._long_way(None if trail.alone else found)
             return
         shop, straight = trail.shop, track.straight
-        self._sending = Sending(found, straight, sent, shop.ticker.now, connection)
+        now = shop.ticker.now
+        self._sending = Sending(found, straight, sent, now, now, connection)
         shop.take(straight.lease.account)
         connection.send(self, "POST", with_length(straight.way.begun, len(sent)), sent)
 
@@ -160,7 +161,8 @@ class Shortcut:
 
     def _long_way(self, found: tuple[Candidate, ...] | None = None) -> None:
         """Serve it like a request nothing is known of, but by the accounts `found` where they were chosen: whose turn it was it still is."""
-        self._exchange.call = call = ClientCall(self._gateway, self._exchange, self._trail.route, self._id, found)
+        route = self._trail.route
+        self._exchange.call = call = ClientCall(self._gateway, self._exchange, route, self._id, found, taken_over)
         call.on_head()
         if not self._exchange.ended:
             call.on_body(self._body)

@@ -52,11 +52,12 @@ class Straight(msgspec.Struct, frozen=True):
 
 
 class Sending(msgspec.Struct, frozen=True):
-    """A request that was sent: `body` to the first of the accounts `found`, over `connection` at `since`."""
+    """A request that began at `begun` and was sent at `since`: `body` to the first of the accounts `found`, over `connection`."""
 
     found: tuple[Candidate, ...]
     straight: Straight
     body: bytes
+    begun: float
     since: float
     connection: UpstreamConnection
 

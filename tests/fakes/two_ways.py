@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from broker.config import Config, ProxyConfig, RoutingConfig, UpstreamConfig
 from broker.model.secret import Secret
@@ -19,7 +18,6 @@ from broker.proxy.keyfile import KeyFile
 from broker.proxy.listen import bind
 from broker.proxy.server import Worker
 from broker.proxy.usage_table import Counts
-from broker.proxy.wire import server
 from broker.proxy.wire.exchange import Call, Exchange, Limits
 from tests.fakes.broker_socket import FakeDaemon
 from tests.fakes.clock import FakeChance, FakeClock, settle
@@ -236,9 +234,7 @@ async def rig(
         _note_ways(made)
         _, made.port = await worker.start(bind("127.0.0.1", 0))
         try:
-            # On a slow machine a second may pass between two requests, and the short way would be gone.
-            with mock.patch.object(server, "_KNOWN_SECONDS", 3600.0):
-                yield made
+            yield made
         finally:
             for writer in made.writers:
                 writer.transport.abort()

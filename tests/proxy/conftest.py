@@ -16,11 +16,18 @@ from broker.model.told import ToldModel
 from broker.proxy.keyfile import KeyFile
 from broker.proxy.listen import bind
 from broker.proxy.server import Worker
+from broker.proxy.wire import server
 from broker.proxy.wire.exchange import Limits
 from broker.system import SystemChance, SystemClock
 from tests.fakes.broker_socket import FakeDaemon
 
 KEY = "a-test-key"
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the short way: on a slow machine more than a second may pass between two requests of a test."""
+    monkeypatch.setattr(server, "_KNOWN_SECONDS", 3600.0)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What happens to a stream that goes back untouched, of a request that went the short way, while it comes."""
+"""What happens to a stream that goes back untouched while it comes: of a request that went the short way, and of one whose job left it to `Passing`."""
 
 import asyncio
 import gc
@@ -15,6 +15,8 @@ from broker.proxy.job import Job
 from broker.proxy.passing import Passing
 from broker.proxy.trail import Trail
 from broker.proxy.usage import Counting
+from broker.proxy.wire.client import UpstreamConnection
+from broker.proxy.wire.pool import Origin
 from broker.proxy.wire.server import ServerConnection
 from tests.fakes.broker_socket import FakeDaemon, account, lease
 from tests.fakes.two_ways import Got, Rig, both, rig
@@ -51,6 +53,7 @@ class Midway:
     """A play that sends a part of a stream, and what follows when it is let: `left` is set once the proxy closed the connection instead."""
 
     def __init__(self, begun: bytes, *rest: bytes, close: bool = False) -> None:
+        self.events = b"text/event-stream" in begun
         self._begun = begun
         self._rest = rest
         self._close = close
@@ -76,8 +79,24 @@ class Midway:
             peer.writer.close()
 
 
-async def ask(p: Rig, blanks: int = 0) -> Got:
-    return await p.ask(TARGET, b'{"contents": []}' + b" " * blanks)
+class Route:
+    """How requests come to their answers: the short way, or by a job, as each has a head of its own then."""
+
+    by_job = False
+
+
+@pytest.fixture(autouse=True, params=["short", "job"])
+def route(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Route, "by_job", request.param == "job")
+
+
+def request_of(p: Rig, body: bytes) -> bytes:
+    return p.request(TARGET, body, **({"x_turn": f"{len(p.answers)}-{len(body)}"} if Route.by_job else {}))
+
+
+async def ask(p: Rig, blanks: int = 0, body: bytes = b'{"contents": []}') -> Got:
+    await p.send(request_of(p, body + b" " * blanks))
+    return await p.got()
 
 
 def line_of(p: Rig) -> ServerConnection:
@@ -91,11 +110,12 @@ async def begin(p: Rig, play: Midway | bytes) -> None:
     await ask(p)
     await ask(p, 1)
     p.stage.play(play, OK)
-    await p.send(p.request(TARGET, b'{"contents": []}  '))
+    await p.send(request_of(p, b'{"contents": []}  '))
     if isinstance(play, Midway):
         line = line_of(p)
         await p.until(lambda: line._active is not None and line._active.started)
-        assert type(line._active.call) is (Passing if p.short else ClientCall)  # type: ignore[union-attr]
+        passes = p.short and (play.events or not Route.by_job)
+        assert type(line._active.call) is (Passing if passes else ClientCall)  # type: ignore[union-attr]
 
 
 async def finish(p: Rig) -> None:
@@ -174,7 +194,7 @@ BREAKS = {
 @pytest.mark.parametrize("name", BREAKS)
 async def test_streams_of_every_kind(name: str) -> None:
     p = await played(*BREAKS[name])
-    assert p.ways[2] == "resumed"
+    assert p.ways[2] == ("long" if Route.by_job else "resumed")
 
 
 @pytest.mark.parametrize("last", [ONE, ONE[:-1], ONE[:-2], ONE[:9], b": a comment\n\n", b"data: {}\r\r", b"\n"])
@@ -210,7 +230,7 @@ async def test_a_head_of_its_own_and_no_body() -> None:
         await ask(p)
         p.stage.play(play)
         for body in (b'{"contents": ["one"]}', b"{}"):
-            assert (await p.ask(TARGET, body)).body == b""
+            assert (await ask(p, body=body)).body == b""
 
     await same(scenario)
 
@@ -351,7 +371,7 @@ async def test_a_request_sent_ahead_waits_for_its_end() -> None:
     async def scenario(p: Rig) -> None:
         play = Midway(HEAD + chunk(ONE), chunk(TWO) + END)
         await begin(p, play)
-        await p.send(p.request(TARGET, b'{"contents": [ ]}'))
+        await p.send(request_of(p, b'{"contents": [ ]}'))
         await asyncio.sleep(0.01)
         play.go.set()
         await p.got()
@@ -412,6 +432,41 @@ async def test_deadlines_count_from_the_same_moments_as_the_job_s() -> None:
     assert len(set(took[True])) == 3
 
 
+@pytest.mark.parametrize(("total", "comments"), [(4.0, 90.0), (90.0, 4.0)], ids=["all of it", "silence"])
+async def test_what_a_connection_takes_counts(total: float, comments: float) -> None:
+    took: list[int] = []
+
+    async def scenario(p: Rig) -> None:
+        ticker, connect = p.worker._ticker, p.worker.pool.connect
+
+        async def slow(origin: Origin) -> UpstreamConnection:
+            ticker.now += 2.5
+            return await connect(origin)
+
+        p.worker.pool.connect = slow  # type: ignore[method-assign]
+        play = Midway(HEAD, chunk(ONE) + END)
+        p.stage.play(play, OK)
+        began = ticker.now
+        await p.send(request_of(p, b"{}"))
+        await p.until(lambda: bool(p.upstream.requests))
+        exchange = line_of(p)._active
+        assert exchange is not None
+        await p.until(lambda: type(exchange.call) is Passing or not p.short)
+        for step in range(1, 40):
+            ticker.now = began + 2.5 + step * 0.1
+            assert exchange.call is not None
+            exchange.call.tick(ticker.now)
+            if exchange.started:
+                took.append(step)
+                break
+        play.go.set()
+        await p.got()
+
+    await same(scenario, total_timeout=total, keepalive_seconds=comments)
+    assert len(took) == 2
+    assert took[0] == took[1] < 20
+
+
 @pytest.mark.parametrize("begun", [ONE, ONE[:-2]], ids=["between", "within"])
 async def test_comments_keep_a_silent_stream_alive(begun: bytes) -> None:
     async def scenario(p: Rig) -> None:
@@ -443,7 +498,7 @@ async def test_a_sweep_before_the_first_byte_changes_nothing() -> None:
             await peer.send(HEAD + chunk(ONE))
 
         p.stage.play(play)
-        await p.send(p.request(TARGET, b"{}"))
+        await p.send(request_of(p, b"{}"))
         await p.until(lambda: len(p.upstream.requests) == 3)
         line, ticker = line_of(p), p.worker._ticker
         line.tick(ticker.now)
@@ -525,7 +580,7 @@ async def test_a_fault_in_making_the_job_too(begun: bytes, monkeypatch: pytest.M
         await ask(p, 1)
         play = Midway(begun)
         p.stage.play(play, OK)
-        await p.send(p.request(TARGET, b"{}"))
+        await p.send(request_of(p, b"{}"))
         await p.until(lambda: type(line_of(p)._active and line_of(p)._active.call) is Passing)  # type: ignore[union-attr]
         with monkeypatch.context() as planted:
             planted.setattr(Deadlines, "overtime", fail)

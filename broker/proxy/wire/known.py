@@ -18,6 +18,7 @@ from broker.proxy.wire.heads import RequestHead
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)(?=\r\n)", re.IGNORECASE)
 _MAX_DIGITS: Final = 15
+_END: Final = b"\r\n\r\n"
 
 
 @final
@@ -67,13 +68,19 @@ def learn(message: bytes, head: RequestHead) -> Known | None:
     if not head.keep_alive or head.chunked or head.expects_continue:
         return None
     text = message[: len(message) - (head.length or 0)]
-    end = text.find(b"\r\n\r\n")
-    if end < 0 or end + 4 != len(text):
+    end = text.find(_END)
+    if end < 0 or end + len(_END) != len(text):
         return None  # empty lines before or behind the request: where its body began is not told by its length alone
+    before, digits, after = _parted(text)
+    if not digits and head.length is not None:
+        return None
+    return Known(before, digits, after, head)
+
+
+def _parted(text: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return a head before the digits of its length, those, and behind them; two empty ones where it has no length."""
     found = _LENGTH.search(text)
-    if found is None:
-        return Known(text, b"", b"", head) if head.length is None else None
-    return Known(text[: found.start(1)], found[1], text[found.end(1) :], head)
+    return (text, b"", b"") if found is None else (text[: found.start(1)], found[1], text[found.end(1) :])
 
 
 @final
@@ -81,6 +88,7 @@ class Alike:
     """The heads that are known on any connection, each for as long as one of them knows it.
 
     What was worked out of a head is there once, however many connections a client opens: with a hundred of them it would not stay in the processor's caches.
+    And a connection that is new need not work it out.
     """
 
     __slots__ = ("_known",)
@@ -93,3 +101,11 @@ class Alike:
         """Return how to know a head again, as `learn` does; what is known of it on a connection of the same peer, by `whose`, is known on this one too."""
         known = learn(message, head)
         return None if known is None else self._known.setdefault((whose, known.text), known)
+
+    def find(self, data: bytes, whose: object) -> Known | None:
+        """Return what is known of the head that `data` begins with on a connection of the same peer: what else there is `Known.read` tells."""
+        end = data.find(_END)
+        if end < 0 or not self._known:
+            return None
+        before, _, after = _parted(data[: end + len(_END)])
+        return self._known.get((whose, (before, after)))

@@ -150,11 +150,9 @@ class ServerConnection(asyncio.Protocol):
             return
         self._last_read = self._ticker.now
         between, begun = self._active is None and not self._in_head, self._begun
-        if between and self._known is not None:
-            again = self._known.read(data)
-            if again is not None and len(again[1]) <= self.limits.body_bytes:
-                self._repeated(*again)
-                return
+        if between and (again := self._again(data)) is not None and len(again[1]) <= self.limits.body_bytes:
+            self._repeated(*again)
+            return
         self._message_size += len(data)
         try:
             self._parser.feed_data(data)
@@ -166,8 +164,7 @@ class ServerConnection(asyncio.Protocol):
             return
         self._check_sizes()
         if between and self._begun - begun == 1 and self._reading is None and self._read_head is not None:
-            # What is made of a head may depend on who sent it: on the peer's address, and on what is noted of the connection.
-            self._known = self._listener.alike.learn(data, self._read_head, (self.peer[0], self.trusted))
+            self._known = self._listener.alike.learn(data, self._read_head, self._whose())
 
     # --- llhttp ---
 
@@ -338,6 +335,20 @@ class ServerConnection(asyncio.Protocol):
             self._refuse(self._too_large())
         elif exchange.head.expects_continue and not exchange.complete:
             self.send([heads.CONTINUE])
+
+    def _again(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+        """Return head and body where `data` is a whole request whose head is known, here or on another connection of the same peer."""
+        if self._known is not None and (again := self._known.read(data)) is not None:
+            return again
+        known = self._listener.alike.find(data, self._whose())
+        if known is None or (again := known.read(data)) is None:
+            return None
+        self._known = known
+        return again
+
+    def _whose(self) -> object:
+        """Return what a head must come with for what was made of it to hold: that may depend on the peer's address, and on what is noted of the connection."""
+        return self.peer[0], self.trusted
 
     def _repeated(self, head: RequestHead, body: bytes) -> None:
         """Take a request whose head is known, as a whole."""

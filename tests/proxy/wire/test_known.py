@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.proxy.wire import server
 from broker.proxy.wire.exchange import Exchange, Limits
 from broker.proxy.wire.heads import Headers, RequestHead, check_request
 from broker.proxy.wire.known import Alike, Known, learn
@@ -233,7 +234,7 @@ def served(messages: list[tuple[int, bytes]], *, knowing: bool) -> tuple[list[ob
     connections = [connected(listener, wire) for wire in wires]
     for number, message in messages:
         if not knowing:
-            connections[number]._known = None
+            connections[number]._known, listener.alike = None, Alike()
         connections[number].data_received(message)
     return app.log, [wire.out for wire in wires], [wire.closed for wire in wires]
 
@@ -255,6 +256,50 @@ def test_what_was_made_of_a_head_is_made_once_for_all_connections_of_a_peer() ->
     assert alike.learn(BARE + b"\r\n", check_request(b"GET", b"/a", [(b"host", b"x")], "1.1"), ("::1", None)) is None
 
 
+@pytest.mark.parametrize(
+    ("data", "whose", "found"),
+    [
+        (TEXT + b"fghij", "a peer", True),
+        (TEXT.replace(b": 5", b": 11") + b"hello world", "a peer", True),
+        (TEXT.replace(b": 5", b": 11") + b"hel", "a peer", True),
+        (TEXT + b"fghij", "another", False),
+        (TEXT.replace(b"X-A: b", b"X-A: c") + b"abcde", "a peer", False),
+        (TEXT.replace(b": 5", b": x") + b"abcde", "a peer", False),
+        (b"\r\n\r\n" + TEXT + b"abcde", "a peer", False),
+        (TEXT[:-2], "a peer", False),
+        (BARE, "a peer", False),
+        (b"", "a peer", False),
+    ],
+)
+def test_what_one_connection_knows_is_found_by_the_bytes_of_the_head(data: bytes, whose: str, found: bool) -> None:
+    alike = Alike()
+    assert alike.find(data, whose) is None
+    mine = alike.learn(TEXT + b"abcde", HEAD, "a peer")
+    assert (alike.find(data, whose) is mine is not None) is found
+
+
+def test_a_new_connection_knows_what_another_one_of_its_peer_does() -> None:
+    app = Seen()
+    listener = listening(app, Limits(body_bytes=8))
+
+    def head_of(*messages: bytes) -> RequestHead:
+        connection = connected(listener, Wire())
+        for message in messages:
+            connection.data_received(message)
+        assert app.exchange is not None
+        return app.exchange.head
+
+    first = head_of(TEXT + b"abcde")
+    assert head_of(TEXT + b"fghij") is first
+    assert head_of(BARE, TEXT + b"fghij") is first
+    longer = head_of(TEXT.replace(b": 5", b": 3") + b"abc")
+    assert longer is not first
+    assert longer.made is first.made
+    wire = Wire()
+    connected(listener, wire).data_received(TEXT.replace(b": 5", b": 9") + b"too long.")
+    assert b" 413 " in wire.out
+
+
 def test_nobody_knows_a_head_that_no_connection_knows() -> None:
     alike = Alike()
     head = check_request(b"POST", b"/a", HEADERS, "1.1")
@@ -266,7 +311,8 @@ def test_nobody_knows_a_head_that_no_connection_knows() -> None:
     assert alike.learn(TEXT + b"abcde", head, "a peer") is not None
 
 
-def test_a_head_is_forgotten_when_the_client_rests_and_when_limits_change() -> None:
+def test_a_head_is_forgotten_when_the_client_rests_and_when_limits_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_KNOWN_SECONDS", 1.0)
     wire = Wire()
     connection = connected(listening(Seen(), Limits()), wire)
     connection.data_received(TEXT + b"abcde")
