@@ -6,8 +6,8 @@
  *
  * The first route whose PREFIX begins the request's target and whose NEEDLE is in the request (empty: always) answers, else the last one. Of a stream
  * FIRST goes out with the head. CHUNKs follow every INTERVAL, without end where COUNT is 0; with INTERVAL 0 all come at once, and with both 0 none does:
- * an idle stream. In each CHUNK the first "t=" and 19 digits get the time it was due (CLOCK_MONOTONIC, nanoseconds): the moment it is written, or, where a
- * reader held it up, the moment it should have been.
+ * an idle stream. The streams' CHUNKs are spread evenly over the interval. In each CHUNK the first "t=" and 19 digits get the time it was due
+ * (CLOCK_MONOTONIC, nanoseconds): the moment it is written, or, where a reader held it up, the moment it should have been.
  *
  * It prints its port (0 for a Unix socket) when it listens, and ends when its standard input does. Requests need a Content-Length or no body,
  * and the next one on a connection comes when the answer is whole: no proxy sends it earlier.
@@ -171,6 +171,16 @@ static int go_on(struct connection *who, int64_t now) {
     return put(who, route->last.bytes, route->last.size, 0);
 }
 
+/* Return the moment a stream's chunks are counted from, such that the streams' chunks are spread over the interval, each time the same way: by when they
+ * were asked for, a slow server's would come in other bursts than a quick one's. Steps of the golden ratio keep them apart however many there are. */
+static int64_t apart(int64_t now, int64_t interval) {
+    static uint32_t place;
+    if (!interval)
+        return now;
+    place += 2654435769u;
+    return now - now % interval + (int64_t)((uint64_t)place * (uint64_t)interval >> 32);
+}
+
 static int answer(struct connection *who, const char *request, size_t size) {
     const char *target = memchr(request, ' ', size);
     const struct route *route = NULL;
@@ -181,7 +191,7 @@ static int answer(struct connection *who, const char *request, size_t size) {
     who->route = route = route ? route : &routes[route_count - 1];
     if (!route->stream)
         return put(who, route->answer.bytes, route->answer.size, 0);
-    who->began = now_ns();
+    who->began = apart(now_ns(), route->interval);
     who->chunks = 0;
     who->held = 0;
     if (put(who, route->first.bytes, route->first.size, 0))

@@ -30,4 +30,4 @@ async def run(context: Context) -> list[Outcome]:
         bars.of("first_byte_32"),
         ["asked every 10 ms on kept connections, an open loop: time counts from when a request was due"],
     )
-    return [await contest.run(context.rounds(2, 4))]
+    return [await contest.run(context.rounds(2, 8))]

@@ -20,13 +20,13 @@ _STREAMS = 64
 async def run(context: Context) -> list[Outcome]:
     """Measure 64 streams with a chunk a millisecond each, and as many with a chunk every ten."""
     rig = await context.rig()
-    outcomes = [await _contest(context, rig, "streams_64", traffic.FAST)]
+    outcomes = [await _contest(context, rig, "streams_64", traffic.FAST, context.rounds(2, 8))]
     if not context.quick:
-        outcomes.append(await _contest(context, rig, "streams_64_paced", traffic.PACED))
+        outcomes.append(await _contest(context, rig, "streams_64_paced", traffic.PACED, 4))
     return outcomes
 
 
-async def _contest(context: Context, rig: Rig, name: str, model: str) -> Outcome:
+async def _contest(context: Context, rig: Rig, name: str, model: str, rounds: int) -> Outcome:
     seconds = context.seconds(0.5, 1.6)
     asked = traffic.gemini(model, stream=True)
     subjects: dict[str, Subject] = {bars.DIRECT: rig.streaming(rig.undisturbed(), asked, model, _STREAMS, seconds)}
@@ -42,7 +42,7 @@ async def _contest(context: Context, rig: Rig, name: str, model: str) -> Outcome
         bars.of(name),
         list(NOTES),
     )
-    return with_added(await contest.run(context.rounds(2, 4)))
+    return with_added(await contest.run(rounds))
 
 
 def with_added(outcome: Outcome) -> Outcome:

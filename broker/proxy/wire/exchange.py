@@ -104,6 +104,10 @@ class Line(Protocol):
         """Write to the client."""
         ...
 
+    def write(self, data: bytes) -> None:
+        """Write one piece to the client."""
+        ...
+
     def prompt(self) -> None:
         """Write at once from now on until the exchange ends, instead of at the end of the event loop's turn: each part is waited for."""
         ...
@@ -236,8 +240,8 @@ class Exchange:
 
     def give(self, data: bytes) -> None:
         """Write bytes of the body, and flush."""
-        if self._chunked and not self._out and 0 < len(data) <= JOINED_BYTES:
-            self._connection.send([b"%x\r\n%b\r\n" % (len(data), data)])
+        if self._chunked and not self._out and 0 < (size := len(data)) <= JOINED_BYTES:
+            self._connection.write(b"%x\r\n%b\r\n" % (size, data))
         else:
             self.write(data)
             self.flush()

@@ -249,6 +249,12 @@ class ServerConnection(asyncio.Protocol):
         else:
             transport.writelines(out)
 
+    def write(self, data: bytes) -> None:
+        """Write one piece to the client."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
+
     def prompt(self) -> None:
         """Write at once until the exchange ends. A transport does so that may hold nothing back; what the client is too slow for is held by the kernel."""
         if self._transport is not None and not self._prompt:

@@ -15,6 +15,9 @@ class Remembering:
         self.ended = 0
         self.aborted = 0
 
+    def write(self, data: bytes) -> None:
+        self.send([data])
+
     def send(self, out: list[bytes]) -> None:
         self.sent.append(b"".join(out))
 
