@@ -150,9 +150,13 @@ class ServerConnection(asyncio.Protocol):
             return
         self._last_read = self._ticker.now
         between, begun = self._active is None and not self._in_head, self._begun
-        if between and (again := self._again(data)) is not None and len(again[1]) <= self.limits.body_bytes:
-            self._repeated(*again)
-            return
+        if between:
+            again = self._known.read(data) if self._known is not None else None
+            if again is None:
+                again = self._known_elsewhere(data)
+            if again is not None and len(again[1]) <= self.limits.body_bytes:
+                self._repeated(*again)
+                return
         self._message_size += len(data)
         try:
             self._parser.feed_data(data)
@@ -342,10 +346,8 @@ class ServerConnection(asyncio.Protocol):
         elif exchange.head.expects_continue and not exchange.complete:
             self.send([heads.CONTINUE])
 
-    def _again(self, data: bytes) -> tuple[RequestHead, bytes] | None:
-        """Return head and body where `data` is a whole request whose head is known, here or on another connection of the same peer."""
-        if self._known is not None and (again := self._known.read(data)) is not None:
-            return again
+    def _known_elsewhere(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+        """Return head and body where `data` is a whole request whose head is known on another connection of the same peer."""
         known = self._listener.alike.find(data, self._whose())
         if known is None or (again := known.read(data)) is None:
             return None
