@@ -253,7 +253,7 @@ class ClientCall:
         if trail is not None:
             head.made[Trail] = trail
             if self._taking_over is not None and self._recording is None:
-                job.taking_over = partial(self._taken_over, self._taking_over, trail)
+                job.successor = partial(self._taken_over, self._taking_over, trail)
 
     def _taken_over(
         self, taking_over: TakingOver, trail: Trail, sent: Sending, head: ResponseHead, witness: Witness

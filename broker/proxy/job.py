@@ -66,7 +66,7 @@ _SLOW: Final = frozenset({FailureKind.HEADERS_TIMEOUT, FailureKind.FIRST_BYTE_TI
 _TIMEOUTS: Final = _SLOW | {FailureKind.CONNECT_TIMEOUT}
 
 
-TakingOver = Callable[[Sending, ResponseHead, Witness], bool]
+Successor = Callable[[Sending, ResponseHead, Witness], bool]
 """Asked to give on the answer of what was sent, which has this head, and to tell the witness of it from here on; False where it will not."""
 
 
@@ -107,7 +107,7 @@ class Job:
         self._stale_retried = False
         self._deadlines = Deadlines(shop.timeouts, shop.ticker.now)
         self._found: tuple[Candidate, ...] = ()
-        self.taking_over: TakingOver | None = None
+        self.successor: Successor | None = None
         """Who may give a good stream on instead."""
 
     def run(self, found: tuple[Candidate, ...] | None = None) -> None:
@@ -186,7 +186,7 @@ class Job:
 
     def on_response(self, head: ResponseHead) -> None:
         """Take the head; nothing is told to the client before there is a byte of an answer."""
-        if self.taking_over is not None and self._taken_over(self.taking_over, head):
+        if self.successor is not None and self._succeeded(self.successor, head):
             return
         self._head = head
         self._deadlines.head()
@@ -221,9 +221,9 @@ class Job:
 
     # --- steps ---
 
-    def _taken_over(self, taking_over: TakingOver, head: ResponseHead) -> bool:
+    def _succeeded(self, successor: Successor, head: ResponseHead) -> bool:
         """Leave a good stream to who gives it on without a job; tell whether that is so, and nothing is left to do here."""
-        self.taking_over = None
+        self.successor = None
         straight, connection, client = self.straight(), self._connection, self._client
         if straight is None or connection is None or head.status != _OK or client.started or client.blocked:
             return False
@@ -232,7 +232,7 @@ class Job:
             return False  # it was not sent to the first at once
         begun, since = deadlines.begun_at, deadlines.sent_at
         sent = Sending(self._found, straight, self._body, begun, since, connection)
-        return taking_over(sent, head, self._witness)
+        return successor(sent, head, self._witness)
 
     def _complete(self) -> None:
         relay = self._relay
