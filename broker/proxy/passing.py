@@ -202,8 +202,8 @@ class Passing:
         if self._parts:
             self._exchange.write(self._taken())
         straight, shop, exchange = self._sending.straight, self._trail.shop, self._exchange
-        shop.meters.attempted(straight.upstream.kind, "ok")
         exchange.end()
+        shop.meters.attempted(straight.upstream.kind, "ok")
         shop.release(straight.lease.account)
         self._tell().ended(exchange.status)
         self._gateway.answered(self._id, self._trail.route.name, exchange.status, shop.ticker.time() - exchange.since)

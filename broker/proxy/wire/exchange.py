@@ -275,7 +275,11 @@ class Exchange:
         connection = self._connection
         if connection.closing or not self.complete:
             self.keep_alive = False
-        connection.send([heads.whole_head(status, fields, len(body), keep_alive=self.keep_alive), body])
+        head = heads.whole_head(status, fields, len(body), keep_alive=self.keep_alive)
+        if len(body) <= JOINED_BYTES:
+            connection.write(head + body)
+        else:
+            connection.send([head, body])
         connection.exchange_ended(self)
 
     def guard(self, step: Callable[[*Given], None], *given: *Given) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, cast, final
 import httptools
 
 from broker.proxy.wire import heads
-from broker.proxy.wire.exchange import HIGH_WATER, Exchange, Limits, address_of
+from broker.proxy.wire.exchange import HIGH_WATER, JOINED_BYTES, Exchange, Limits, address_of
 from broker.proxy.wire.heads import HeadError, Headers, RequestHead
 from broker.proxy.wire.known import Known
 
@@ -248,8 +248,8 @@ class ServerConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if len(out) == 1:
-            transport.write(out[0])
+        if sum(map(len, out)) <= JOINED_BYTES:
+            transport.write(b"".join(out))  # of one piece no copy is made
         else:
             transport.writelines(out)
 
