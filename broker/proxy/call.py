@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Protocol, assert_never
+from typing import Final, assert_never
 
 import msgspec
 
@@ -69,21 +69,8 @@ class _Root(msgspec.Struct, frozen=True):
     docs: str = "/docs"
 
 
-class TakingOver(Protocol):
-    """Asked to give on the answer of a request that was `sent` as `trail` has it, and to tell the witness of it from here on; False where it will not."""
-
-    def __call__(
-        self,
-        gateway: Gateway,
-        exchange: Exchange,
-        trail: Trail,
-        sent: Sending,
-        request_id: str,
-        head: ResponseHead,
-        witness: Witness,
-    ) -> bool:
-        """Take it, or not."""
-        ...
+TakingOver = Callable[[Gateway, Exchange, Trail, Sending, str, ResponseHead, Witness], bool]
+"""Asked to give on the answer with this head of a request that was sent as the trail has it, and to tell the witness; False where it will not."""
 
 
 class ClientCall:
