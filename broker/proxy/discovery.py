@@ -169,16 +169,15 @@ class _Answer:
     def on_response(self, head: ResponseHead) -> None:
         self._status = head.status
 
-    def on_data(self, data: bytes) -> None:
-        self._body += data
+    def on_data(self, parts: list[bytes]) -> None:
+        for part in parts:
+            self._body += part
         if len(self._body) > _MAX_BYTES:
             self._fail(ValueError(f"it answered with more than {_MAX_BYTES} bytes"))
 
-    def on_flush(self) -> None:
-        pass
-
-    def on_done(self) -> None:
+    def on_done(self, parts: list[bytes]) -> None:
         self._over = True
+        self.on_data(parts)
         if self._status != 200:
             self._fail(ValueError(f"it answered {self._status}"))
         elif not self._done.done():

@@ -194,25 +194,16 @@ class Job:
         if 200 <= head.status < 300 and self._upstream is not None and not is_page(head):
             self._relay = self._work.relay(self._upstream, head)
 
-    def on_data(self, data: bytes) -> None:
-        """Take a part of the body."""
-        self._deadlines.data()
-        self._witness.received(data)
-        relay = self._relay
-        if relay is not None:
-            self._give(relay, relay.feed(data))
-        elif len(self._error) < _MAX_ERROR_BYTES:
-            self._error += data
+    def on_data(self, parts: list[bytes]) -> None:
+        """Take parts of the body, and send what they become."""
+        if self._takes(parts):
+            self._deadlines.read(self._shop.ticker.now)
+            self._client.flush()
 
-    def on_flush(self) -> None:
-        """Send what one read brought."""
-        self._deadlines.read(self._shop.ticker.now)
-        self._client.flush()
-
-    def on_done(self) -> None:
-        """The answer is complete."""
+    def on_done(self, parts: list[bytes]) -> None:
+        """Take the rest: the answer is complete."""
         self._connection = None
-        self._client.guard(self._complete)
+        self._client.guard(self._complete, parts)
 
     def on_failed(self, failed: UpstreamError) -> None:
         """There will be no answer, or no more of it."""
@@ -234,8 +225,24 @@ class Job:
         sent = Sending(self._found, straight, self._body, begun, since, connection)
         return successor(sent, head, self._witness)
 
-    def _complete(self) -> None:
+    def _takes(self, parts: list[bytes]) -> bool:
+        """Take parts of the body; tell whether they are one of an answer, which else is dealt with."""
         relay = self._relay
+        for part in parts:
+            self._deadlines.data()
+            self._witness.received(part)
+            if relay is not None:
+                self._give(relay, relay.feed(part))
+            elif len(self._error) < _MAX_ERROR_BYTES:
+                self._error += part
+            if self._relay is not relay:
+                return False
+        return True
+
+    def _complete(self, parts: list[bytes]) -> None:
+        relay = self._relay
+        if not self._takes(parts):
+            return
         if relay is None:
             self._refused()
             return

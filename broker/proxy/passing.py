@@ -59,8 +59,8 @@ class Passing:
     """One answer: who receives it, and what its client's exchange calls meanwhile."""
 
     __slots__ = (
-        "_answered", "_exchange", "_gateway", "_given_at", "_head", "_id", "_over", "_parts", "_read_at", "_room", "_sending", "_tail", "_ticker", "_track",
-        "_trail", "_untold", "_witness",
+        "_answered", "_exchange", "_gateway", "_given_at", "_head", "_id", "_over", "_read_at", "_room", "_sending", "_tail", "_ticker", "_track", "_trail",
+        "_untold", "_witness",
     )  # fmt: skip
 
     def __init__(
@@ -83,7 +83,6 @@ class Passing:
         self._id = request_id
         self._head = head
         self._over = False
-        self._parts: list[bytes] = []
         self._untold: list[bytes] = []
         self._room = 0
         self._tail = b""
@@ -136,25 +135,25 @@ class Passing:
         """Take the head: it is the one of the answer, of which there is no other."""
         self._head = head
 
-    def on_data(self, data: bytes) -> None:
-        """Keep a part until this read is over; with the first one the client's answer begins."""
+    def on_data(self, parts: list[bytes]) -> None:
+        """Give on what one read brought; with the first part the client's answer begins."""
+        self._read_at = now = self._ticker.now
+        if not parts:
+            return
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
         if not self._exchange.started:
             self._begin()
-        self._parts.append(data)
+        self._given_at = now
+        self._untold.append(data)
+        self._room -= len(data)
+        self._exchange.give(data)
+        if self._room < 0:
+            self._tell()
 
-    def on_flush(self) -> None:
-        """Give on what one read brought."""
-        self._read_at = now = self._ticker.now
-        if self._parts:
-            self._given_at = now
-            self._exchange.give(self._taken())
-            if self._room < 0:
-                self._tell()
-
-    def on_done(self) -> None:
+    def on_done(self, parts: list[bytes]) -> None:
         """Give on the rest, and count it."""
         self._over = True
-        self._exchange.guard(self._complete)
+        self._exchange.guard(self._complete, b"".join(parts))
 
     def on_failed(self, failed: UpstreamError) -> None:
         """Leave it to the job."""
@@ -168,17 +167,8 @@ class Passing:
         head = self._head
         self._exchange.begin(head.status, shown(head.headers, self._id.encode()), head.length)
 
-    def _taken(self) -> bytes:
-        """Return what one read brought, and keep it for the witness, who is told when it is out: the first byte at once, then some reads together."""
-        parts = self._parts
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
-        parts.clear()
-        self._untold.append(data)
-        self._room -= len(data)
-        return data
-
     def _tell(self) -> Witness:
-        """Let the witness see what was given."""
+        """Let the witness see what was given: the first byte at once, then some reads together."""
         witness = self._witness
         if witness is None:
             self._witness = witness = self._witnessed()
@@ -196,12 +186,12 @@ class Passing:
             witness.received(data)
         return witness
 
-    def _complete(self) -> None:
-        if not self._exchange.started:
-            self._begin()
-        if self._parts:
-            self._exchange.write(self._taken())
+    def _complete(self, data: bytes) -> None:
         straight, shop, exchange = self._sending.straight, self._trail.shop, self._exchange
+        if not exchange.started:
+            self._begin()
+        self._untold.append(data)
+        exchange.write(data)
         exchange.end()
         shop.meters.attempted(straight.upstream.kind, "ok")
         shop.release(straight.lease.account)
@@ -236,8 +226,6 @@ class Passing:
 
     def _job(self) -> Job:
         """Make the job that is in the middle of this answer, and leave the rest to it."""
-        if self._parts:
-            self._exchange.write(self._taken())  # a read that ended badly
         begun = self._exchange.started
         if begun:
             self._tell()

@@ -120,17 +120,14 @@ class Shortcut:
         elif head.status != _OK or not is_events(head) or self._passing(head) is None:
             self._job().on_response(head)
 
-    def on_data(self, data: bytes) -> None:
-        """Keep a part."""
-        self._parts.append(data)
-
-    def on_flush(self) -> None:
+    def on_data(self, parts: list[bytes]) -> None:
         """There is more to come: that is for others."""
-        self._told().on_flush()
+        self._told().on_data(parts)
 
-    def on_done(self) -> None:
+    def on_done(self, parts: list[bytes]) -> None:
         """Give the answer on, if it is one."""
         self._over = True
+        self._parts = parts
         self._exchange.guard(self._complete)
 
     def on_failed(self, failure: UpstreamError) -> None:
@@ -143,13 +140,13 @@ class Shortcut:
     def _complete(self) -> None:
         head, track = self._head, self._track
         if head is None or track is None or not self._parts:
-            self._told().on_done()
+            self._told().on_done(self._parts)
             return
         shop, straight = self._trail.shop, track.straight
         if self._work is None:
             self._pass(head)
         elif not self._turned(self._work.relay(straight.upstream, head)):
-            self._told().on_done()
+            self._told().on_done(self._parts)
             return
         shop.release(straight.lease.account)
         shop.table.served(straight.lease.account, straight.lease.generation, straight.model)
@@ -239,17 +236,13 @@ class Shortcut:
         return Passing(self._gateway, self._exchange, self._trail, track, sending, self._id, head)
 
     def _told(self) -> Job | Passing:
-        """Return who goes on, and let it know what came so far."""
+        """Return who goes on, and let it know of the head if there was one."""
         head = self._head
         if head is not None and (passing := self._passing(head)) is not None:
-            for part in self._parts:
-                passing.on_data(part)
             return passing
         job = self._job()
         if head is not None:
             job.on_response(head)
-        for part in self._parts:
-            job.on_data(part)
         return job
 
 

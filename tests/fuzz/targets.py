@@ -204,18 +204,18 @@ class Receiver:
         self.head = head
         self.exchange.start(head.status, to_client(head.headers, b"1"), head.length)
 
-    def on_data(self, data: bytes) -> None:
+    def on_data(self, parts: list[bytes]) -> None:
         if self.head is None or self.ends:
             self.odd.append("a body without a head, or behind the end")
             return
-        self.body += data
-        self.exchange.write(data)
-
-    def on_flush(self) -> None:
+        for part in parts:
+            self.body += part
+            self.exchange.write(part)
         self.exchange.flush()
 
-    def on_done(self) -> None:
+    def on_done(self, parts: list[bytes]) -> None:
         assert not self.ends
+        self.on_data(parts)
         self.ends.append(None)
         self.exchange.end()
 

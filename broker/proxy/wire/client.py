@@ -50,22 +50,18 @@ class UpstreamError(Exception):
 
 
 class Receiver(Protocol):
-    """Who gets the answer. Exactly one of `on_done` and `on_failed` comes last."""
+    """Who gets the answer: what each read brought of it in one call. Exactly one of `on_done` and `on_failed` comes last."""
 
     def on_response(self, head: ResponseHead) -> None:
         """The head of the final answer (1xx are skipped)."""
         ...
 
-    def on_data(self, data: bytes) -> None:
-        """Bytes of the body, without framing."""
+    def on_data(self, parts: list[bytes]) -> None:
+        """What one read brought of the body, without framing, maybe nothing; there is more to come. The list is not the receiver's to keep."""
         ...
 
-    def on_flush(self) -> None:
-        """All that came in one read has been handed over."""
-        ...
-
-    def on_done(self) -> None:
-        """The answer is complete."""
+    def on_done(self, parts: list[bytes]) -> None:
+        """The same of the last read: the answer is complete. The list is the receiver's."""
         ...
 
     def on_failed(self, failure: UpstreamError) -> None:
@@ -94,8 +90,8 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection to an upstream."""
 
     __slots__ = (
-        "_complete", "_ended", "_got_bytes", "_head_size", "_headers", "_home", "_in_head", "_interim", "_keep", "_method", "_parser", "_paused", "_prompt",
-        "_receiver", "_refused", "_transport", "_turn", "_until_close", "_uses", "_usual", "idle_since",
+        "_complete", "_ended", "_got_bytes", "_head_size", "_headers", "_home", "_in_head", "_interim", "_keep", "_last", "_method", "_parser", "_parts",
+        "_paused", "_prompt", "_receiver", "_refused", "_transport", "_turn", "_until_close", "_uses", "_usual", "idle_since", "on_body",
     )  # fmt: skip
 
     def __init__(self, home: Home, turn: Turn | None = None) -> None:
@@ -108,6 +104,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._method = ""
         self._uses = 0
         self._headers: Headers = []
+        self._parts: list[bytes] = []
+        self._last: list[bytes] = []
+        self.on_body = self._parts.append
+        """llhttp: bytes of the body, kept until the read is framed. A method of a list costs no step of the interpreter."""
         self._in_head = False
         self._head_size = 0
         self._got_bytes = False
@@ -199,48 +199,36 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(FailureKind.CLOSED, f"the upstream {reason} {when}")
         self._home.lost(self)
 
-    def data_received(self, data: bytes) -> None:
-        """Have what came framed, in its turn."""
-        if self._receiver is None:
-            self.close()  # nothing was asked: whatever this is, it must not become the next answer
-        elif self._turn is None or self._got_bytes:
-            self.frame(data)  # what comes later of an answer is waited for, each part by itself
-        else:
-            self._turn.answer(self, data)
-
     def frame(self, data: bytes) -> None:
-        """Frame what came, and hand it over."""
-        receiver, parser = self._receiver, self._parser
-        if receiver is None or parser is None:
-            self.close()  # it was cancelled since
-            return
+        """Frame the first read of an answer, and hand it over. What comes later is waited for, each part by itself."""
         if not self._got_bytes:
             self._got_bytes = True
             self._usual = data.startswith(_USUAL)
+        self.data_received(data)
+
+    def data_received(self, data: bytes) -> None:
+        """Frame what came and hand it over; the first read of an answer in its turn."""
+        parser = self._parser
+        if self._receiver is None or parser is None:
+            self.close()  # nothing was asked, or it was cancelled since: whatever this is, it must not become the next answer
+            return
+        if not self._got_bytes:
+            if self._turn is not None:
+                self._turn.answer(self, data)
+            else:
+                self.frame(data)
+            return
         try:
             parser.feed_data(data)
-        except httptools.HttpParserCallbackError as error:
-            # Not the upstream's fault but ours, or a head we refuse; a connection in this state is of no use.
-            _log.error("an answer could not be taken", exc_info=error.__context__)
-            self._fail(FailureKind.PROTOCOL, "the upstream's answer could not be taken")
-            return
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if not self._complete:
-                self._fail(FailureKind.PROTOCOL, f"the upstream's answer is not valid HTTP: {error}")
-                return
-            self._keep = False
-        if self._refused:
-            self._fail(FailureKind.PROTOCOL, self._refused)
+            self._misread(error)
             return
-        if self._in_head:
-            self._head_size += len(data)
-            if self._head_size > _MAX_HEAD_BYTES:
-                self._fail(FailureKind.PROTOCOL, "the head of the upstream's answer is too large")
-                return
-        if self._complete:
+        if self._refused or self._in_head:
+            self._look(len(data))
+        elif self._complete:
             self._finish()
-        elif self._receiver is not None:
-            self._receiver.on_flush()
+        else:
+            self._give()
 
     def eof_received(self) -> bool:
         """Close as well. Over TLS it is the other side's word that it has said all: a connection that ends without was cut (RFC 9112 section 9.8)."""
@@ -297,23 +285,60 @@ class UpstreamConnection(asyncio.Protocol):
             # llhttp would wait for the body the headers announce, so such a connection is not used again.
             self._complete = True
 
-    def on_body(self, data: bytes) -> None:
-        """Bytes of the body."""
-        if self._receiver is not None and not self._complete and not self._refused:
-            self._receiver.on_data(data)
-
     def on_message_complete(self) -> None:
         """The answer, or an interim one, is complete. `should_keep_alive` is only right inside this call."""
         if self._interim:
             self._interim = False
+            self._in_head = True  # another one is to come
         elif not self._complete and self._parser is not None:
             self._complete = True
+            self._last = self._parts.copy()
             self._keep = self._parser.should_keep_alive()
 
     # --- helpers ---
 
+    def _give(self) -> None:
+        """Hand over what was read of the body."""
+        try:
+            if self._receiver is not None:
+                self._receiver.on_data(self._parts)
+        except Exception as error:  # noqa: BLE001 - the receiver's fault, whatever it is, and not the upstream's
+            self._untaken(error)
+        self._parts.clear()
+
+    def _look(self, size: int) -> None:
+        """Judge a head that has no end yet, or one that is refused."""
+        self._head_size += size
+        if self._refused:
+            self._parts.clear()  # it belongs to no answer
+            self._fail(FailureKind.PROTOCOL, self._refused)
+        elif self._head_size > _MAX_HEAD_BYTES:
+            self._fail(FailureKind.PROTOCOL, "the head of the upstream's answer is too large")
+
+    def _misread(self, error: Exception) -> None:
+        """End what cannot be framed; behind the end of an answer it does that no harm."""
+        if isinstance(error, httptools.HttpParserCallbackError):
+            self._untaken(error.__context__)
+        elif self._refused:
+            self._look(0)
+        elif self._complete:
+            self._keep = False
+            self._finish()
+        else:
+            if self._parts:
+                self._give()  # what came before the fault
+            self._fail(FailureKind.PROTOCOL, f"the upstream's answer is not valid HTTP: {error}")
+
+    def _untaken(self, error: BaseException | None) -> None:
+        """End an answer that the receiver could not take. A connection in this state is of no use."""
+        _log.error("an answer could not be taken", exc_info=error)
+        self._parts.clear()
+        self._fail(FailureKind.PROTOCOL, "the upstream's answer could not be taken")
+
     def _finish(self) -> None:
         receiver, self._receiver = self._receiver, None
+        parts, self._last = self._last, []
+        self._parts.clear()  # what is behind the end is nobody's
         transport = self._transport
         # An answer that overtook its own request leaves bytes of it behind; they must not run into the next one.
         if (
@@ -328,7 +353,7 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self.close()
         if receiver is not None:
-            receiver.on_done()
+            receiver.on_done(parts)
 
     def _fail(self, kind: FailureKind, text: str) -> None:
         receiver, self._receiver = self._receiver, None

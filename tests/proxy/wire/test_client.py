@@ -29,14 +29,13 @@ class Got:
         self.head = head
         self.log.append("response")
 
-    def on_data(self, data: bytes) -> None:
-        self.body += data
+    def on_data(self, parts: list[bytes]) -> None:
+        self.body += b"".join(parts)
+        self.log.append("data")
         self.first.set()
 
-    def on_flush(self) -> None:
-        self.log.append("flush")
-
-    def on_done(self) -> None:
+    def on_done(self, parts: list[bytes]) -> None:
+        self.body += b"".join(parts)
         self.log.append("done")
         self.end.set()
 
@@ -269,7 +268,7 @@ async def test_cancelling_closes_at_once_and_says_nothing_more(pool: Pool) -> No
         connection.cancel()
         await asyncio.wait_for(closed.wait(), 1)
         assert not got.end.is_set()
-        assert got.log == ["response", "flush"]
+        assert got.log == ["response", "data"]
 
 
 async def test_a_large_request_and_back_pressure_on_the_answer(pool: Pool) -> None:
@@ -324,14 +323,37 @@ async def test_an_answer_that_overtakes_its_request_ends_the_connection(pool: Po
     await asyncio.sleep(0.05)
 
 
-async def test_a_fault_of_the_receiver_ends_the_answer(pool: Pool, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("where", ["head", "data"])
+async def test_a_fault_of_the_receiver_ends_the_answer(
+    pool: Pool, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
     class Broken(Got):
-        def on_data(self, data: bytes) -> None:
+        def on_response(self, head: ResponseHead) -> None:
+            if where == "head":
+                raise RuntimeError("planted")
+
+        def on_data(self, parts: list[bytes]) -> None:
             raise RuntimeError("planted")
 
-    async with RawUpstream([answer(b"x")]) as upstream:
+    async def begin(peer: Peer, taken: Taken) -> None:
+        await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        await peer.gone()
+
+    async with RawUpstream([begin]) as upstream:
         got = Broken()
         await start(pool, upstream, got)
         await got.end.wait()
         assert got.failure is not None
+        assert got.failure.kind is FailureKind.PROTOCOL
         assert "planted" in caplog.text
+        assert pool.idle() == 0
+
+
+async def test_what_came_before_a_fault_of_the_framing_is_handed_over(pool: Pool) -> None:
+    async with RawUpstream(
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\nno chunk\r\n"]
+    ) as upstream:
+        got = await ask(pool, upstream)
+        assert got.body == b"ab"
+        assert got.failure is not None
+        assert got.failure.kind is FailureKind.PROTOCOL

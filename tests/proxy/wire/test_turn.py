@@ -154,13 +154,11 @@ class Stack:
     def on_response(self, head: ResponseHead) -> None:
         self.log.append(head.status)
 
-    def on_data(self, data: bytes) -> None:
-        self.log.append(data)
+    def on_data(self, parts: list[bytes]) -> None:
+        self.log += parts
 
-    def on_flush(self) -> None:
-        pass
-
-    def on_done(self) -> None:
+    def on_done(self, parts: list[bytes]) -> None:
+        self.on_data(parts)
         self.log.append("done")
 
     def on_failed(self, failure: UpstreamError) -> None:
