@@ -11,7 +11,7 @@ _STREAMS = 32
 async def run(context: Context) -> list[Outcome]:
     """Measure requests that are due every 10 ms, whether or not earlier ones are answered."""
     rig = await context.rig()
-    seconds = context.seconds(0.5, 2.5)
+    seconds = context.seconds(0.5, 1.6)
     asked, probe = traffic.gemini(traffic.FAST, stream=True), traffic.gemini(traffic.ONCE, stream=True)
 
     def subject(server: Server) -> Subject:
@@ -30,4 +30,4 @@ async def run(context: Context) -> list[Outcome]:
         bars.of("first_byte_32"),
         ["asked every 10 ms on kept connections, an open loop: time counts from when a request was due"],
     )
-    return [await contest.run(context.rounds(2, 8))]
+    return [await contest.run(context.rounds(2, 16))]

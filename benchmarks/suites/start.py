@@ -49,7 +49,7 @@ async def _contest(context: Context, size: int) -> Outcome:
             bars.of(f"start_{size}"),
             [f"the very first start, with no state yet: {first['ready']:.0f} ms"],
         )
-        return await contest.run(context.rounds(1, 3))
+        return await contest.run(context.rounds(1, 7))
     finally:
         await home.close()
 

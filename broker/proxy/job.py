@@ -46,7 +46,7 @@ from broker.proxy.shop import Shop
 from broker.proxy.upstreams.base import Upstream
 from broker.proxy.upstreams.table import PROVIDERS, upstream_of
 from broker.proxy.verdict import Asked, given_up
-from broker.proxy.way import Begun, Sending, Straight, Way, way_to
+from broker.proxy.way import Begun, Sending, Straight, Way, sent_at_once, way_to
 from broker.proxy.wire.client import FailureKind, UpstreamConnection, UpstreamError
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.wire.heads import ResponseHead
@@ -218,12 +218,8 @@ class Job:
         straight, connection, client = self.straight(), self._connection, self._client
         if straight is None or connection is None or head.status != _OK or client.started or client.blocked:
             return False
-        first, deadlines = self._found[0], self._deadlines
-        if first.lease is not straight.lease or first.pause:
-            return False  # it was not sent to the first at once
-        begun, since = deadlines.begun_at, deadlines.sent_at
-        sent = Sending(self._found, straight, self._body, begun, since, connection)
-        return successor(sent, head, self._witness)
+        sent = sent_at_once(self._found, straight, self._body, self._deadlines, connection)
+        return sent is not None and successor(sent, head, self._witness)
 
     def _takes(self, parts: list[bytes]) -> bool:
         """Take parts of the body; tell whether they are one of an answer, which else is dealt with."""

@@ -67,6 +67,16 @@ class Sending(msgspec.Struct, frozen=True):
         return straight.way.of(self.body).attempt(straight.lease, straight.upstream, straight.model, self.body)
 
 
+def sent_at_once(
+    found: tuple[Candidate, ...], straight: Straight, body: bytes, deadlines: Deadlines, connection: UpstreamConnection
+) -> Sending | None:
+    """Return what was sent as `straight` says; None where the first of the accounts `found` was waited for, or was not the one."""
+    first = found[0]
+    if first.lease is not straight.lease or first.pause:
+        return None
+    return Sending(found, straight, body, deadlines.begun_at, deadlines.sent_at, connection)
+
+
 class Begun(msgspec.Struct, frozen=True):
     """An answer that goes back untouched, of which a part was given: its head, the last bytes, the request's deadlines, and when it was given."""
 

@@ -9,8 +9,15 @@ import pytest
 
 from broker.config import Config, ProxyConfig, UpstreamConfig
 from broker.model.secret import Secret
+from broker.proxy.choose import Candidate
+from broker.proxy.deadlines import Deadlines
 from broker.proxy.keyfile import KeyFile, change
 from broker.proxy.keys import LocalKey, digest_of
+from broker.proxy.upstreams.base import Kind
+from broker.proxy.upstreams.table import UPSTREAMS
+from broker.proxy.way import Sending, Straight, Way, sent_at_once
+from broker.proxy.wire.client import UpstreamConnection
+from broker.proxy.wire.pool import Origin
 from tests.fakes.broker_socket import FakeDaemon, account, lease
 from tests.fakes.upstream import RawUpstream, answer
 from tests.proxy.conftest import KEY, MakeProxy, Proxy
@@ -111,3 +118,40 @@ async def test_local_keys_are_counted_and_end_while_a_client_stays(
         change(file, lambda _keys: (msgspec.structs.replace(made, rpm=None, expires=2),))
         p.worker._porter.look()
         assert await client.post(key="fake-local-key") == 401
+
+
+LEASED = lease("gemini-api/a")
+
+
+class Nowhere:
+    """Where a connection belongs that is never opened."""
+
+    def made(self, connection: UpstreamConnection) -> None:
+        raise AssertionError
+
+    released = lost = made
+
+
+@pytest.mark.parametrize(
+    ("first", "at_once"),
+    [
+        (Candidate(LEASED.account, LEASED.provider, LEASED), True),
+        (Candidate(LEASED.account, LEASED.provider, None), False),  # its token was asked for first
+        (Candidate(LEASED.account, LEASED.provider, lease("gemini-api/a", generation=2)), False),  # it was refused, and renewed
+        (Candidate(LEASED.account, LEASED.provider, LEASED, pause=0.5), False),
+        (Candidate("gemini-api/b", LEASED.provider, lease("gemini-api/b")), False),  # it was sent to the next
+    ],
+)  # fmt: skip
+def test_what_was_not_sent_to_the_first_account_at_once_is_nothing_to_go_on_from(
+    first: Candidate, at_once: bool
+) -> None:
+    origin = Origin.of("https://upstream.example")
+    straight = Straight(LEASED, "m", UPSTREAMS[Kind.GEMINI], Way(("https://upstream.example",), origin, b"", b""))
+    deadlines = Deadlines(ProxyConfig(), 1.0)
+    deadlines.sent(2.0)
+    connection = UpstreamConnection(Nowhere())
+    made = sent_at_once((first,), straight, b"body", deadlines, connection)
+    if at_once:
+        assert made == Sending((first,), straight, b"body", 1.0, 2.0, connection)
+    else:
+        assert made is None
