@@ -22,19 +22,12 @@ from broker.proxy.wire.client import UpstreamError
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.wire.heads import ResponseHead
 from broker.proxy.witness import Nobody, Witness
-from broker.proxy.works import Manner
-from broker.translate.codecs import Dialect
 
 _log = logging.getLogger(__name__)
 
 _TAIL: Final = 4  # bytes: as much as it takes to tell whether an event is over
 _UNTOLD: Final = 4096  # bytes of small reads that are told together
 _NOBODY: Final = Nobody()
-
-
-def passes(track: Track) -> bool:
-    """Tell whether a good answer goes back as it comes: nothing has to be held or written anew."""
-    return track.manner is Manner.UNTOUCHED and track.straight.upstream.dialect is not Dialect.RESPONSES
 
 
 def taken_over(
@@ -48,7 +41,7 @@ def taken_over(
 ) -> bool:
     """Give on a stream instead of the job that sent its request (see `call.TakingOver`)."""
     track = trail.tracks.get(sent.straight.lease.account)
-    if track is None or not passes(track) or not is_events(head):
+    if track is None or not track.passes or not is_events(head):
         return False
     Passing(gateway, exchange, trail, track, sent, request_id, head, witness)
     return True

@@ -23,7 +23,8 @@ from broker.translate.sse import SseParser, encode_event
 
 _MAX_WHOLE_BYTES: Final = 256 << 20  # ten 4K images; more is no answer to hold in memory
 
-_EVENTS: Final = b"text/event-stream"
+EVENTS: Final = b"text/event-stream"
+"""The media type of a stream of events."""
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -365,13 +366,24 @@ class Whole:
 
 def event_start(request_id: bytes) -> Start:
     """Return how a stream of events starts."""
-    return Start(200, [(b"content-type", _EVENTS), (b"cache-control", b"no-cache"), (b"x-request-id", request_id)])
+    return Start(200, [(b"content-type", EVENTS), (b"cache-control", b"no-cache"), (b"x-request-id", request_id)])
 
 
 def is_events(head: ResponseHead) -> bool:
     """Tell whether an answer is a stream of events that can be read."""
-    coded = head.get(b"content-encoding") not in (None, b"identity")
-    return not coded and (head.get(b"content-type") or b"").lower().startswith(_EVENTS)
+    kind, plain = media(head)
+    return plain and kind.startswith(EVENTS)
+
+
+def media(head: ResponseHead) -> tuple[bytes, bool]:
+    """Return the media type an answer has, in lower case, and whether it is without a coding."""
+    kind, plain = None, True
+    for name, value in head.headers:
+        if name == b"content-type":
+            kind = kind or value.lower()
+        elif name == b"content-encoding":
+            plain = plain and value == b"identity"
+    return kind or b"", plain
 
 
 def _json_start(request_id: bytes, length: int | None = None) -> Start:

@@ -14,10 +14,10 @@ from broker.proxy.choose import Candidate
 from broker.proxy.deadlines import Deadlines
 from broker.proxy.failures import failure
 from broker.proxy.gateway import Gateway
-from broker.proxy.headers import Headers, shown, to_client
+from broker.proxy.headers import shown, to_client
 from broker.proxy.job import Job
-from broker.proxy.passing import Passing, passes, taken_over
-from broker.proxy.relays import Relay, is_events
+from broker.proxy.passing import Passing, taken_over
+from broker.proxy.relays import EVENTS, Relay, media
 from broker.proxy.session import session_of
 from broker.proxy.trail import Track, Trail
 from broker.proxy.way import Sending, Straight
@@ -29,6 +29,7 @@ from broker.proxy.works import Manner, Work
 _log = logging.getLogger(__name__)
 
 _OK: Final = 200
+_TEXT: Final = b"text/"
 
 
 @final
@@ -62,7 +63,11 @@ class Shortcut:
     def on_body(self, body: bytes) -> None:
         """Send it, where all is as it was and a connection is at hand."""
         trail, self._body = self._trail, body
-        if self._exchange.blocked or not trail.holds(self._gateway, body) or (trail.foreign and not self._read()):
+        if (
+            self._exchange.connection.blocked
+            or not trail.holds(self._gateway, body)
+            or (trail.foreign and not self._read())
+        ):
             if not trail.stands(self._gateway):
                 self._exchange.head.made.pop(Trail, None)  # it holds tokens, some perhaps of accounts that are gone
             self._long_way()
@@ -115,9 +120,10 @@ class Shortcut:
 
     def on_response(self, head: ResponseHead) -> None:
         """Keep the head of a good answer, all of which this read may bring; any other the job is to see as it comes."""
-        if head.status == _OK and _is_plain(head.headers):
+        kind, plain = media(head)
+        if head.status == _OK and not kind.startswith(_TEXT):  # neither a page nor a stream of events
             self._head = head
-        elif head.status != _OK or not is_events(head) or self._passing(head) is None:
+        elif head.status != _OK or not plain or not kind.startswith(EVENTS) or self._passing(head) is None:
             self._job().on_response(head)
 
     def on_data(self, parts: list[bytes]) -> None:
@@ -231,7 +237,7 @@ class Shortcut:
     def _passing(self, head: ResponseHead) -> Passing | None:
         """Return who gives a good answer on while it comes, where it goes back untouched."""
         track, sending = self._track, self._sending
-        if track is None or sending is None or self._over or not passes(track):
+        if track is None or sending is None or self._over or not track.passes:
             return None
         return Passing(self._gateway, self._exchange, self._trail, track, sending, self._id, head)
 
@@ -244,11 +250,3 @@ class Shortcut:
         if head is not None:
             job.on_response(head)
         return job
-
-
-def _is_plain(headers: Headers) -> bool:
-    """Tell whether an answer is neither a page nor a stream of events, which the job and its relay look at."""
-    for name, value in headers:  # noqa: SIM110 - a generator costs more than the few headers there are
-        if name == b"content-type" and value[:5].lower() == b"text/":
-            return False
-    return True

@@ -23,15 +23,20 @@ from broker.proxy.verdict import Asked
 from broker.proxy.way import Straight
 from broker.proxy.wire.heads import RequestHead
 from broker.proxy.works import GeminiWork, Manner, TalkWork, Work
+from broker.translate.codecs import Dialect
 from broker.translate.passage import Peeked, says
 
 
 class Track(msgspec.Struct, frozen=True):
-    """How one account was asked; `who` is the row its usage is counted in."""
+    """How one account was asked; `who` is the row its usage is counted in.
+
+    `passes` says that a good answer goes back as it comes: nothing has to be held or written anew.
+    """
 
     straight: Straight
     manner: Manner
     who: Who
+    passes: bool
 
 
 @final
@@ -125,5 +130,6 @@ def left_by(
     if isinstance(former, Trail) and trail.follows(former):
         trail = former
     account = straight.lease.account
-    trail.tracks[account] = Track(straight, manner, (admission.name, account, straight.model))
+    passes = manner is Manner.UNTOUCHED and straight.upstream.dialect is not Dialect.RESPONSES
+    trail.tracks[account] = Track(straight, manner, (admission.name, account, straight.model), passes)
     return trail

@@ -202,8 +202,7 @@ class UpstreamConnection(asyncio.Protocol):
     def frame(self, data: bytes) -> None:
         """Frame the first read of an answer, and hand it over. What comes later is waited for, each part by itself."""
         if not self._got_bytes:
-            self._got_bytes = True
-            self._usual = data.startswith(_USUAL)
+            self._first(data)
         self.data_received(data)
 
     def data_received(self, data: bytes) -> None:
@@ -213,11 +212,11 @@ class UpstreamConnection(asyncio.Protocol):
             self.close()  # nothing was asked, or it was cancelled since: whatever this is, it must not become the next answer
             return
         if not self._got_bytes:
-            if self._turn is not None:
-                self._turn.answer(self, data)
-            else:
-                self.frame(data)
-            return
+            turn = self._turn
+            if turn is not None and (turn.held or not turn.streams):
+                turn.answer(self, data)
+                return
+            self._first(data)
         try:
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -296,6 +295,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._keep = self._parser.should_keep_alive()
 
     # --- helpers ---
+
+    def _first(self, data: bytes) -> None:
+        """Note what begins an answer."""
+        self._got_bytes = True
+        self._usual = data.startswith(_USUAL)
 
     def _give(self) -> None:
         """Hand over what was read of the body."""

@@ -130,13 +130,14 @@ class Exchange:
     """
 
     __slots__ = (
-        "_chunked", "_connection", "_large", "_mute", "_out", "body_parts", "call", "complete", "ended", "head", "keep_alive", "received",
+        "_chunked", "_large", "_mute", "_out", "body_parts", "call", "complete", "connection", "ended", "head", "keep_alive", "received",
         "since", "started", "status",
     )  # fmt: skip
 
     def __init__(self, connection: Line, head: RequestHead, since: float) -> None:
         """Belongs to `connection`; `since` is when its first byte came, in seconds on the event loop's clock."""
-        self._connection = connection
+        self.connection = connection
+        """The connection it came over."""
         self.head = head
         self.since = since
         self.call: Call | None = None
@@ -155,22 +156,17 @@ class Exchange:
     @property
     def peer(self) -> tuple[str, int]:
         """The client's address and port."""
-        return self._connection.peer
+        return self.connection.peer
 
     @property
     def local(self) -> tuple[str, int]:
         """The address and port the client connected to."""
-        return self._connection.local
-
-    @property
-    def connection(self) -> Line:
-        """The connection it came over."""
-        return self._connection
+        return self.connection.local
 
     @property
     def blocked(self) -> bool:
         """Whether the client reads too slowly at present."""
-        return self._connection.blocked
+        return self.connection.blocked
 
     def keep(self, data: bytes) -> None:
         """Keep a piece of the request's body."""
@@ -222,8 +218,8 @@ class Exchange:
         framed = length is not None or self._mute
         self._chunked = not framed and self.head.http11
         if not framed:
-            self._connection.prompt()
-        if not (framed or self._chunked) or not self.complete or self._connection.closing:
+            self.connection.prompt()
+        if not (framed or self._chunked) or not self.complete or self.connection.closing:
             self.keep_alive = False
         self._out.append(
             heads.begun_head(status, fields, length=length, chunked=self._chunked, keep_alive=self.keep_alive)
@@ -241,7 +237,7 @@ class Exchange:
     def give(self, data: bytes) -> None:
         """Write bytes of the body, and flush."""
         if self._chunked and not self._out and 0 < (size := len(data)) <= JOINED_BYTES:
-            self._connection.write(b"%x\r\n%b\r\n" % (size, data))
+            self.connection.write(b"%x\r\n%b\r\n" % (size, data))
         else:
             self.write(data)
             self.flush()
@@ -250,7 +246,7 @@ class Exchange:
         """Hand what is queued to the transport."""
         if self._out:
             out, self._out = self._out, []
-            self._connection.send(out)
+            self.connection.send(out)
 
     def end(self) -> None:
         """Finish the answer."""
@@ -260,7 +256,7 @@ class Exchange:
             self._out.append(heads.LAST_CHUNK)
         self.ended = True
         self.flush()
-        self._connection.exchange_ended(self)
+        self.connection.exchange_ended(self)
 
     def reply(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """Answer as a whole."""
@@ -272,7 +268,7 @@ class Exchange:
         """Answer a POST as a whole, with a body and header fields that `heads.lines` made."""
         self.started = self.ended = True
         self.status = status
-        connection = self._connection
+        connection = self.connection
         if connection.closing or not self.complete:
             self.keep_alive = False
         head = heads.whole_head(status, fields, len(body), keep_alive=self.keep_alive)
@@ -299,4 +295,4 @@ class Exchange:
         """Cut the connection: the only way to tell that a started answer has no end."""
         self.ended = True
         self._out.clear()
-        self._connection.abort()
+        self.connection.abort()

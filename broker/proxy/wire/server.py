@@ -131,10 +131,11 @@ class ServerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Have what came framed, in its turn."""
-        if self._listener.turn is None:
+        turn = self._listener.turn
+        if turn is None or (turn.streams and not turn.held):
             self.frame(data)
         else:
-            self._listener.turn.request(self, data)
+            turn.request(self, data)
 
     def frame(self, data: bytes) -> None:
         """Frame what came, and serve it."""

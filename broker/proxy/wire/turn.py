@@ -31,7 +31,7 @@ class Reader(Protocol):
 class Turn:
     """What connections have read since the last turn: those to upstreams, whose answers come first, and those of clients."""
 
-    __slots__ = ("_answers", "_loop", "_requests", "streams")
+    __slots__ = ("_answers", "_loop", "_requests", "held", "streams")
 
     def __init__(self) -> None:
         """Nothing was read yet; must be made inside a running loop."""
@@ -40,6 +40,8 @@ class Turn:
         self._requests: dict[Reader, bytes] = {}
         self.streams = 0
         """How many answers are streams; their connections count them. While there are any, everything is framed at once."""
+        self.held = False
+        """Whether anything waits for the end of the turn. A reader that finds nothing held, and streams, may frame by itself what it would bring here."""
 
     def answer(self, reader: Reader, data: bytes) -> None:
         """Have `reader` frame what it read of an answer before the event loop waits again."""
@@ -51,6 +53,7 @@ class Turn:
 
     def take(self) -> None:
         """Have everything framed that was read, now: for who is about to judge by what has come."""
+        self.held = False
         if self._answers:
             answers, self._answers = self._answers, {}
             for reader, data in answers.items():
@@ -68,6 +71,7 @@ class Turn:
         else:
             if not self._answers and not self._requests:
                 self._loop.call_soon(self.take)
+            self.held = True
             kind[reader] = data
 
 
