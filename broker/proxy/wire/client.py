@@ -6,12 +6,13 @@ never retries, never decides and never keeps a body. `pool` makes and keeps thes
 
 import asyncio
 import logging
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Final, Protocol, cast, final
 
 import httptools
 
-from broker.proxy.wire import heads
+from broker.proxy.wire import acks, heads
 from broker.proxy.wire.exchange import HIGH_WATER, JOINED_BYTES
 from broker.proxy.wire.heads import Headers, ResponseHead
 from broker.proxy.wire.turn import Turn
@@ -91,13 +92,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_complete", "_ended", "_got_bytes", "_head_size", "_headers", "_home", "_in_head", "_interim", "_keep", "_last", "_method", "_parser", "_parts",
-        "_paused", "_prompt", "_receiver", "_refused", "_transport", "_turn", "_until_close", "_uses", "_usual", "idle_since", "on_body",
+        "_paused", "_prompt", "_reads", "_reads_since", "_receiver", "_refused", "_time", "_transport", "_turn", "_until_close", "_uses", "_usual",
+        "idle_since", "on_body",
     )  # fmt: skip
 
-    def __init__(self, home: Home, turn: Turn | None = None) -> None:
-        """Belongs to `home`. What is read is framed when `turn` has it so; without one, at once."""
+    def __init__(self, home: Home, turn: Turn | None = None, time: Callable[[], float] | None = None) -> None:
+        """Belongs to `home`. What is read is framed when `turn` has it so; without one, at once. `time` is a clock in seconds: without, no stream is quick."""
         self._home = home
         self._turn = turn
+        self._time = time
+        self._reads = 0
+        self._reads_since = 0.0
         self._parser: httptools.HttpResponseParser | None = None
         self._transport: asyncio.Transport | None = None
         self._receiver: Receiver | None = None
@@ -135,6 +140,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._method = method
         self._uses += 1
         self._got_bytes = self._until_close = self._complete = self._keep = self._interim = False
+        self._reads, self._reads_since = 0, -acks.SECONDS
         self._parser = httptools.HttpResponseParser(self) if self._parser is None else self._parser
         if self._turn is not None and (self._turn.streams > 0) is not self._prompt:
             # Among streams a request is written at once: the end of the turn is behind all of their parts.
@@ -303,12 +309,25 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _give(self) -> None:
         """Hand over what was read of the body."""
+        self._reads += 1
+        if self._reads == acks.READS:
+            self._look_at_pace()
         try:
             if self._receiver is not None:
                 self._receiver.on_data(self._parts)
         except Exception as error:  # noqa: BLE001 - the receiver's fault, whatever it is, and not the upstream's
             self._untaken(error)
         self._parts.clear()
+
+    def _look_at_pace(self) -> None:
+        """Have a quick stream acknowledged less often, once it is known to be one."""
+        if self._time is None or self._transport is None:
+            return
+        now, since = self._time(), self._reads_since
+        if now - since < acks.SECONDS:
+            acks.spare(self._transport)
+        else:
+            self._reads, self._reads_since = 0, now
 
     def _look(self, size: int) -> None:
         """Judge a head that has no end yet, or one that is refused."""

@@ -86,8 +86,12 @@ class Pool:
         try:
             async with asyncio.timeout(self.connect_timeout):
                 if context is None:
-                    return await tunnel.connect(lambda: UpstreamConnection(home, self._turn), *where, None)
-                return await secure.connect(lambda: UpstreamConnection(home, self._turn), *where, context)
+                    return await tunnel.connect(
+                        lambda: UpstreamConnection(home, self._turn, self._ticker.time), *where, None
+                    )
+                return await secure.connect(
+                    lambda: UpstreamConnection(home, self._turn, self._ticker.time), *where, context
+                )
         except TimeoutError:
             text = f"{origin.host} did not accept a connection{way} within {self.connect_timeout:g} s"
             raise UpstreamError(FailureKind.CONNECT_TIMEOUT, text) from None

@@ -85,6 +85,10 @@ class Secure(asyncio.Transport, asyncio.Protocol):
         """Tell whether it has ended, or is about to."""
         return self._transport is None or self._transport.is_closing()
 
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        """Return what the transport below tells of the connection."""
+        return self._transport.get_extra_info(name, default) if self._transport is not None else default
+
     def abort(self) -> None:
         """Close at once."""
         if self._transport is not None:
