@@ -4,7 +4,8 @@
  *   closed   each connection sends its next request when the last answer is whole: rate, and how long an answer took
  *   streams  each connection asks once and reads; how old each "t=" stamp of the upstream's (see upstream.c) is when it arrives. With PROBE, a second
  *            request goes out every EVERY microseconds on connections of its own: how long the first byte of its answer's body took from the moment it
- *            was due, whether or not earlier ones are still unanswered
+ *            was due, whether or not earlier ones are still unanswered. When something arrived the kernel says (SO_TIMESTAMPNS, socket(7)), so that this
+ *            program need not run just then: without probes it reads four times a millisecond, and does not keep the upstream beside it from its core
  *   idle     each connection asks once; holds them all until standard input ends
  *
  * REQUEST and PROBE are files with whole requests. It prints `begin` when it has warmed up (idle: when every stream has begun) and, at the end,
@@ -19,6 +20,7 @@ enum at { HEAD, BODY, SIZE, SIZE_END, DATA, DATA_CR, DATA_LF, TRAILER };
 
 #define HEAD_LIMIT 32768
 #define PROBES 16 /* connections for them */
+#define READ_NS 250000
 
 struct samples {
     int64_t *values;
@@ -42,7 +44,7 @@ struct connection {
 static enum mode mode;
 static int poller, measuring, waiting;
 static struct samples delays, probes;
-static int64_t received;
+static int64_t received, arrived, since_epoch; /* what was read last arrived at; CLOCK_MONOTONIC's beginning by CLOCK_REALTIME */
 static char scratch[256 * 1024];
 
 static void broken(const char *what, const char *bytes, size_t size) {
@@ -122,7 +124,7 @@ static void scan(struct connection *who, const char *bytes, size_t size) {
             who->stamp = (who->marks == 2 ? 0 : who->stamp * 10) + (byte - '0');
             if (++who->marks == 2 + STAMP_DIGITS) {
                 if (measuring)
-                    add(&delays, now_ns() - who->stamp);
+                    add(&delays, arrived - who->stamp);
                 who->marks = 0;
             }
         } else {
@@ -136,7 +138,7 @@ static void body(struct connection *who, const char *bytes, size_t size) {
         who->begun = 1;
         waiting--;
         if (who->probing && measuring)
-            add(&probes, now_ns() - who->since);
+            add(&probes, arrived - who->since);
     }
     received += (int64_t)size;
     if (mode == STREAMS && !who->probing)
@@ -234,8 +236,32 @@ static void feed(struct connection *who, const char *bytes, size_t size) {
     }
 }
 
+/* Read, and note when it arrived: of what came in several parts, the last. */
+static ssize_t read_dated(int fd) {
+    char dates[CMSG_SPACE(sizeof(struct timespec))];
+    struct iovec room = {.iov_base = scratch, .iov_len = sizeof scratch};
+    struct msghdr message = {.msg_iov = &room, .msg_iovlen = 1, .msg_control = dates, .msg_controllen = sizeof dates};
+    ssize_t got = recvmsg(fd, &message, 0);
+    struct cmsghdr *date = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    arrived = now_ns();
+    if (date && date->cmsg_level == SOL_SOCKET && date->cmsg_type == SCM_TIMESTAMPNS) {
+        struct timespec at;
+        memcpy(&at, CMSG_DATA(date), sizeof at);
+        arrived = (int64_t)at.tv_sec * 1000000000 + at.tv_nsec - since_epoch;
+    }
+    return got;
+}
+
+static void date_arrivals(int fd) {
+    int on = 1;
+    struct timespec wall;
+    if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) || clock_gettime(CLOCK_REALTIME, &wall))
+        die("SO_TIMESTAMPNS");
+    since_epoch = (int64_t)wall.tv_sec * 1000000000 + wall.tv_nsec - now_ns();
+}
+
 static void readable(struct connection *who) {
-    ssize_t got = recv(who->fd, scratch, sizeof scratch, 0);
+    ssize_t got = mode == STREAMS ? read_dated(who->fd) : recv(who->fd, scratch, sizeof scratch, 0);
     if (got < 0 && errno == EAGAIN)
         return;
     if (got < 0)
@@ -256,6 +282,8 @@ static struct connection *open_all(const char *unix_path, int port, int count, c
         int flags = 1;
         if (ioctl(made[n].fd, FIONBIO, &flags))
             die("ioctl");
+        if (mode == STREAMS)
+            date_arrivals(made[n].fd);
         made[n].request = request;
         made[n].size = size;
         made[n].probing = probing;
@@ -350,6 +378,10 @@ int main(int count, char **words) {
         } else if (measuring && mode != IDLE && (double)(now - began) / 1e9 >= seconds) {
             tell(began, cpu);
             return 0;
+        }
+        if (mode == STREAMS && !every) {
+            struct timespec until = {.tv_sec = (now + READ_NS) / 1000000000, .tv_nsec = (now + READ_NS) % 1000000000};
+            clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
         }
     }
 }

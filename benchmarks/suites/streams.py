@@ -11,6 +11,7 @@ LEAST_ADDED = 0.1
 
 NOTES = (
     "a chunk's delay counts from the moment the upstream writes it, or should have where it was held up; `added` is over `direct` in the same round",
+    "it ends when the kernel has taken it in for the client (SO_TIMESTAMPNS), who reads four times a millisecond",
     "`direct` has the upstream on the generator's core, where it is when something stands between",
     "`delivered` below 1: the chunks do not get through at the pace they are made",
 )
