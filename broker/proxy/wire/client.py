@@ -141,6 +141,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._uses += 1
         self._got_bytes = self._until_close = self._complete = self._keep = self._interim = False
         self._reads, self._reads_since = 0, -acks.SECONDS
+        self._in_head, self._head_size = True, 0
         self._parser = httptools.HttpResponseParser(self) if self._parser is None else self._parser
         if self._turn is not None and (self._turn.streams > 0) is not self._prompt:
             # Among streams a request is written at once: the end of the turn is behind all of their parts.
