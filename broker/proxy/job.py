@@ -16,26 +16,6 @@ from broker.model.errors import BrokerError, ErrorCode
 from broker.observe.tasks import spawn
 from broker.proxy import attempts
 from broker.proxy.answering import Answering
-from broker.proxy.attempts import (
-    Action,
-    Answered,
-    Borrow,
-    Broken,
-    ClientGone,
-    Close,
-    Cut,
-    Event,
-    GiveUp,
-    Leased,
-    Limit,
-    Overdue,
-    PassBack,
-    Reject,
-    Send,
-    State,
-    Tried,
-)
-from broker.proxy.attempts import Relay as RelayAction
 from broker.proxy.choose import Candidate
 from broker.proxy.deadlines import Deadlines, Overtime
 from broker.proxy.failures import failure, timed
@@ -46,7 +26,7 @@ from broker.proxy.shop import Shop
 from broker.proxy.upstreams.base import Upstream
 from broker.proxy.upstreams.table import PROVIDERS, upstream_of
 from broker.proxy.verdict import Asked, given_up
-from broker.proxy.way import Begun, Sending, Straight, Way, sent_at_once, way_to
+from broker.proxy.way import Begun, Sending, Straight, Successor, Way, sent_at_once, way_to
 from broker.proxy.wire.client import FailureKind, UpstreamConnection, UpstreamError
 from broker.proxy.wire.exchange import Exchange
 from broker.proxy.wire.heads import ResponseHead
@@ -59,15 +39,11 @@ _log = logging.getLogger(__name__)
 
 _MAX_ERROR_BYTES: Final = 1 << 20
 _OK: Final = 200
-_GOOD: Final = Answered(_OK)
-_NOT_BEGUN: Final = State(())
+_GOOD: Final = attempts.Answered(_OK)
+_NOT_BEGUN: Final = attempts.State(())
 _OWN_FAULT: Final = frozenset({ErrorCode.BAD_REQUEST, ErrorCode.UNSUPPORTED, ErrorCode.TOO_LARGE})
 _SLOW: Final = frozenset({FailureKind.HEADERS_TIMEOUT, FailureKind.FIRST_BYTE_TIMEOUT, FailureKind.IDLE_TIMEOUT})
 _TIMEOUTS: Final = _SLOW | {FailureKind.CONNECT_TIMEOUT}
-
-
-Successor = Callable[[Sending, ResponseHead, Witness], bool]
-"""Asked to give on the answer of what was sent, which has this head, and to tell the witness of it from here on; False where it will not."""
 
 
 class Job:
@@ -92,7 +68,7 @@ class Job:
         self._notes = Notes(shop.meters, request_id, work.wanted.name)
         self._asked = asked
         self._done = done
-        self._state: State = _NOT_BEGUN
+        self._state: attempts.State = _NOT_BEGUN
         self._connection: UpstreamConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._upstream: Upstream | None = None
@@ -157,7 +133,7 @@ class Job:
 
     def gone(self) -> None:
         """The client left: close the upstream at once, blame nobody."""
-        self._step(ClientGone())
+        self._step(attempts.ClientGone())
 
     def fail(self, told: Failure) -> None:
         """Let go of everything after a fault of ours, and tell the client where its answer has not ended."""
@@ -259,7 +235,7 @@ class Job:
             return
         self._broke(failed)
 
-    def _step(self, event: Event) -> None:
+    def _step(self, event: attempts.Event) -> None:
         self._follow(attempts.step(self._state, event))
 
     def _follow(self, step: attempts.Step) -> None:
@@ -267,34 +243,33 @@ class Job:
         for action in actions:
             self._act(action)
 
-    def _act(self, action: Action) -> None:
+    def _act(self, action: attempts.Action) -> None:
         match action:
-            case Send():
+            case attempts.Send():
                 self._send(action)
-            case Borrow():
+            case attempts.Borrow():
                 self._later(self._borrow(action))
-            case Reject():
+            case attempts.Reject():
                 self._later(self._reject(action))
-            case Limit():
+            case attempts.Limit():
                 self._shop.table.limit(action)
-            case RelayAction():
+            case attempts.Relay():
                 pass  # the state says it from now on
-            case PassBack():
+            case attempts.PassBack():
                 self._tell(action.failure)
-            case GiveUp():
+            case attempts.GiveUp():
                 self._give_up(action.tried)
-            case Cut():
+            case attempts.Cut():
                 self._cut(action.failure)
-            case Close():
+            case attempts.Close():
                 self._drop()
                 self._finish(499)
             case _:
                 assert_never(action)
 
-    def _send(self, action: Send) -> None:
+    def _send(self, action: attempts.Send) -> None:
         self._relay = self._head = None
-        if self._error:
-            self._error = bytearray()
+        self._error.clear()
         self._stale_retried = False
         self._use(action.lease)
         lease, self._model = action.lease, action.model
@@ -325,9 +300,9 @@ class Job:
 
     def _unsendable(self, error: BrokerError) -> None:
         if error.code in _OWN_FAULT:
-            self._step(Answered(400, failure_of(error)))
+            self._step(attempts.Answered(400, failure_of(error)))
         else:
-            self._step(Leased(None, f"{error.detail}; {error.hint}" if error.hint else error.detail))
+            self._step(attempts.Leased(None, f"{error.detail}; {error.hint}" if error.hint else error.detail))
 
     def _write(self, connection: UpstreamConnection) -> None:
         assert self._way is not None
@@ -362,7 +337,7 @@ class Job:
             connection.cancel()
         self._relay = None
         self._notes.attempted(self._upstream, str(told.status))
-        self._step(Answered(told.status, timed(told, None, self._shop.clock.now().wall), self._elsewhere()))
+        self._step(attempts.Answered(told.status, timed(told, None, self._shop.clock.now().wall), self._elsewhere()))
 
     def _ended_badly(self, told: Failure) -> None:
         """The stream has told its own failure; what the upstream may still send is of no use."""
@@ -385,19 +360,19 @@ class Job:
         if said.is_error:
             self._said = said
             self._notes.line(f"the upstream answered {head.status}", told.message, self._lease, self._model)
-        self._step(Answered(told.status, told, self._elsewhere()))
+        self._step(attempts.Answered(told.status, told, self._elsewhere()))
 
     def _broke(self, failed: UpstreamError) -> None:
         self._notes.attempted(self._upstream, failed.kind.value)
         self._notes.line("the upstream failed", failed.text, self._lease, self._model)
         told = failure(504 if failed.kind in _TIMEOUTS else 502, failed.text, reason=failed.kind.value)
-        self._step(Broken(told, self._elsewhere(), failed.kind in _SLOW))
+        self._step(attempts.Broken(told, self._elsewhere(), failed.kind in _SLOW))
 
     def _overdue(self, limit: Overtime) -> None:
         self._drop()
         self._notes.attempted(self._upstream, "total_timeout")
         text = f"the request was not answered within {limit.seconds:g} s"
-        self._step(Overdue(failure(504, text, reason="total_timeout")))
+        self._step(attempts.Overdue(failure(504, text, reason="total_timeout")))
 
     # --- what the client is told ---
 
@@ -406,15 +381,14 @@ class Job:
         if not (self._state.over or self._client.blocked or within):
             self._client.keep_alive()
 
-    def _give_up(self, tried: tuple[Tried, ...]) -> None:
+    def _give_up(self, tried: tuple[attempts.Tried, ...]) -> None:
         now = self._shop.clock.now().wall
         self._tell(given_up(self._asked, tried, self._shop.table.accounts(), self._work.wanted.goals, now))
 
     def _tell(self, told: Failure) -> None:
         said = self._said
-        self._client.tell(
-            told, said.untouched(self._work, self._id) if said is not None and said.told is told else None
-        )
+        own = said.untouched(self._work, self._id) if said is not None and said.told is told else None
+        self._client.tell(told, own)
         self._notes.line("refused", told.message, self._lease, self._model)
         self._finish(told.status)
 
@@ -448,12 +422,12 @@ class Job:
             return
         self._write(connection)
 
-    async def _borrow(self, action: Borrow) -> None:
+    async def _borrow(self, action: attempts.Borrow) -> None:
         if action.delay:
             await self._shop.clock.sleep(self._shop.jittered(action.delay))
         self._step(await self._shop.table.borrow(action.account))
 
-    async def _reject(self, action: Reject) -> None:
+    async def _reject(self, action: attempts.Reject) -> None:
         self._step(await self._shop.table.reject(action.account, action.generation))
 
     def _use(self, lease: Lease | None) -> None:

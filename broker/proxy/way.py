@@ -4,6 +4,7 @@ Owns: `Way`, finding it, and how a request that went it is known. What is the sa
 worked out again; only the length of the body differs then. It must never be kept longer than the client's head it belongs to: it holds the account's token.
 """
 
+from collections.abc import Callable
 from typing import final
 
 import msgspec
@@ -17,7 +18,7 @@ from broker.proxy.upstreams.base import Sent, Upstream
 from broker.proxy.wire.client import UpstreamConnection
 from broker.proxy.wire.heads import ResponseHead, with_length, without_length
 from broker.proxy.wire.pool import Origin
-from broker.proxy.witness import Attempt
+from broker.proxy.witness import Attempt, Witness
 
 
 class Way(msgspec.Struct, frozen=True):
@@ -65,6 +66,10 @@ class Sending(msgspec.Struct, frozen=True):
         """Return how witnesses are told of it."""
         straight = self.straight
         return straight.way.of(self.body).attempt(straight.lease, straight.upstream, straight.model, self.body)
+
+
+Successor = Callable[[Sending, ResponseHead, Witness], bool]
+"""Asked to give on the answer of what was sent, which has this head, and to tell the witness of it from here on; False where it will not."""
 
 
 def sent_at_once(
