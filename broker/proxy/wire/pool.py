@@ -7,6 +7,7 @@ throughput and breaks nothing, so a test asserts it. It decides nothing about re
 import asyncio
 import os
 import ssl
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -83,15 +84,12 @@ class Pool:
         home = self._homes.setdefault(origin, _Stack(self))
         context = self._context() if origin.scheme == "https" else None
         where = origin.via, origin.host, origin.port
+        made = partial(UpstreamConnection, home, self._turn, self._ticker.time)
         try:
             async with asyncio.timeout(self.connect_timeout):
                 if context is None:
-                    return await tunnel.connect(
-                        lambda: UpstreamConnection(home, self._turn, self._ticker.time), *where, None
-                    )
-                return await secure.connect(
-                    lambda: UpstreamConnection(home, self._turn, self._ticker.time), *where, context
-                )
+                    return await tunnel.connect(made, *where, None)
+                return await secure.connect(made, *where, context)
         except TimeoutError:
             text = f"{origin.host} did not accept a connection{way} within {self.connect_timeout:g} s"
             raise UpstreamError(FailureKind.CONNECT_TIMEOUT, text) from None
