@@ -10,24 +10,13 @@ import pytest
 from broker.proxy.wire import acks
 from broker.proxy.wire.client import UpstreamConnection, UpstreamError
 from broker.proxy.wire.heads import ResponseHead
+from tests.fakes.upstream import Peer
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="only Linux lets a program choose")
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 PART = b"1\r\na\r\n"
 END = b"0\r\n\r\n"
-
-
-@dataclass
-class Upstream:
-    """One end of a connection over loopback; this test's side of it reads only what it says."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    async def say(self, text: bytes) -> None:
-        self.writer.write(text)
-        await self.writer.drain()
 
 
 @dataclass
@@ -62,7 +51,7 @@ class Got:
 class Stream:
     """Answers that come a part at a time, on a clock that only moves when told."""
 
-    upstream: Upstream
+    upstream: Peer
     got: Got
     connection: UpstreamConnection
     clock: list[float]
@@ -81,16 +70,16 @@ class Stream:
 
     async def _heard(self, text: bytes) -> None:
         self.got.heard.clear()
-        await self.upstream.say(text)
+        await self.upstream.send(text)
         await asyncio.wait_for(self.got.heard.wait(), 20)
 
 
 @pytest.fixture
 async def stream() -> AsyncIterator[Stream]:
-    accepted: asyncio.Queue[Upstream] = asyncio.Queue()
+    accepted: asyncio.Queue[Peer] = asyncio.Queue()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await accepted.put(Upstream(reader, writer))
+        await accepted.put(Peer(reader, writer))
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     got, clock = Got(), [1000.0]
@@ -169,7 +158,7 @@ async def test_an_upstream_that_waits_for_acknowledgements_waits_once(stream: St
     acks.spare(stream.connection._transport)  # type: ignore[arg-type]
     sent, before = 150, stream.got.parts
     for _ in range(sent):
-        await stream.upstream.say(PART)
+        await stream.upstream.send(PART)
         await asyncio.sleep(0.002)
     # What waits for an acknowledgement goes out with what comes meanwhile: were it so each time, there would be one read in 40 ms.
     assert stream.got.parts - before > sent / 3

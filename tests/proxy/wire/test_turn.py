@@ -202,6 +202,39 @@ async def test_what_comes_later_of_an_answer_waits_for_nothing() -> None:
     assert stack.log == [200, b"x", b"yz", "done"]
 
 
+async def test_an_answer_that_waits_is_not_overtaken_by_its_own_rest_when_streams_begin() -> None:
+    turn = Turn()
+    connection, stack, _ = asked(turn)
+    connection.data_received(ANSWER[:-2])
+    turn.streams += 1
+    connection.data_received(ANSWER[-2:])
+    assert stack.log == [200, b"x", b"yz", "done"]
+
+
+async def test_a_request_that_waits_is_not_overtaken_by_its_own_rest_when_streams_begin() -> None:
+    turn = Turn()
+    listener, app = listening(turn)
+    connection = listener.protocol()
+    connection.connection_made(Wire())  # type: ignore[arg-type]
+    connection.data_received(REQUEST[:9])
+    turn.streams += 1
+    connection.data_received(REQUEST[9:])
+    assert len(app.log) == 1
+
+
+async def test_among_streams_nothing_waits_for_the_turn() -> None:
+    turn = Turn()
+    turn.streams += 1
+    connection, stack, _ = asked(turn)
+    connection.data_received(ANSWER)
+    assert stack.log == [200, b"xyz", "done"]
+    listener, app = listening(turn)
+    client = listener.protocol()
+    client.connection_made(Wire())  # type: ignore[arg-type]
+    client.data_received(REQUEST)
+    assert len(app.log) == 1
+
+
 async def test_an_upstream_that_answers_and_is_gone_has_answered() -> None:
     turn = Turn()
     connection, stack, _ = asked(turn)
